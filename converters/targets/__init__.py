@@ -1,0 +1,1 @@
+"""One file per artifact format; each has one function, `export`."""

@@ -1,0 +1,68 @@
+"""Video semantic segmentation on edge devices, led by the motion vectors the video decoder already has."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from edge_vss.errors import (
+    BundleError,
+    EdgeVssError,
+    EngineError,
+    MissingExtra,
+    ModelError,
+    OptionError,
+    SinkError,
+    SourceError,
+)
+from edge_vss.video import Decision, Frame, MotionField, Prediction, Track
+
+if TYPE_CHECKING:
+    from edge_vss.runtimes.policy import Adaptive, Gop, Interval
+    from edge_vss.runtimes.segmenter import Segmenter, load
+    from edge_vss.runtimes.session import Session
+    from edge_vss.runtimes.sources import Source, open_source
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Adaptive",
+    "BundleError",
+    "Decision",
+    "EdgeVssError",
+    "EngineError",
+    "Frame",
+    "Gop",
+    "Interval",
+    "MissingExtra",
+    "ModelError",
+    "MotionField",
+    "OptionError",
+    "Prediction",
+    "Segmenter",
+    "Session",
+    "SinkError",
+    "Source",
+    "SourceError",
+    "Track",
+    "load",
+    "open_source",
+]
+
+_HOMES = {
+    "Adaptive": "policy",
+    "Gop": "policy",
+    "Interval": "policy",
+    "Segmenter": "segmenter",
+    "load": "segmenter",
+    "Session": "session",
+    "Source": "sources",
+    "open_source": "sources",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # The runtime opens PyAV and OpenCV: half a second that `import edge_vss` should not cost a program that reads a bundle.
+    if name in _HOMES:
+        return getattr(import_module(f"edge_vss.runtimes.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

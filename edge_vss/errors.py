@@ -1,0 +1,50 @@
+"""Every error that edge-vss raises on purpose.
+
+EdgeVssError
+├── BundleError      a bundle is missing, altered, newer than this version, or breaks its contract
+├── ModelError       a trained model cannot be read, traced or split
+├── SourceError      a video, stream, camera or folder cannot be opened or decoded
+├── SinkError        a result cannot be written
+├── EngineError      an inference engine refuses a graph, or a graph gives NaN
+├── OptionError      an option has a value that makes no sense
+└── MissingExtra     an optional dependency is not installed
+
+A message is one line: what went wrong, the value, and what to do.
+"""
+
+
+class EdgeVssError(Exception):
+    """The root: catch this to catch all of them. The command line prints it after ``error:`` and exits 1."""
+
+
+class BundleError(EdgeVssError):
+    """A bundle is missing, altered, newer than this version, or breaks its contract."""
+
+
+class ModelError(EdgeVssError):
+    """A trained model cannot be read, traced or split."""
+
+
+class SourceError(EdgeVssError):
+    """A video, stream, camera or folder cannot be opened or decoded."""
+
+
+class SinkError(EdgeVssError):
+    """A result cannot be written."""
+
+
+class EngineError(EdgeVssError):
+    """An inference engine refuses a graph, or a graph gives NaN."""
+
+
+class OptionError(EdgeVssError):
+    """An option has a value that makes no sense."""
+
+
+class MissingExtra(EdgeVssError):
+    """An optional dependency is not installed; the message names the extra that brings it."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(f'{purpose} needs {package}, which is not installed: pip install "edge-vss[{extra}]"')
+        self.package = package
+        self.extra = extra

@@ -1,0 +1,1 @@
+"""Runtimes: the device half. numpy, PyAV, OpenCV and one engine, never torch."""

@@ -1,0 +1,1 @@
+"""One file per inference engine; each has one function, `load`."""

@@ -1,0 +1,1 @@
+"""One file per place motion comes from; each has one function, `measure`."""
