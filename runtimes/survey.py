@@ -1,0 +1,213 @@
+"""What a stream's motion vectors are worth: the work behind ``edge-vss motion``."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_vss.errors import OptionError, SourceError
+from edge_vss.metrics import confusion, miou
+from edge_vss.runtimes.sources import Uri, open_source
+from edge_vss.runtimes.trace import Tracer
+from edge_vss.runtimes.truth import Truth
+from edge_vss.runtimes.vectors import cells, grid_of
+from edge_vss.runtimes.videofile import VideoFile
+from edge_vss.video import Frame, StreamInfo
+
+CARRIERS = {"hold": "none", "codec": "codec", "flow": "flow", "auto": "auto"}
+"""Row of the comparison → motion provider that carries the label maps."""
+
+EVERY_ID = 256
+
+
+def survey(
+    uri: Uri,
+    truth: Path | None = None,
+    interval: int = 5,
+    *,
+    ignore: int | None = None,
+    on_frame: Callable[[], None] | None = None,
+) -> dict[str, Any]:
+    """What the stream is and what its vectors cover; with ``truth``, how well label maps are carried along
+    them.
+
+    ``digest`` is the SHA-256 over all fields of all vectors, in the order of the frames. ``coverage`` is the
+    mean share of the frame that has a vector, over the frames that are not I-frames. ``miou`` (percent) takes
+    the true label map of every ``interval``-th frame, carries it to the frames in between, and compares
+    there and on the given frames; ``codec`` is None where the codec exports no vectors.
+
+    Raises SourceError where the source cannot be read, or the label maps do not fit it.
+    """
+    digest = hashlib.sha256()
+    types: Counter[str] = Counter()
+    covered: list[float] = []
+    gops: list[int] = []
+    with open_source(uri, motion="codec") as source:
+        stream = source.info
+        for frame in source:
+            types[frame.picture_type] += 1
+            if frame.picture_type == "I":
+                gops.append(0)
+            if gops:
+                gops[-1] += 1
+            _absorb(digest, frame)
+            if frame.picture_type != "I" and frame.index:
+                covered.append(_covered(frame))
+            if on_frame is not None:
+                on_frame()
+    coverage = float(np.mean(covered)) if covered else 0.0
+    found: dict[str, Any] = {
+        "codec": stream.codec,
+        "frames": sum(types.values()),
+        "size": list(stream.size),
+        "fps": stream.fps,
+        "picture_types": dict(sorted(types.items())),
+        "longest_gop": max(gops, default=0),
+        "exports_vectors": stream.exports_vectors,
+        "has_b_frames": stream.has_b_frames or types["B"] > 0,
+        "references": stream.references,
+        "coverage": coverage,
+        "digest": digest.hexdigest(),
+    }
+    found["advice"] = advice(found)
+    if truth is not None:
+        found["interval"] = interval
+        found["miou"] = carried(uri, truth, interval, ignore=ignore, stream=stream, frames=found["frames"])
+    return found
+
+
+def carried(
+    uri: Uri, truth: Path, interval: int, *, ignore: int | None, stream: StreamInfo, frames: int
+) -> dict[str, float | None]:
+    """mIoU in percent of true label maps carried over ``interval`` frames: held, by codec, by flow, by
+    auto."""
+    if interval < 1:
+        raise OptionError(f"interval wants 1 frame or more, got {interval}: 5 is a good start")
+    maps = Truth(truth)
+    if len(maps) != frames:
+        raise SourceError(
+            f"{truth} holds {len(maps)} label maps, but the video has {frames} frames: give one per frame"
+        )
+    return {
+        row: None
+        if row == "codec" and not stream.exports_vectors
+        else _carry(uri, maps, interval, way, ignore)
+        for row, way in CARRIERS.items()
+    }
+
+
+def advice(found: dict[str, Any]) -> list[str]:
+    """What to change in the encoder so that the vectors tell more, one sentence each."""
+    codec = found["codec"] or "this source"
+    if not found["exports_vectors"]:
+        return [
+            f"{codec} gives no vectors, so motion comes from optical flow: encode as H.264 "
+            "(ffmpeg -c:v libx264 -bf 0 -refs 1) to have it for free"
+        ]
+    sentences = []
+    if found["has_b_frames"]:
+        sentences.append("B-frames: references are told apart by pixels, which costs time: encode with -bf 0")
+    if codec == "h264" and (found["references"] or 0) > 1:
+        sentences.append(
+            f"up to {found['references']} reference frames: vectors do not say which: encode with -refs 1"
+        )
+    if found["coverage"] < 0.7:
+        sentences.append(
+            f"vectors cover {found['coverage']:.0%} of the picture: a higher bit rate or less movement "
+            "between frames (a higher frame rate) gives fewer intra blocks"
+        )
+    return sentences or ["the vectors say everything they can: one reference, no B-frames"]
+
+
+def draw(uri: Uri, out: Path, motion: str = "auto", on_frame: Callable[[], None] | None = None) -> int:
+    """Write a video with the motion drawn on every frame; returns the number of frames.
+
+    An arrow runs from where a cell's content was to where it is; its colour is its direction. Cells whose
+    motion was not measured but filled in are veiled in red.
+    """
+    count = 0
+    with open_source(uri, motion=motion) as source:
+        target = VideoFile(out, source.info.size, source.info.fps)
+        try:
+            for frame in source:
+                target.write(_drawn(frame), frame.pts_seconds)
+                count += 1
+                if on_frame is not None:
+                    on_frame()
+        finally:
+            target.close()
+    return count
+
+
+def _absorb(digest: Any, frame: Frame) -> None:
+    # Field by field: the structure has padding, and what lies there is left over from other frames.
+    digest.update(f"{frame.index} {frame.picture_type} ".encode())
+    if frame.vectors is not None:
+        for name in frame.vectors.dtype.names or ():
+            digest.update(np.ascontiguousarray(frame.vectors[name]).tobytes())
+
+
+def _covered(frame: Frame) -> float:
+    grid = grid_of(frame.size)
+    return float((cells(frame.vectors, grid)[1] | cells(frame.vectors, grid, ahead=True)[1]).mean())
+
+
+def _carry(uri: Uri, maps: Truth, interval: int, motion: str, ignore: int | None) -> float:
+    counts = np.zeros((EVERY_ID, EVERY_ID), np.int64)
+    tracer = Tracer()
+    labels = given = maps[0]
+    with open_source(uri, motion=motion) as source:
+        for frame in source:
+            true = maps.matching(frame.index, frame.size)
+            if frame.index % interval == 0 or frame.start:
+                tracer.anchor(frame)
+                labels = given = true
+            else:
+                tracer.follow(frame)
+                labels = tracer.carry(given)
+            counts += confusion(true, labels, EVERY_ID, ignore)
+    return miou(counts, ignore)
+
+
+def _drawn(frame: Frame) -> NDArray[np.uint8]:
+    image = cv2.addWeighted(frame.image, 0.7, np.full_like(frame.image, 16), 0.3, 0)
+    field = frame.motion
+    text = f"{frame.index}  {frame.picture_type}"
+    if field is not None:
+        height, width = frame.size
+        guessed = cv2.resize(
+            (~field.known).astype(np.uint8),
+            (field.known.shape[1] * field.cell_px, field.known.shape[0] * field.cell_px),
+            interpolation=cv2.INTER_NEAREST,
+        )[:height, :width]
+        image[guessed > 0] = image[guessed > 0] // 2 + np.array([90, 20, 20], np.uint8)
+        every = max(1, round(max(height, width) / 40 / field.cell_px))
+        for row in range(every // 2, field.known.shape[0], every):
+            for column in range(every // 2, field.known.shape[1], every):
+                _arrow(image, field.displacement_px[:, row, column], row, column, field.cell_px)
+        text += f"  {field.provider or 'none'} {field.coverage:.0%}"
+    cv2.putText(image, text, (8, 22), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (0, 0, 0), 3, cv2.LINE_AA)
+    cv2.putText(image, text, (8, 22), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 1, cv2.LINE_AA)
+    drawn: NDArray[np.uint8] = image
+    return drawn
+
+
+def _arrow(
+    image: NDArray[np.uint8], motion: NDArray[np.float32], row: int, column: int, cell_px: int
+) -> None:
+    dx, dy = float(motion[0]), float(motion[1])
+    x, y = (column + 0.5) * cell_px, (row + 0.5) * cell_px
+    hue = (np.degrees(np.arctan2(-dy, -dx)) % 360) / 2
+    colour = cv2.cvtColor(np.array([[[hue, 200, 255]]], np.uint8), cv2.COLOR_HSV2RGB)[0, 0].tolist()
+    here, before = (round(x), round(y)), (round(x + dx), round(y + dy))
+    if dx * dx + dy * dy < 1:
+        cv2.circle(image, here, 1, (200, 200, 200), -1, cv2.LINE_AA)
+    else:
+        cv2.arrowedLine(image, before, here, colour, 1, cv2.LINE_AA, tipLength=0.35)

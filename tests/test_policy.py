@@ -1,0 +1,95 @@
+"""Policies that choose key frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_vss.errors import OptionError
+from edge_vss.metrics import confusion, miou
+from edge_vss.runtimes.policy import Adaptive, Gop, Interval, parse
+from edge_vss.runtimes.sources import open_source
+from edge_vss.runtimes.trace import Tracer
+from edge_vss.runtimes.truth import Truth
+from edge_vss.video import Frame, Policy, Track
+from tests.test_trace import frame
+from tests.videos import P_ONLY, decoded, encode
+
+
+def route(policy: Policy, gap: int, picture_type: str = "P", error: float = 0.0) -> str:
+    shown = frame(gap)
+    shown.picture_type = picture_type
+    return policy(shown, Track(gap=gap, known=1.0, travel_px=0.0, error=error)).route
+
+
+def test_interval() -> None:
+    assert [route(Interval(3), gap) for gap in (1, 2, 3, 4)] == ["nonkey", "nonkey", "key", "key"]
+    assert route(Interval(1), 1) == "key"
+
+
+def test_gop() -> None:
+    assert route(Gop(), 2, "I") == "key"
+    assert route(Gop(), 2, "P") == "nonkey"
+    assert route(Gop(12), 12, "P") == "key"
+
+
+def test_adaptive() -> None:
+    assert route(Adaptive(8.0), 1, error=0.5) == "nonkey"
+    assert route(Adaptive(8.0), 1, error=40) == "key"
+    assert route(Adaptive(8.0, longest=30), 30) == "key"
+    assert route(Adaptive(100.0), 20, error=3) == "nonkey"
+
+
+@pytest.mark.parametrize("text", ["interval:5", "gop:30", "adaptive:8:30", "adaptive:2.5:12"])
+def test_a_policy_is_spelled_as_it_is_read(text: str) -> None:
+    assert str(parse(text)) == text
+
+
+def test_short_spellings() -> None:
+    assert parse("gop") == Gop() and parse("adaptive") == Adaptive() and parse("interval") == Interval()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "every:5", "interval:x", "interval:0", "interval:5:6", "adaptive:-1", "gop:0"]
+)
+def test_a_bad_spelling_says_what_to_write(text: str) -> None:
+    with pytest.raises(OptionError, match=r"interval:5|gop:5|a limit above 0"):
+        parse(text)
+
+
+def carried(frames: list[Frame], maps: list[np.ndarray], policy: Policy) -> tuple[float, int]:
+    """mIoU of true label maps carried from the key frames that a policy chooses, and how many those are."""
+    counts, keys, tracer, given = np.zeros((12, 12), np.int64), 0, Tracer(), maps[0]
+    for shown, true in zip(frames, maps, strict=True):
+        if shown.start or policy(shown, tracer.follow(shown)).route == "key":
+            tracer.anchor(shown)
+            given, keys = true, keys + 1
+        counts += confusion(true, given if given is true else tracer.carry(given), 12, 11)
+    return miou(counts, 11), keys
+
+
+@pytest.mark.parametrize("interval", [5, 8, 12])
+@pytest.mark.parametrize("clip", ["0016E5", "cuts"])
+def test_adaptive_beats_a_fixed_interval_at_the_same_number_of_key_frames(
+    clip: str, interval: int, data: Path, tmp_path: Path
+) -> None:
+    truth = Truth(data / "camvid" / "valannot")
+    maps = [truth[i] for i in range(len(truth))]
+    video = data / "video" / "0016E5_h264_p_refs1_g250.mp4"
+    if clip == "cuts":
+        order = [*range(23), *range(60, 88), *range(30, 55), *range(85, 101), *range(10, 31)]
+        images = decoded(video)
+        video = encode(tmp_path / "cuts.mp4", [images[i] for i in order], options=P_ONLY, fps=15)
+        maps = [maps[i] for i in order]
+    with open_source(video) as source:
+        frames = list(source)
+    fixed, keys = carried(frames, maps, Interval(interval))
+    low, high = 0.1, 60.0
+    for _ in range(12):  # the limit that spends no more key frames than the interval does
+        middle = (low + high) / 2
+        low, high = (middle, high) if carried(frames, maps, Adaptive(middle, 99))[1] > keys else (low, middle)
+    adaptive, spent = carried(frames, maps, Adaptive(high, 99))
+    assert spent <= keys
+    assert adaptive > fixed

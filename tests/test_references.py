@@ -1,0 +1,78 @@
+"""References told apart by their pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_vss.runtimes.references import Hypothesis, Shown, elect
+from edge_vss.runtimes.sources import open_source
+from tests.videos import encode, pan, texture
+
+
+def shown(image: np.ndarray) -> Shown:
+    half = cv2.resize(image[..., 0], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    return Shown(np.asarray(half, np.uint8), None, "P", image.shape[:2])
+
+
+def hypothesis(dx: float, dy: float, span: int, grid: tuple[int, int] = (12, 16)) -> Hypothesis:
+    displacement = np.empty((2, *grid), np.float32)
+    displacement[0], displacement[1] = dx, dy
+    return Hypothesis(displacement, np.ones(grid, bool), span)
+
+
+def test_the_pixels_choose_the_span() -> None:
+    before, now = pan(2, (96, 128), (4, 0))
+    # A vector of −8 px is right if it spans two frames, and wrong by a factor if it spans one or four.
+    found = [hypothesis(-8 / span, 0, span) for span in (1, 2, 4)]
+    displacement, known, span = elect(shown(now), shown(before), found)
+    inner = (slice(1, -1), slice(2, -2))
+    assert known.all()
+    assert (span[inner] == 2).mean() > 0.95
+    assert np.abs(displacement[0][inner] + 4).mean() < 0.1
+
+
+def test_a_neighbour_helps_a_cell_with_a_bad_vector() -> None:
+    before, now = pan(2, (96, 128), (4, 0))
+    wrong = hypothesis(-4, 0, 1)
+    wrong.displacement[:, 5, 7] = (30, 20)
+    wrong.known[8, 3] = False
+    displacement, known, _ = elect(shown(now), shown(before), [wrong])
+    assert np.abs(displacement[:, 5, 7] - (-4, 0)).max() < 0.5
+    assert not known[8, 3] and known.sum() == known.size - 1  # filled, and honest about it
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"bf": "3", "refs": "3", "g": "250"},
+        {"bf": "2", "refs": "1", "g": "250", "x264-params": "b-pyramid=none"},
+        {"bf": "0", "refs": "4", "g": "250"},
+    ],
+    ids=["b-pyramid", "flat B-frames", "several references"],
+)
+def test_a_pan_is_one_step_a_frame_whatever_the_references(options: dict[str, str], tmp_path: Path) -> None:
+    video = encode(
+        tmp_path / "pan.mp4", pan(24, (128, 160), (3, -1)), options={**options, "sc_threshold": "0"}
+    )
+    with open_source(video, motion="codec") as source:
+        for frame in source:
+            if frame.index == 0:
+                continue
+            assert frame.motion is not None
+            inner = frame.motion.displacement_px[:, 2:-2, 2:-2]
+            assert np.median(inner[0]) == pytest.approx(-3, abs=0.3), frame.index
+            assert np.median(inner[1]) == pytest.approx(1, abs=0.3), frame.index
+
+
+def test_a_flashing_picture_is_read_through_its_older_reference(tmp_path: Path) -> None:
+    # Two still scenes in turn: every frame is best predicted from the one before the last, and does not move.
+    first, second = texture((96, 128), 1), texture((96, 128), 2)
+    options = {"bf": "0", "refs": "2", "g": "250", "sc_threshold": "0"}
+    video = encode(tmp_path / "flash.mp4", [first, second] * 6, options=options)
+    with open_source(video, motion="codec") as source:
+        moved = [np.abs(frame.motion.displacement_px).mean() for frame in source if frame.motion]
+    assert np.median(moved) < 0.5
