@@ -45,6 +45,8 @@ class MissingExtra(EdgeVssError):
     """An optional dependency is not installed; the message names the extra that brings it."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(f'{purpose} needs {package}, which is not installed: pip install "edge-vss[{extra}]"')
+        super().__init__(
+            f'{purpose} needs {package}, which is not installed: pip install "edge-vss[{extra}]"'
+        )
         self.package = package
         self.extra = extra

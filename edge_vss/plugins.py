@@ -27,7 +27,9 @@ A third party's package registers the function itself under the entry-point grou
 def names(kind: str) -> list[str]:
     """Every plugin of a kind that is present, built in or from an entry point, in alphabetical order."""
     folder = importlib.import_module(KINDS[kind][0])
-    built_in = {module.name for module in pkgutil.iter_modules(folder.__path__) if not module.name.startswith("_")}
+    built_in = {
+        module.name for module in pkgutil.iter_modules(folder.__path__) if not module.name.startswith("_")
+    }
     return sorted(built_in | {point.name for point in entry_points(group=f"edge_vss.{kind}")})
 
 

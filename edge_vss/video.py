@@ -18,9 +18,9 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class MotionField:
-    """Where the content of a frame was in an earlier shown frame, on a regular grid.
+    """Where the content of a frame was in the frame shown before it, on a regular grid.
 
-    Current → reference: the content at pixel position ``p`` was at ``p + displacement_px`` in the reference. Cell
+    Current → reference: the content at pixel position ``p`` was at ``p + displacement_px`` in the previous shown frame. Cell
     (i, j) covers the pixels [i·cell_px, (i+1)·cell_px) × [j·cell_px, (j+1)·cell_px); the last row and column may
     reach past the frame.
     """
@@ -32,7 +32,8 @@ class MotionField:
     """(h, w): True where the motion was measured (a vector, or matched flow), False where it was filled in."""
 
     reference: NDArray[np.int8]
-    """(h, w): how many shown frames back the reference is, 1 or more."""
+    """(h, w): how many shown frames the measured vector spanned, negative where it pointed ahead. It is divided out:
+    ``displacement_px`` is always the motion of one frame."""
 
     cell_px: int
     """Side of a grid cell in pixels of the frame; 1 is one displacement per pixel."""
@@ -42,7 +43,12 @@ class MotionField:
 
     def __post_init__(self) -> None:
         shape = self.displacement_px.shape
-        if len(shape) != 3 or shape[0] != 2 or self.known.shape != shape[1:] or self.reference.shape != shape[1:]:
+        if (
+            len(shape) != 3
+            or shape[0] != 2
+            or self.known.shape != shape[1:]
+            or self.reference.shape != shape[1:]
+        ):
             raise OptionError(
                 f"MotionField wants displacement_px (2, h, w) with known and reference (h, w); "
                 f"got {shape}, {self.known.shape}, {self.reference.shape}"
@@ -104,6 +110,44 @@ class Frame:
     def luma(self) -> NDArray[np.uint8]:
         """(H, W) uint8 brightness."""
         return self.picture.luma()
+
+
+@dataclass(frozen=True)
+class StreamInfo:
+    """What is known about a source when it opens, from its headers and its first picture."""
+
+    uri: str
+    """What was opened: a path, a URL, or a short description of arrays."""
+
+    codec: str
+    """FFmpeg's name of the codec (``h264``, ``hevc``), or empty for arrays and images."""
+
+    size: Size
+    """Height and width of the first frame in pixels, as shown (rotation applied)."""
+
+    fps: float
+    """Frames per second, as the headers say; 25 where they say nothing."""
+
+    frames: int | None = None
+    """How many frames there are, where that is known without decoding them all."""
+
+    exports_vectors: bool = False
+    """True where the decoder was asked for motion vectors and this codec's decoder gives them."""
+
+    has_b_frames: bool = False
+    """True where frames are decoded in another order than they are shown."""
+
+    references: int | None = None
+    """The most reference frames an H.264 stream may use (its SPS says so); None where that is not known."""
+
+    live: bool = False
+    """True for a camera or a network stream, which does not wait."""
+
+    rotation: int = 0
+    """Degrees counterclockwise (0, 90, 180, 270) by which decoded pictures were turned to be shown."""
+
+    duration_seconds: float | None = None
+    """Length in seconds, where the headers say it."""
 
 
 @dataclass(frozen=True)

@@ -45,47 +45,54 @@ def cells(vectors: NDArray[Any] | None, grid: Size, *, ahead: bool = False) -> t
     direction = vectors["source"]
     if ahead or direction.max() > 0:
         vectors = vectors[direction > 0] if ahead else vectors[direction < 0]
-    block_h, block_w = vectors["h"].astype(np.intp), vectors["w"].astype(np.intp)
-    row = np.clip((vectors["dst_y"] - block_h // 2) // CELL_PX, -_HALO, h) + _HALO
-    column = np.clip((vectors["dst_x"] - block_w // 2) // CELL_PX, -_HALO, w) + _HALO
+    block_h, block_w = vectors["h"].astype(np.int32), vectors["w"].astype(np.int32)
+    row = np.clip((vectors["dst_y"] - (block_h >> 1)) // CELL_PX, -_HALO, h) + _HALO
+    column = np.clip((vectors["dst_x"] - (block_w >> 1)) // CELL_PX, -_HALO, w) + _HALO
     padded_w = w + 2 * _HALO
     first = row * padded_w + column
     scale = np.maximum(vectors["motion_scale"], 1).astype(np.float32)
-    motion = np.stack([vectors["motion_x"] / scale, vectors["motion_y"] / scale]).astype(np.float32)
-
-    field = np.zeros((2, (h + 2 * _HALO) * padded_w), np.float32)
-    known = np.zeros(field.shape[1], np.bool_)
-    rows, columns = np.maximum(block_h // CELL_PX, 1), np.maximum(block_w // CELL_PX, 1)
-    shape = rows * 8 + columns
+    # One complex number a cell, so that x and y are scattered in one pass; NaN where no vector comes.
+    motion = np.empty(len(vectors), np.complex64)
+    motion.real, motion.imag = vectors["motion_x"] / scale, vectors["motion_y"] / scale
+    field = np.full((h + 2 * _HALO) * padded_w, np.nan, np.complex64)
+    shape = np.maximum(block_h // CELL_PX, 1) * 8 + np.maximum(block_w // CELL_PX, 1)
     for code in np.flatnonzero(np.bincount(shape)).tolist():
-        of_shape = slice(None) if (shape == code).all() else shape == code
-        start, values = first[of_shape], motion[:, of_shape]
+        of_shape = shape == code
+        start, values = first[of_shape], motion[of_shape]
         for i in range(min(code // 8, _HALO)):
             for j in range(min(code % 8, _HALO)):
-                at = start + i * padded_w + j
-                field[:, at] = values
-                known[at] = True
-    inside = np.s_[_HALO : _HALO + h, _HALO : _HALO + w]
-    known_grid = np.ascontiguousarray(known.reshape(-1, padded_w)[inside])
-    return np.ascontiguousarray(field.reshape(2, -1, padded_w)[(slice(None), *inside)]), known_grid
+                field[start + (i * padded_w + j)] = values
+    inside = field.reshape(-1, padded_w)[_HALO : _HALO + h, _HALO : _HALO + w]
+    known = ~np.isnan(inside.real)
+    displacement = np.zeros((2, h, w), np.float32)
+    np.copyto(displacement[0], inside.real, where=known)
+    np.copyto(displacement[1], inside.imag, where=known)
+    return displacement, known
 
 
 def fill(displacement: Displacement, known: Known) -> Displacement:
-    """Give every cell that is not known a blurred average of the known cells around it, looking further out
+    """Give every cell that is not known the average of the known cells around it, looking further out
     as needed."""
     if known.all() or not known.any():
         return displacement
-    weighted = np.dstack([displacement[0], displacement[1], np.ones_like(displacement[0])]) * known[..., None]
-    out, missing = displacement.copy(), ~known
-    for sigma_cells in (1.0, 4.0, 16.0):
-        blurred = cv2.GaussianBlur(weighted, (0, 0), sigma_cells, borderType=cv2.BORDER_REPLICATE)
-        reached = missing & (blurred[..., 2] > 0.05)
-        out[:, reached] = (blurred[reached][:, :2] / blurred[reached][:, 2:]).T
-        missing &= ~reached
+    weighted = cv2.merge([displacement[0], displacement[1], np.ones_like(displacement[0])])
+    weighted[~known] = 0
+    out = weighted[..., :2].copy()
+    missing = ~known
+    for reach_cells in (1, 4, 16):
+        side = 2 * reach_cells + 1
+        sums = cv2.boxFilter(weighted, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
+        around = sums[missing]
+        reached = around[:, 2] > 0.5
+        filled = out[missing]
+        filled[reached] = around[reached, :2] / around[reached, 2:]
+        out[missing] = filled
+        missing[missing] = ~reached
         if not missing.any():
-            return out
-    out[:, missing] = displacement[:, known].mean(axis=1, keepdims=True)
-    return out
+            break
+    else:
+        out[missing] = weighted[known][:, :2].mean(axis=0)
+    return np.ascontiguousarray(out.transpose(2, 0, 1))
 
 
 def at_centres(size: Size, grid: Size, cell_px: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

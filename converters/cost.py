@@ -1,0 +1,62 @@
+"""What a graph costs: multiply-accumulates of convolutions and matrix products, counted on the ONNX graph."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from edge_vss.errors import MissingExtra, ModelError
+
+
+def gmac(path: Path) -> float:
+    """Billions of multiply-accumulates for one call of an ONNX file with static shapes.
+
+    Conv, ConvTranspose, Gemm and MatMul count, as in PyTorch's FlopCounterMode (which counts a
+    multiply-accumulate as two). Resizing, warping, normalising and elementwise work do not. Raises ModelError
+    for a shape that is not static.
+    """
+    try:
+        import onnx
+    except ImportError:
+        raise MissingExtra("onnx", "convert", "counting operations") from None
+    model = onnx.load(str(path))
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    return _count(inferred.graph, {}, str(path)) / 1e9
+
+
+def _count(graph: Any, outer: dict[str, tuple[int, ...]], where: str) -> int:
+    shapes = dict(outer)
+    shapes |= {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        dims = value.type.tensor_type.shape.dim
+        if value.type.tensor_type.HasField("shape") and all(dim.HasField("dim_value") for dim in dims):
+            shapes[value.name] = tuple(dim.dim_value for dim in dims)
+    total = 0
+    for node in graph.node:
+        total += _macs(node, shapes, where)
+        for attribute in node.attribute:
+            if attribute.HasField(
+                "g"
+            ):  # a body that runs once; both sides of an If, so that the count is a bound
+                total += _count(attribute.g, shapes, where)
+    return total
+
+
+def _macs(node: Any, shapes: dict[str, tuple[int, ...]], where: str) -> int:
+    if node.op_type not in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
+        return 0
+    try:
+        first, second, result = (shapes[name] for name in (node.input[0], node.input[1], node.output[0]))
+    except KeyError as error:
+        raise ModelError(
+            f"{where}: the shape of {error} is not static, so {node.op_type} cannot be counted"
+        ) from None
+    if node.op_type == "Conv":  # weight (out, in / groups, kernel...)
+        return math.prod(result) * math.prod(second[1:])
+    if node.op_type == "ConvTranspose":  # weight (in, out / groups, kernel...)
+        return math.prod(first) * math.prod(second[1:])
+    if node.op_type == "Gemm":
+        turned = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
+        return math.prod(result) * first[0 if turned else 1]
+    return math.prod(result) * first[-1]

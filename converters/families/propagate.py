@@ -1,0 +1,135 @@
+"""Family ``propagate``: any image model on key frames, its result carried along the motion in between.
+
+Routes: start and key run ``key`` (image → labels and the carried tensor), nonkey runs ``state`` (carried
+tensor and motion → labels). The carried tensor always belongs to the anchor, so errors of the warp do not
+pile up.
+
+``carry`` is ``labels`` (``key_labels``, uint8 at the frame's size, nearest) or ``scores`` (float32 at the
+network's output resolution, bilinear, upsampled and argmaxed afterwards).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from edge_vss.bundle import MotionSpec, StateSpec, TensorSpec
+from edge_vss.converters.ops.warp import warp_labels, warp_scores
+from edge_vss.converters.split import Chain, Network, Part, Request, Split
+from edge_vss.errors import OptionError
+from edge_vss.video import Size
+
+DEFAULT_CARRY = "labels"
+CELL_PX = 8
+"""Side of a motion cell when labels are carried: the smallest block that codecs commonly move."""
+
+
+def split(network: Network, request: Request) -> Split:
+    """Split a network into ``key`` and ``state``. Raises OptionError for a carry it cannot give."""
+    options = dict(request.options)
+    gives_scores = network.output.name == "scores"
+    wanted = options.pop("carry", None)
+    carry = wanted or ("scores" if request.logits else DEFAULT_CARRY if gives_scores else "labels")
+    if options:
+        raise OptionError(f"family propagate has no option {next(iter(options))!r}: it knows carry")
+    if carry not in ("labels", "scores"):
+        raise OptionError(f"--carry {carry!r}: choose labels or scores")
+    if not gives_scores and (carry == "scores" or request.logits):
+        raise OptionError(
+            "the model gives label maps, so there are no scores to carry or to output: use --carry labels"
+        )
+    if request.logits and carry == "labels":
+        raise OptionError("--logits needs scores on every frame: use --carry scores")
+
+    height, width = network.size
+    image = TensorSpec("image", (1, height, width, 3), "uint8")
+    labels = TensorSpec("labels", (1, height, width), "uint8")
+    check = (TensorSpec("score_check", (1,), "float32"),) if gives_scores else ()
+    logits = (TensorSpec("logits", network.output.shape, "float32"),) if request.logits else ()
+    if carry == "scores":
+        carried: TensorSpec = network.output
+        hidden: tuple[TensorSpec, ...] = ()
+        grid = (carried.shape[2], carried.shape[3])
+    else:
+        carried, hidden = (
+            TensorSpec("key_labels", labels.shape, "uint8"),
+            (network.output,) if gives_scores else (),
+        )
+        grid = (math.ceil(height / CELL_PX), math.ceil(width / CELL_PX))
+    motion = TensorSpec("motion", (1, 2, *grid), "float32")
+    head = ScoresHead(network.size, carry, request.logits) if gives_scores else LabelsHead(network.size)
+    follow = CarryScores(network.size, request.logits) if carry == "scores" else CarryLabels()
+    return Split(
+        parts=(
+            Part(
+                "key",
+                Chain(network.before, network.model, network.after, head),
+                (image,),
+                (labels, carried, *logits, *check),
+                hidden,
+            ),
+            Part("state", follow, (carried, motion), (labels, *logits)),
+        ),
+        state=(StateSpec(carried.name, carried.shape, carried.dtype, 0.0),),
+        routes={"start": ("key",), "key": ("key",), "nonkey": ("state",)},
+        motion=MotionSpec(grid),
+        options={"carry": carry, "logits": request.logits},
+    )
+
+
+class ScoresHead(torch.nn.Module):
+    """Scores float32 (1, C, h, w) → the outputs of ``key``, in the order of its part."""
+
+    def __init__(self, size: Size, carry: str, logits: bool) -> None:
+        super().__init__()
+        self.size, self.carry, self.logits = size, carry, logits
+
+    def forward(self, scores: Tensor) -> tuple[Tensor, ...]:
+        labels = to_labels(scores, self.size)
+        check = scores.sum().reshape(1)
+        if self.carry == "labels":
+            return labels, labels.clone(), check, scores
+        return labels, scores, *((scores.clone(),) if self.logits else ()), check
+
+
+class LabelsHead(torch.nn.Module):
+    """Labels uint8 (1, h, w) → labels at the frame's size, twice: to show and to carry."""
+
+    def __init__(self, size: Size) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        if tuple(labels.shape[1:]) != self.size:
+            larger = F.interpolate(labels.unsqueeze(1).to(torch.float32), self.size, mode="nearest-exact")
+            labels = larger.squeeze(1).to(torch.uint8)
+        return labels, labels.clone()
+
+
+class CarryLabels(torch.nn.Module):
+    """Key labels and motion → labels."""
+
+    def forward(self, key_labels: Tensor, motion: Tensor) -> Tensor:
+        return warp_labels(key_labels, motion)
+
+
+class CarryScores(torch.nn.Module):
+    """Scores and motion → labels, and the warped scores as ``logits`` if asked for."""
+
+    def __init__(self, size: Size, logits: bool) -> None:
+        super().__init__()
+        self.size, self.logits = size, logits
+
+    def forward(self, scores: Tensor, motion: Tensor) -> tuple[Tensor, ...]:
+        warped = warp_scores(scores, motion)
+        return to_labels(warped, self.size), *((warped,) if self.logits else ())
+
+
+def to_labels(scores: Tensor, size: Size) -> Tensor:
+    """Scores float32 (1, C, h, w) → the best class at ``size``, uint8 (1, H, W); bilinear in between."""
+    if tuple(scores.shape[2:]) != size:
+        scores = F.interpolate(scores, size, mode="bilinear", align_corners=False)
+    return scores.argmax(1).to(torch.uint8)

@@ -1,0 +1,136 @@
+"""Passes over an exported ONNX graph: each changes a ModelProto in place, and keeps every result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+LAST = "_channels_last"
+"""What ``upsample_channels_last`` puts behind the name of a tensor that it turns."""
+
+
+def upsample_channels_last(model: Any) -> None:
+    """Move linear upsampling that only an ArgMax over classes reads to channels-last.
+
+    ONNX Runtime then resizes and compares whole class rows (720p, 19 classes, one thread: 35 → 15 ms). The
+    sum that becomes ``score_check`` is taken before the upsampling: NaN survives interpolation either way.
+    """
+    from onnx import helper, numpy_helper
+
+    graph = model.graph
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    constants |= {
+        node.output[0]: numpy_helper.to_array(node.attribute[0].t)
+        for node in graph.node
+        if node.op_type == "Constant" and node.attribute[0].name == "value"
+    }
+    outputs = {value.name for value in graph.output}
+    for index in reversed(range(len(graph.node))):
+        resize = graph.node[index]
+        if resize.op_type != "Resize" or _attribute(resize, "mode", b"nearest") != b"linear":
+            continue
+        resized = resize.output[0]
+        readers = [node for node in graph.node if resized in node.input]
+        best = [node for node in readers if node.op_type == "ArgMax" and _attribute(node, "axis", 0) == 1]
+        sums = [node for node in readers if _gives_check(node, graph)]
+        ratios = _ratios(resize, constants)
+        if not best or len(best) + len(sums) != len(readers) or resized in outputs or ratios is None:
+            continue
+        name = resized + LAST
+        last = numpy_helper.from_array(ratios[[0, 2, 3, 1]], f"{name}_ratios")
+        graph.initializer.append(last)
+        is_size = ratios.dtype == np.int64
+        # Not a Transpose: ONNX Runtime would move that behind the Resize again.
+        turn = helper.make_node(
+            "Einsum", [resize.input[0]], [f"{name}_in"], f"{name}_in", equation="nchw->nhwc"
+        )
+        turned = helper.make_node(
+            "Resize", [f"{name}_in", "", *(["", last.name] if is_size else [last.name])], [name], name
+        )
+        turned.attribute.extend(a for a in resize.attribute if a.name != "axes")
+        for node in sums:
+            node.input[0] = resize.input[0]
+        for node in best:
+            node.input[0] = name
+            _set_axis(node, 3)
+        del graph.node[index]
+        for offset, node in enumerate((turn, turned)):
+            graph.node.insert(index + offset, node)
+
+
+def prune(model: Any) -> None:
+    """Drop nodes and weights that no output needs: ONNX Runtime would run them all the same."""
+    graph = model.graph
+    needed = {value.name for value in graph.output}
+    for index in reversed(range(len(graph.node))):
+        node = graph.node[index]
+        if needed.isdisjoint(node.output):
+            del graph.node[index]
+        else:
+            needed |= _reads(node)
+    for kept in (graph.initializer, graph.value_info):
+        entries = [entry for entry in kept if entry.name in needed]
+        del kept[:]
+        kept.extend(entries)
+
+
+def tidy(model: Any) -> None:
+    """Drop what exporters leave behind: stack traces (with the user's paths), source lines, module names."""
+    model.doc_string = model.graph.doc_string = ""
+    entries: list[Any] = [*model.graph.node, *model.graph.initializer, *model.graph.value_info, model.graph]
+    entries += [*model.graph.input, *model.graph.output, *model.functions]
+    for function in model.functions:
+        entries += [*function.node]
+    for entry in entries:
+        entry.doc_string = ""
+        del entry.metadata_props[:]
+
+
+def _gives_check(node: Any, graph: Any) -> bool:
+    # A sum over everything that nothing but score_check is made of
+    if node.op_type != "ReduceSum" or len([name for name in node.input if name]) != 1:
+        return False
+    total = node.output[0]
+    made = [list(reader.output) for reader in graph.node if total in reader.input]
+    return total == "score_check" if not made else all(names == ["score_check"] for names in made)
+
+
+def _ratios(resize: Any, constants: dict[str, Any]) -> Any:
+    # Output sizes or scales of a Resize that leaves batch and channels alone, or None.
+    if _attribute(resize, "axes", None) is not None or _attribute(resize, "antialias", 0):
+        return None
+    if _attribute(resize, "coordinate_transformation_mode", b"half_pixel") == b"tf_crop_and_resize":
+        return None
+    inputs = list(resize.input) + [""] * 4
+    values = constants.get(inputs[3] or inputs[2])
+    if values is None or values.shape != (4,):
+        return None
+    return values
+
+
+def _reads(node: Any) -> set[str]:
+    names = set(node.input)
+    for attribute in node.attribute:
+        for inner in attribute.g.node if attribute.HasField("g") else ():  # a body sees the names around it
+            names |= _reads(inner)
+        if attribute.HasField("g"):
+            names |= {value.name for value in attribute.g.output}
+    return names
+
+
+def _attribute(node: Any, name: str, default: Any) -> Any:
+    from onnx import helper
+
+    for attribute in node.attribute:
+        if attribute.name == name:
+            return helper.get_attribute_value(attribute)
+    return default
+
+
+def _set_axis(node: Any, axis: int) -> None:
+    from onnx import helper
+
+    kept = [attribute for attribute in node.attribute if attribute.name != "axis"]
+    del node.attribute[:]
+    node.attribute.extend([*kept, helper.make_attribute("axis", axis)])

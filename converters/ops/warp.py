@@ -1,0 +1,63 @@
+"""Carrying a map along the motion: each position takes the value at position + motion.
+
+Pixel centres lie at integers; a grid of (h, w) cells spans the frame evenly, so the centre of cell j lies at
+(j + 0.5) · W / w − 0.5. Positions outside take the value at the border.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def warp_labels(labels: Tensor, motion: Tensor) -> Tensor:
+    """Nearest labels along a coarse motion.
+
+    uint8 (1, H, W), float32 (1, 2, h, w) in grid pixels → uint8 (1, H, W). The motion is brought to every
+    pixel bilinearly and the source position rounded. An integer gather, not grid_sample: ONNX Runtime runs it
+    several times faster, and label ids must not be mixed.
+    """
+    height, width = int(labels.shape[1]), int(labels.shape[2])
+    # x and y go separately: slicing the coarse motion is free, slicing the full-size one copies it.
+    x = _dense(motion[:, 0:1] * (width / motion.shape[3]), height, width)
+    y = _dense(motion[:, 1:2] * (height / motion.shape[2]), height, width)
+    x = (x + (torch.arange(width) + 0.5).reshape(1, 1, 1, width)).clamp(0.0, width - 0.5).floor()
+    y = (y + (torch.arange(height) + 0.5).reshape(1, 1, height, 1)).clamp(0.0, height - 0.5).floor()
+    # float32 holds every index below 2^24 (a 4K frame has half as many), and its arithmetic is faster than
+    # int64's.
+    index = (y * width + x).to(torch.int64).reshape(-1)
+    return torch.gather(labels.reshape(-1), 0, index).reshape(1, height, width)
+
+
+def warp_scores(scores: Tensor, motion: Tensor) -> Tensor:
+    """Bilinear scores along a motion on their own grid.
+
+    float32 (1, C, h, w), float32 (1, 2, h, w) in grid pixels → float32 (1, C, h, w). Equal to grid_sample
+    with border padding, written as four gathers of whole class rows, which is faster.
+    """
+    _, classes, height, width = (int(extent) for extent in scores.shape)
+    rows = scores.permute(0, 2, 3, 1).reshape(height * width, classes)
+    x = (motion[0, 0] + torch.arange(width, dtype=torch.float32)).clamp(0.0, width - 1.0).reshape(-1)
+    y = (
+        (motion[0, 1] + torch.arange(height, dtype=torch.float32).reshape(-1, 1))
+        .clamp(0.0, height - 1.0)
+        .reshape(-1)
+    )
+    left, top = x.floor(), y.floor()
+    right, bottom = (left + 1).clamp(max=width - 1.0), (top + 1).clamp(max=height - 1.0)
+    across, down = (x - left).unsqueeze(1), (y - top).unsqueeze(1)
+
+    def row(row_y: Tensor, row_x: Tensor) -> Tensor:
+        return rows.index_select(0, (row_y * width + row_x).to(torch.int64))
+
+    upper = row(top, left) * (1 - across) + row(top, right) * across
+    lower = row(bottom, left) * (1 - across) + row(bottom, right) * across
+    warped = upper * (1 - down) + lower * down
+    return warped.reshape(1, height, width, classes).permute(0, 3, 1, 2)
+
+
+def _dense(coarse: Tensor, height: int, width: int) -> Tensor:
+    if tuple(coarse.shape[2:]) == (height, width):
+        return coarse
+    return F.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)

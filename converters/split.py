@@ -1,0 +1,165 @@
+"""The values that pass between the steps of a conversion: what is asked, loaded, and made of it."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from edge_vss.bundle import MotionSpec, StateSpec, TensorSpec
+from edge_vss.classes import ClassSet
+from edge_vss.errors import OptionError
+from edge_vss.video import Size
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """What the network expects of its pixels: (pixel · scale − mean) / std, in its own channel order.
+
+    ``pixel`` is 0 to 255. ``mean`` and ``std`` are in units after the scale: with the default 1/255 they are
+    what torchvision calls them (0.485, ...); means like 123.675 belong to scale 1.
+    """
+
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    scale: float = 1 / 255
+    bgr: bool = False
+    """True when the network was trained on BGR pictures (OpenCV): channels are swapped first."""
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != 3 or len(self.std) != 3:
+            raise OptionError(
+                f"--mean {self.mean} and --std {self.std}: give three numbers each, one per channel"
+            )
+        if not self.scale > 0 or not all(value > 0 for value in self.std):
+            raise OptionError(f"--std {self.std} with --scale {self.scale:g}: all have to be above 0")
+        if max(self.mean) > 255 * self.scale:
+            raise OptionError(
+                f"--mean {self.mean} is beyond the brightest pixel, {255 * self.scale:g} after --scale "
+                f"{self.scale:g}: means from 0 to 255 want --scale 1"
+            )
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked a conversion for."""
+
+    classes: ClassSet
+    logits: bool = False
+    """Every route also outputs ``logits``, float32 (1, C, h, w)."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Options of the family, by name; a family refuses those it does not know."""
+
+
+class Chain(torch.nn.Module):
+    """Modules one after the other, each fed with what the one before gives.
+
+    A stage may be an ``OnnxNetwork``, which torch can run but not trace: a target exports the stages around
+    it and puts the given graph between them.
+    """
+
+    def __init__(self, *stages: torch.nn.Module) -> None:
+        super().__init__()
+        self.stages = torch.nn.ModuleList(stages)
+
+    def forward(self, *tensors: torch.Tensor) -> Any:
+        values: Any = tensors
+        for stage in self.stages:
+            values = stage(*values) if isinstance(values, tuple) else stage(values)
+        return values
+
+
+@dataclass(frozen=True)
+class Network:
+    """A trained model, loaded, checked, and wrapped so that it takes ``image`` and gives scores or labels."""
+
+    before: torch.nn.Module
+    """``image`` uint8 (1, H, W, 3) → what the model takes."""
+    model: torch.nn.Module
+    """The trained model, giving the one output that was chosen."""
+    after: torch.nn.Module
+    """That output → scores float32 (1, C, h, w), or labels uint8 (1, h, w)."""
+    output: TensorSpec
+    """What ``after`` gives: ``scores`` or ``labels``."""
+    size: Size
+    source: dict[str, str]
+    """Name and SHA-256 of the file."""
+    notes: dict[str, str]
+    """How the file was understood (its kind, the output chosen, ...), kept in the manifest."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One graph to export: a module with named tensors in and out, in order."""
+
+    role: str
+    module: torch.nn.Module
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    hidden: tuple[TensorSpec, ...] = ()
+    """Given after ``outputs`` by the module. In the artifact they are no outputs, but keep their names for
+    ``verify``."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """A model split by a family: the plugin function ``split(network, request)`` of a family gives one."""
+
+    parts: tuple[Part, ...]
+    state: tuple[StateSpec, ...]
+    routes: dict[str, tuple[str, ...]]
+    motion: MotionSpec | None
+    options: dict[str, Any]
+    """The family's options with their final values."""
+
+    def part(self, role: str) -> Part:
+        return next(part for part in self.parts if part.role == role)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hold back what torch and the exporters log and warn about: a conversion says what matters itself."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+
+
+def pictures(size: Size, count: int, seed: int = 0) -> list[torch.Tensor]:
+    """Textured pictures, uint8 (1, H, W, 3): noise at four scales, for both edges and flat areas."""
+    generator = torch.Generator().manual_seed(seed)
+    made = []
+    for _ in range(count):
+        picture = torch.zeros(1, 3, *size)
+        for cells in (3, 9, 27, 81):
+            noise = torch.rand(1, 3, cells, cells, generator=generator) - 0.5
+            picture += torch.nn.functional.interpolate(
+                noise, size, mode="nearest" if cells == 9 else "bilinear"
+            )
+        made.append(((picture * 110 + 128).clamp(0, 255)).to(torch.uint8).permute(0, 2, 3, 1).contiguous())
+    return made
+
+
+def motions(grid: Size, count: int, seed: int = 0, reach: float = 3.0) -> list[torch.Tensor]:
+    """Smooth random motion, float32 (1, 2, h, w), up to ``reach`` grid pixels."""
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        torch.nn.functional.interpolate(
+            (torch.rand(1, 2, 4, 5, generator=generator) * 2 - 1) * reach, grid, mode="bicubic"
+        ).contiguous()
+        for _ in range(count)
+    ]
+
+
+def spec(name: str, tensor: torch.Tensor) -> TensorSpec:
+    """The TensorSpec of a tensor."""
+    return TensorSpec(name, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))

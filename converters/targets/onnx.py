@@ -1,0 +1,194 @@
+"""Target ``onnx``: one self-contained file per part, opset 18, IR 10, static shapes, weights inside."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from edge_vss.bundle import TensorSpec
+from edge_vss.converters.onnx_model import OPSETS, OnnxNetwork
+from edge_vss.converters.onnx_passes import LAST, prune, tidy, upsample_channels_last
+from edge_vss.converters.split import Chain, Part, quiet
+from edge_vss.errors import MissingExtra, ModelError
+
+OPSET = 18
+"""What torch's exporter writes without converting; every ONNX Runtime from 1.14 on reads it."""
+IR_VERSION = 10
+
+
+def export(part: Part, folder: Path, metadata: dict[str, str]) -> str:
+    """Write ``part`` into ``folder``, with ``metadata`` as its ``metadata_props``; gives the file's name.
+
+    Tensors keep the part's names. Raises ModelError for a module that cannot be exported, in one line.
+    """
+    try:
+        import onnx
+    except ImportError:
+        raise MissingExtra("onnx", "convert", "writing ONNX") from None
+    model = _graph(part)
+    hidden = {spec.name for spec in part.hidden}
+    shown = [output for output in model.graph.output if output.name not in hidden]
+    del model.graph.output[:]
+    model.graph.output.extend(shown)
+    upsample_channels_last(model)
+    prune(model)
+    tidy(model)
+    model.ir_version = min(model.ir_version, IR_VERSION)
+    model.producer_name = "edge-vss"
+    model.producer_version = ""
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, metadata)
+    _check_contract(model, part)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+        data = model.SerializeToString(deterministic=True)
+    except Exception as error:  # the checker raises its own, protobuf a ValueError beyond 2 GiB
+        raise ModelError(f"{part.role}: the exported graph is not valid ONNX ({_line(error)})") from None
+    name = f"{part.role}.onnx"
+    (folder / name).write_bytes(data)
+    return name
+
+
+def reveal(path: Path, specs: tuple[TensorSpec, ...], to: Path) -> None:
+    """A copy of an artifact at ``to`` in which the hidden tensors ``specs`` are outputs too."""
+    import onnx
+
+    model = onnx.load(str(path))
+    for spec in specs:
+        if any(spec.name + LAST in node.output for node in model.graph.node):
+            model.graph.node.append(
+                onnx.helper.make_node("Transpose", [spec.name + LAST], [spec.name], perm=[0, 3, 1, 2])
+            )
+        model.graph.output.append(_value(spec))
+    onnx.save(model, str(to))
+
+
+def _graph(part: Part) -> Any:
+    names = [spec.name for spec in part.inputs]
+    given = part.outputs + part.hidden
+    stages = list(part.module.stages) if isinstance(part.module, Chain) else [part.module]
+    at = next((index for index, stage in enumerate(stages) if isinstance(stage, OnnxNetwork)), None)
+    inputs = tuple(torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype)) for spec in part.inputs)
+    if at is None:
+        return _export(part.role, part.module, inputs, names, [spec.name for spec in given])
+    network = stages[at]
+    assert isinstance(network, OnnxNetwork)
+    before, after = Chain(*stages[:at]), Chain(*stages[at + 1 :])
+    with torch.no_grad():
+        middle = network(before(*inputs))
+    # The given graph keeps its opset where that is allowed; the two small graphs around it can be written at
+    # any.
+    return network.splice(
+        _export(part.role, before, inputs, names, ["network_input"], network.opset),
+        _export(
+            part.role, after, (middle,), ["network_output"], [spec.name for spec in given], network.opset
+        ),
+    )
+
+
+def _export(
+    role: str,
+    module: torch.nn.Module,
+    inputs: tuple[Tensor, ...],
+    names: list[str],
+    outputs: list[str],
+    opset: int = OPSET,
+) -> Any:
+    # A TorchScript module can only be traced: torch.export would need its Python source.
+    scripted = any(isinstance(child, torch.jit.ScriptModule) for child in module.modules())
+    problem: Exception | None = None
+    with quiet(), torch.no_grad():
+        if not scripted:
+            try:
+                return _through_torch_export(module, inputs, names, outputs, opset)
+            except (
+                Exception
+            ) as error:  # whatever the model made the exporter trip over; the older one may not
+                problem = error
+        try:
+            return _through_tracing(
+                _frozen(module, inputs) if scripted else module, inputs, names, outputs, opset
+            )
+        except Exception as error:
+            problem = problem or error
+    raise ModelError(
+        f"{role}: torch cannot export the model to ONNX ({_line(problem.__cause__ or problem)}): "
+        "change the operation named, or give an ONNX file"
+    ) from problem
+
+
+def _through_torch_export(
+    module: torch.nn.Module, inputs: tuple[Tensor, ...], names: list[str], outputs: list[str], opset: int
+) -> Any:
+    program = torch.onnx.export(
+        module,
+        inputs,
+        dynamo=True,
+        opset_version=opset,
+        input_names=names,
+        output_names=outputs,
+        verbose=False,
+    )
+    assert program is not None
+    return program.model_proto
+
+
+def _through_tracing(
+    module: torch.nn.Module, inputs: tuple[Tensor, ...], names: list[str], outputs: list[str], opset: int
+) -> Any:
+    import onnx
+    from onnxscript import optimizer
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = f"{folder}/traced.onnx"
+        torch.onnx.export(
+            module, inputs, file, dynamo=False, opset_version=opset, input_names=names, output_names=outputs
+        )
+        # What is constant in a static graph, this exporter leaves to be computed on every call.
+        return optimizer.optimize(onnx.load(file))
+
+
+def _check_contract(model: Any, part: Part) -> None:
+    for side, values, specs in (
+        ("input", model.graph.input, part.inputs),
+        ("output", model.graph.output, part.outputs),
+    ):
+        found, wanted = [_spec(value) for value in values], list(specs)
+        if found != wanted:
+            raise ModelError(f"{part.role}: the exported {side}s are {found}, and have to be {wanted}")
+    if wrong := [entry for entry in model.opset_import if entry.domain == "" and entry.version not in OPSETS]:
+        raise ModelError(f"{part.role}: opset {wrong[0].version} is not one that devices read ({OPSETS})")
+
+
+def _spec(value: Any) -> TensorSpec:
+    import onnx
+
+    kind = value.type.tensor_type
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name
+    return TensorSpec(value.name, tuple(extent.dim_value for extent in kind.shape.dim), dtype)
+
+
+def _value(spec: TensorSpec) -> Any:
+    import numpy as np
+    import onnx
+
+    return onnx.helper.make_tensor_value_info(
+        spec.name, onnx.helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype)), spec.shape
+    )
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+
+
+def _frozen(module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> torch.nn.Module:
+    # Frozen, because the exporter mixes up the weights of a traced module that holds a scripted one (seen
+    # with 2.13).
+    traced: torch.nn.Module = torch.jit.trace(  # type: ignore[no-untyped-call]
+        module.eval(), inputs, check_trace=False
+    )
+    return torch.jit.freeze(traced.eval())  # type: ignore[no-any-return]

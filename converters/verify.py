@@ -1,0 +1,243 @@
+"""Do the graphs compute what the model computes? Numbers of the artifacts against torch, over a rollout."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edge_vss import bundle, plugins
+from edge_vss.bundle import GraphSpec, Manifest
+from edge_vss.classes import ClassSet
+from edge_vss.converters import models
+from edge_vss.converters.split import Part, Preprocess, Request, Split, motions, pictures, quiet
+from edge_vss.converters.targets.onnx import reveal
+from edge_vss.errors import BundleError, EngineError, ModelError
+
+AGREEMENT = 0.999
+"""Share of labels that have to be equal. Rounding differs between engines, so where two classes score the
+same to six digits the label may change; a wrong weight, mean or resize mode changes far more than one label
+in a thousand.
+"""
+
+STEPS = ("start", "nonkey", "nonkey", "nonkey", "key", "nonkey", "nonkey")
+ENGINES = {"onnx": "onnxruntime"}
+"""Target → the engine that runs it here."""
+
+Tensors = dict[str, NDArray[Any]]
+Graph = Callable[[Mapping[str, NDArray[Any]]], Tensors]
+
+
+def parity(folder: Path, manifest: Manifest, split: Split) -> dict[str, Any]:
+    """Run both sides over ``STEPS`` on textured pictures and smooth motion, each side with its own state.
+
+    Gives, per graph (both sides fed by torch) and for the rollout (each side fed by itself), the share of
+    equal labels and the largest absolute difference of every float tensor. Raises ModelError below
+    ``AGREEMENT``.
+    """
+    trained = {part.role: _torch(part) for part in split.parts}
+    with tempfile.TemporaryDirectory() as scratch:
+        graphs = {part.role: _artifact(folder, manifest, part, Path(scratch)) for part in split.parts}
+        inputs = _inputs(manifest)
+        report: dict[str, Any] = {
+            "graphs": {part.role: _Difference() for part in split.parts},
+            "rollout": _Difference(),
+        }
+        state = {s.name: np.full(s.shape, s.initial, s.dtype) for s in manifest.state}
+        ours = dict(state)
+        for route, given in zip(STEPS, inputs, strict=True):
+            if route not in manifest.routes:
+                route = "start"
+            expected, found = {**given, **state}, {**given, **ours}
+            for role in manifest.routes[route]:
+                result = trained[role](expected)
+                report["graphs"][role].add(result, graphs[role](expected))
+                expected |= result
+                found |= graphs[role](found)
+            report["rollout"].add(expected, {name: found[name] for name in expected})
+            state = {s.name: expected[s.name] for s in manifest.state}
+            ours = {s.name: found[s.name] for s in manifest.state}
+    done = {
+        "against": f"torch {torch.__version__}",
+        "steps": list(STEPS),
+        "graphs": {role: difference.report() for role, difference in report["graphs"].items()},
+        "rollout": report["rollout"].report(),
+    }
+    for where, numbers in (*done["graphs"].items(), ("rollout", done["rollout"])):
+        if numbers.get("labels_equal", 1.0) < AGREEMENT:
+            raise ModelError(
+                f"the converted {where} agrees with the model on {numbers['labels_equal']:.2%} of labels, "
+                f"less than {AGREEMENT:.1%}: the export is wrong; export the model to ONNX another way"
+            )
+    return done
+
+
+def verify(
+    path: str | Path,
+    model: str | Path | None = None,
+    *,
+    factory: str | None = None,
+    trust_pickle: bool = False,
+) -> dict[str, Any]:
+    """Check a bundle: hashes, contracts, that its graphs load and run, and with ``model`` its numbers too.
+
+    ``model`` has to be the file the bundle was made from; ``factory`` and ``trust_pickle`` are as for
+    ``convert``. Gives ``graphs`` (role → ``ok``), ``labels`` (the ids seen over ``STEPS``) and ``parity``,
+    with ``measured`` true when that was measured now and false when it is the recorded one. Raises
+    BundleError, EngineError or ModelError for the first thing that is wrong.
+    """
+    path = Path(path)
+    manifest = bundle.read(path)
+    report: dict[str, Any] = {"bundle": str(path), "hashes": "ok", "graphs": {}}
+    engine = _engine(manifest)
+    graphs = {}
+    for graph in manifest.graphs:
+        graphs[graph.role] = engine(path / graph.file, graph)
+        _check_metadata(path, manifest, graph)
+        report["graphs"][graph.role] = "ok"
+    report["labels"] = _run(manifest, graphs)
+    if model is None:
+        return {**report, "parity": manifest.parity, "measured": False}
+    return {
+        **report,
+        "parity": parity(path, manifest, _split_again(manifest, Path(model), factory, trust_pickle)),
+        "measured": True,
+    }
+
+
+def _split_again(manifest: Manifest, model: Path, factory: str | None, trust_pickle: bool) -> Split:
+    recorded = dict(manifest.options.get("model", {}))
+    if model.is_file() and bundle.sha256(model) != manifest.source.get("sha256"):
+        raise ModelError(
+            f"{model} is not the file this bundle was made from ({manifest.source.get('name')}): its SHA-256 "
+            "differs; give the original, or convert anew"
+        )
+    prepare: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in recorded["preprocess"].items()
+    }
+    network = models.load(
+        model,
+        classes=len(manifest.classes),
+        size=manifest.frame_size,
+        ignore=manifest.ignore,
+        preprocess=Preprocess(**prepare),
+        factory=factory or recorded.get("factory"),
+        output_name=recorded.get("output"),
+        trust_pickle=trust_pickle,
+    )
+    options = {key: value for key, value in manifest.options.items() if key not in ("model", "logits")}
+    class_set = ClassSet(manifest.classes, manifest.palette, manifest.ignore)
+    split: Split = plugins.find("family", manifest.family)(
+        network, Request(class_set, bool(manifest.options.get("logits")), options)
+    )
+    return split
+
+
+def _run(manifest: Manifest, graphs: Mapping[str, Graph]) -> list[int]:
+    seen: set[int] = set()
+    state = {s.name: np.full(s.shape, s.initial, s.dtype) for s in manifest.state}
+    for route, given in zip(STEPS, _inputs(manifest), strict=True):
+        tensors: Tensors = {**given, **state}
+        for role in manifest.routes.get(route, manifest.routes["start"]):
+            tensors |= graphs[role](tensors)
+        if "score_check" in tensors and not np.isfinite(tensors["score_check"]).all():
+            raise EngineError(f"the {route} route gives NaN or infinite scores: convert the model again")
+        seen |= {int(label) for label in np.unique(tensors["labels"])}
+        state = {name: tensors[name] for name in state}
+    if wrong := [label for label in seen if label >= len(manifest.classes)]:
+        raise EngineError(
+            f"the graphs give the label {wrong[0]}, and the bundle has {len(manifest.classes)} classes"
+        )
+    return sorted(seen)
+
+
+def _check_metadata(path: Path, manifest: Manifest, graph: GraphSpec) -> None:
+    if manifest.target != "onnx":
+        return
+    import onnx
+
+    model = onnx.load(str(path / graph.file), load_external_data=False)
+    held = {entry.key: entry.value for entry in model.metadata_props}.get("edge_vss")
+    try:
+        contract = json.loads(held or "null")
+    except ValueError:
+        contract = None
+    if not isinstance(contract, dict) or contract.get("role") != graph.role:
+        raise BundleError(
+            f"{path / graph.file} carries no contract for {graph.role}: convert the model again"
+        )
+    ours = json.loads(
+        json.dumps(
+            {"frame_size": manifest.frame_size, "classes": manifest.classes, "routes": manifest.routes}
+        )
+    )
+    if wrong := [key for key, value in ours.items() if contract.get(key) != value]:
+        raise BundleError(
+            f"{path / graph.file} and the manifest differ in {wrong[0]}: convert the model again"
+        )
+
+
+def _engine(manifest: Manifest) -> Callable[[Path, GraphSpec], Graph]:
+    if manifest.target not in ENGINES:
+        raise BundleError(
+            f"no engine here runs the target {manifest.target!r}: this edge-vss knows {', '.join(ENGINES)}"
+        )
+    load: Callable[[Path, GraphSpec], Graph] = plugins.find("engine", ENGINES[manifest.target])
+    return load
+
+
+def _torch(part: Part) -> Graph:
+    def call(tensors: Mapping[str, NDArray[Any]]) -> Tensors:
+        with torch.no_grad(), quiet():
+            results = part.module(*(torch.from_numpy(tensors[spec.name]) for spec in part.inputs))
+        results = results if isinstance(results, tuple) else (results,)
+        names = [spec.name for spec in part.outputs + part.hidden]
+        return {name: result.numpy() for name, result in zip(names, results, strict=True)}
+
+    return call
+
+
+def _artifact(folder: Path, manifest: Manifest, part: Part, scratch: Path) -> Graph:
+    graph, load = manifest.graph(part.role), _engine(manifest)
+    if not part.hidden or manifest.target != "onnx":
+        return load(folder / graph.file, graph)
+    revealed = scratch / graph.file
+    reveal(folder / graph.file, part.hidden, revealed)
+    return load(revealed, replace(graph, outputs=graph.outputs + part.hidden))
+
+
+def _inputs(manifest: Manifest) -> list[Tensors]:
+    images = [picture.numpy() for picture in pictures(manifest.frame_size, len(STEPS), seed=1)]
+    if manifest.motion is None:
+        return [{"image": image} for image in images]
+    moved = [motion.numpy() for motion in motions(manifest.motion.grid, len(STEPS))]
+    return [{"image": image, "motion": motion} for image, motion in zip(images, moved, strict=True)]
+
+
+class _Difference:
+    """How far two sets of tensors are apart, over all calls so far."""
+
+    def __init__(self) -> None:
+        self.equal, self.labels = 0, 0
+        self.largest: dict[str, float] = {}
+
+    def add(self, expected: Mapping[str, NDArray[Any]], found: Mapping[str, NDArray[Any]]) -> None:
+        for name, want in expected.items():
+            have = found[name]
+            if name == "labels":
+                self.equal += int((want == have).sum())
+                self.labels += want.size
+            elif want.dtype.kind == "f" and name not in ("motion", "score_check"):
+                self.largest[name] = max(self.largest.get(name, 0.0), float(np.abs(want - have).max()))
+
+    def report(self) -> dict[str, Any]:
+        labels = {"labels_equal": self.equal / self.labels} if self.labels else {}
+        return {**labels, **({"max_abs": self.largest} if self.largest else {})}

@@ -1,0 +1,330 @@
+"""The command line: one verb per job. Options live here, the work in ``commands`` and ``describe``.
+
+Nothing is imported before it is needed: ``edge-vss --help`` opens neither a decoder nor a framework.
+"""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge_vss import __version__, commands, describe
+from edge_vss.terminal import guarded
+from edge_vss.video import Size
+
+# Typer's rich help doubles the time of --help, and draws a box around what should be one line.
+app = typer.Typer(
+    name="edge-vss",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """The ``edge-vss`` program."""
+    # A service manager stops a program with SIGTERM; a recording must be closed then as well.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    app()
+
+
+def _size(text: str | None) -> Size | None:
+    if text is None:
+        return None
+    height, _, width = text.lower().partition("x")
+    if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
+        raise typer.BadParameter(
+            f"{text!r} is not HEIGHTxWIDTH in pixels, such as 360x480", param_hint="--size"
+        )
+    return int(height), int(width)
+
+
+def _three(text: str | None, option: str) -> tuple[float, float, float] | None:
+    if text is None:
+        return None
+    try:
+        first, second, third = (float(part) for part in text.split(","))
+    except ValueError:
+        message = f"{text!r} is not three numbers with commas, such as 0.485,0.456,0.406"
+        raise typer.BadParameter(message, param_hint=option) from None
+    return first, second, third
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"edge-vss {__version__}")
+        raise typer.Exit
+
+
+Bundle = Annotated[Path, typer.Argument(help="A bundle that convert wrote (NAME.vss).", show_default=False)]
+Factory = Annotated[
+    str | None,
+    typer.Option(
+        "--model", metavar="FILE.py:FACTORY", help="The function that builds a state dict's network."
+    ),
+]
+Source = Annotated[
+    str,
+    typer.Argument(
+        help="A video file, stream URL, camera (or its number) or image folder.", show_default=False
+    ),
+]
+Json = Annotated[
+    str | None,
+    typer.Option("--json", metavar="FILE|-", help="Write the result as JSON; - is standard output."),
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show where an error came from.")]
+PolicyName = Annotated[
+    str | None,
+    typer.Option(
+        "--policy",
+        metavar="NAME",
+        help="interval:N, gop, gop:N, adaptive or adaptive:X; without it, the bundle's own.",
+    ),
+]
+Motion = Annotated[str, typer.Option("--motion", help="Where motion comes from: auto, codec, flow or none.")]
+Engine = Annotated[
+    str | None,
+    typer.Option("--engine", metavar="NAME", help="Inference engine; without it, the target's own."),
+]
+Threads = Annotated[int, typer.Option("--threads", min=0, help="Threads of the engine; 0 lets it choose.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Stop after N frames.")]
+Truth = Annotated[
+    Path | None,
+    typer.Option("--truth", metavar="DIR", help="Label maps: one PNG of class ids per frame, in order."),
+]
+Ignore = Annotated[
+    int | None, typer.Option("--ignore", min=0, max=255, metavar="ID", help="The id that counts for nothing.")
+]
+
+
+@app.callback(help="Video semantic segmentation on edge devices, led by the decoder's motion vectors.")
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(help="Split a trained model, export it, check the numbers, and write a bundle.")
+@guarded
+def convert(
+    model: Annotated[Path, typer.Argument(help="Exported program, TorchScript, state dict or ONNX file.")],
+    bundle: Annotated[Path, typer.Option("-o", "--bundle", metavar="BUNDLE", help="The bundle to write.")],
+    classes: Annotated[
+        str, typer.Option(metavar="NAME|FILE|N", help="A known class set, a file of names, or a number.")
+    ],
+    size: Annotated[
+        str | None, typer.Option(metavar="HxW", help="The model's frame size, height x width in pixels.")
+    ] = None,
+    factory: Factory = None,
+    output: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Which output, of a model that gives several.")
+    ] = None,
+    mean: Annotated[str | None, typer.Option(metavar="R,G,B", help="Subtracted after --scale.")] = None,
+    std: Annotated[str | None, typer.Option(metavar="R,G,B", help="Divided by, after --mean.")] = None,
+    scale: Annotated[
+        float | None, typer.Option(help="What a pixel (0 to 255) is multiplied by first.")
+    ] = None,
+    bgr: Annotated[bool, typer.Option("--bgr", help="The model wants blue first.")] = False,
+    carry: Annotated[
+        str | None, typer.Option(metavar="scores|labels", help="What is carried from frame to frame.")
+    ] = None,
+    logits: Annotated[bool, typer.Option("--logits", help="Every route gives its scores too.")] = False,
+    policy: Annotated[str, typer.Option(metavar="NAME", help="The bundle's default policy.")] = "interval:5",
+    family: Annotated[str, typer.Option(help="How the model is split.")] = "propagate",
+    target: Annotated[str, typer.Option(help="The artifact format.")] = "onnx",
+    trust_pickle: Annotated[
+        bool, typer.Option("--trust-pickle", help="Unpickle a whole module: runs code that the file brings.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a bundle that exists.")] = False,
+    json: Json = None,
+    debug: Debug = False,
+) -> None:
+    describe.convert(
+        model,
+        bundle,
+        json=json,
+        size=_size(size),
+        classes=classes,
+        factory=factory,
+        output_name=output,
+        mean=_three(mean, "--mean"),
+        std=_three(std, "--std"),
+        scale=scale,
+        bgr=bgr,
+        carry=carry,
+        logits=logits,
+        policy=policy,
+        family=family,
+        target=target,
+        trust_pickle=trust_pickle,
+        force=force,
+    )
+
+
+@app.command(help="What is inside a bundle: graphs, shapes, state, sizes, cost.")
+@guarded
+def inspect(bundle: Bundle, policy: PolicyName = None, json: Json = None, debug: Debug = False) -> None:
+    describe.inspect(bundle, policy, json)
+
+
+@app.command(help="Check a bundle's hashes and contracts, and its numbers against the model it came from.")
+@guarded
+def verify(
+    bundle: Bundle,
+    model: Annotated[
+        Path | None, typer.Argument(help="The trained model the bundle was made from.", show_default=False)
+    ] = None,
+    factory: Factory = None,
+    trust_pickle: Annotated[bool, typer.Option("--trust-pickle", help="Unpickle a whole module.")] = False,
+    json: Json = None,
+    debug: Debug = False,
+) -> None:
+    describe.verify(bundle, model, factory, trust_pickle, json)
+
+
+@app.command(help="Segment a video, stream or camera into label maps, an overlay video or JSON lines.")
+@guarded
+def run(
+    bundle: Bundle,
+    source: Source,
+    policy: PolicyName = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write an overlay video.")] = None,
+    save_labels: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write one palette PNG of class ids per frame.")
+    ] = None,
+    jsonl: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|-", help="Write one JSON line per frame; - is standard output."),
+    ] = None,
+    motion: Motion = "auto",
+    engine: Engine = None,
+    threads: Threads = 0,
+    limit: Limit = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Never fall behind: leave frames without inference when late.")
+    ] = False,
+    json: Json = None,
+    debug: Debug = False,
+) -> None:
+    sinks = {"video": out, "labels": save_labels, "jsonl": jsonl}
+    chosen = {name: str(path) for name, path in sinks.items() if path is not None}
+    if json == "-" and jsonl == "-":
+        raise typer.BadParameter("--json - and --jsonl - both want standard output: give one of them a file")
+    commands.run(
+        bundle,
+        source,
+        chosen,
+        json,
+        policy=policy,
+        motion=motion,
+        engine=engine,
+        threads=threads,
+        limit=limit,
+        live=live or None,
+    )
+
+
+@app.command(help="Where the time goes, against the key graph on every frame, in turn in the same run.")
+@guarded
+def profile(
+    bundle: Bundle,
+    source: Source,
+    policy: PolicyName = None,
+    motion: Motion = "auto",
+    engine: Engine = None,
+    threads: Threads = 0,
+    limit: Limit = None,
+    sink: Annotated[
+        str, typer.Option(metavar="NAME", help="What writes the labels: labels, video, jsonl or none.")
+    ] = "labels",
+    json: Json = None,
+    debug: Debug = False,
+) -> None:
+    commands.profile(
+        bundle,
+        source,
+        json,
+        policy=policy,
+        motion=motion,
+        engine=engine,
+        threads=threads,
+        limit=limit,
+        sink=sink,
+    )
+
+
+@app.command(
+    help="Compare with true label maps: mIoU, WIoU, mVC, per class and per distance from the key frame."
+)
+@guarded
+def evaluate(
+    bundle: Bundle,
+    source: Source,
+    truth: Annotated[
+        Path, typer.Option(metavar="DIR", help="Label maps: one PNG of class ids per frame, in order.")
+    ],
+    ignore: Ignore = None,
+    policy: PolicyName = None,
+    motion: Motion = "auto",
+    engine: Engine = None,
+    threads: Threads = 0,
+    json: Json = None,
+    debug: Debug = False,
+) -> None:
+    commands.evaluate(
+        bundle,
+        source,
+        truth,
+        json,
+        ignore=ignore,
+        policy=policy,
+        motion=motion,
+        engine=engine,
+        threads=threads,
+    )
+
+
+@app.command(help="What a stream's motion vectors are worth, and how to encode better.")
+@guarded
+def motion(
+    source: Source,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the vectors into a video.")] = None,
+    truth: Truth = None,
+    interval: Annotated[int, typer.Option(min=1, help="Frames from one given label map to the next.")] = 5,
+    ignore: Ignore = None,
+    json: Json = None,
+    debug: Debug = False,
+) -> None:
+    commands.motion(source, out, truth, interval, ignore, json)
+
+
+@app.command(help="Which engines, codecs, accelerators and cameras are here, and what to install.")
+@guarded
+def doctor(json: Json = None, debug: Debug = False) -> None:
+    describe.doctor(json)
+
+
+@app.command(help="The main job on a sample that needs no download: every frame against scheduled.")
+@guarded
+def demo(
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where the clip, bundle, video and picture go.")
+    ] = Path("demo"),
+    frames: Annotated[int, typer.Option(min=16, help="Length of the sample clip.")] = 240,
+    interval: Annotated[int, typer.Option(min=1, help="Frames from one key frame to the next.")] = 5,
+    json: Json = None,
+    debug: Debug = False,
+) -> None:
+    commands.demo(out, frames, interval, json)
+
+
+if __name__ == "__main__":
+    main()

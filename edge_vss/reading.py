@@ -1,0 +1,78 @@
+"""Typed access to parsed JSON, with messages that name the key."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from edge_vss.errors import BundleError
+from edge_vss.video import Size
+
+DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
+
+_T = TypeVar("_T")
+
+
+def typed(value: object, kind: type[_T], where: str) -> _T:
+    # bool is an int in Python, and never one here
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise BundleError(f'"{where}" is {_brief(value)}, and has to be {_NAMES[kind]}')
+    return value
+
+
+def _brief(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+_NAMES: dict[type, str] = {str: "a string", int: "an integer", list: "a list", dict: "an object"}
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Typed access to one JSON object; ``where`` is its place in the manifest, for the message."""
+
+    data: object
+    where: str
+
+    def get(self, key: str, kind: type[_T], optional: bool = False) -> Any:
+        data = cast("Mapping[str, object]", typed(self.data, dict, self.where.rstrip(".") or "manifest.json"))
+        if key not in data:
+            raise BundleError(f'"{self.where}{key}" is missing')
+        return None if optional and data[key] is None else typed(data[key], kind, self.where + key)
+
+    def readers(self, key: str) -> list[Reader]:
+        return [
+            Reader(entry, f"{self.where}{key}[{index}].") for index, entry in enumerate(self.get(key, list))
+        ]
+
+    def number(self, key: str, least: float = -math.inf) -> float:
+        value = cast("Mapping[str, object]", self.data).get(key)
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not math.isfinite(value)
+            or value < least
+        ):
+            raise BundleError(f'"{self.where}{key}" is {_brief(value)}, and has to be a finite number')
+        return float(value)
+
+    def shape(self) -> tuple[int, ...]:
+        values = tuple(typed(value, int, self.where + "shape") for value in self.get("shape", list))
+        if not all(value >= 1 for value in values) or math.prod(values) > 1 << 31:
+            raise BundleError(f'"{self.where}shape" is {list(values)}, and has to be static and sensible')
+        return values
+
+    def size(self, key: str) -> Size:
+        values = [typed(value, int, self.where + key) for value in self.get(key, list)]
+        if len(values) != 2 or not all(1 <= value <= 1 << 15 for value in values):
+            raise BundleError(f'"{self.where}{key}" is {values}, and has to be [height, width]')
+        return values[0], values[1]
+
+    def dtype(self) -> str:
+        value: str = self.get("dtype", str)
+        if value not in DTYPES:
+            raise BundleError(f'"{self.where}dtype" is {value!r}: choose one of {", ".join(DTYPES)}')
+        return value

@@ -1,0 +1,79 @@
+"""Engine ``onnxruntime``: ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_vss.bundle import GraphSpec, TensorSpec
+from edge_vss.errors import EngineError, MissingExtra
+
+_DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64"}
+
+
+def load(
+    path: Path, graph: GraphSpec, threads: int = 0
+) -> Callable[[Mapping[str, NDArray[np.generic]]], dict[str, NDArray[np.generic]]]:
+    """One graph, ready to call: tensors by name in, outputs by name out. Extra tensors are passed over.
+
+    ``threads`` 0 leaves the choice to ONNX Runtime (one per core). The call may be shared by several threads.
+    Raises MissingExtra without onnxruntime, EngineError if it refuses the file, the file breaks its contract,
+    or a call fails.
+    """
+    try:
+        import onnxruntime as ort
+    except ImportError:
+        raise MissingExtra("onnxruntime", "onnxruntime", "running an ONNX graph") from None
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Idle workers that spin take the core on which the decoder is at work.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime has a class per status and no base class of its own
+        raise EngineError(f"ONNX Runtime refuses {path} ({_line(error)}): convert the model again") from None
+    _compare(path, "inputs", graph.inputs, session.get_inputs())
+    _compare(path, "outputs", graph.outputs, session.get_outputs())
+    inputs = [spec.name for spec in graph.inputs]
+    outputs = [spec.name for spec in graph.outputs]
+
+    def call(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+        try:
+            results = session.run(outputs, {name: tensors[name] for name in inputs})
+        except KeyError as error:
+            raise EngineError(f"{graph.role}: the tensor {error} is not given") from None
+        except Exception as error:
+            raise EngineError(f"{graph.role}: ONNX Runtime failed ({_line(error)})") from None
+        return dict(zip(outputs, results, strict=True))
+
+    return call
+
+
+def _compare(path: Path, side: str, specs: tuple[TensorSpec, ...], nodes: list[Any]) -> None:
+    found = {
+        # "tensor(float)" is numpy's float32; other types share their names
+        TensorSpec(node.name, tuple(node.shape), _DTYPES.get(node.type, node.type[7:-1]))
+        for node in nodes
+    }
+    if wrong := [spec for spec in specs if spec not in found]:
+        have = ", ".join(
+            f"{spec.name} {spec.dtype} {spec.shape}" for spec in sorted(found, key=lambda s: s.name)
+        )
+        want = f"{wrong[0].name} {wrong[0].dtype} {wrong[0].shape}"
+        raise EngineError(
+            f"{path}: the manifest's {side} want {want}, the file has {have}: convert the model again"
+        )
+    if side == "inputs" and len(found) != len(specs):
+        raise EngineError(
+            f"{path} has {len(found)} inputs, the manifest has {len(specs)}: convert the model again"
+        )
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,192 @@
+"""From source to sinks in three stages at once: decode and motion, graphs, sinks."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Generic, TypeVar
+
+from edge_vss.runtimes.session import Session
+from edge_vss.runtimes.sinks import Sink
+from edge_vss.video import Frame, Prediction
+
+QUEUE_FRAMES = 4
+"""Frames between two stages: enough to even out a slow key frame, few enough to hold on a small device."""
+
+LIVE_SECONDS = 2.0
+"""What a live source may run ahead: where decoding waits for a graph, the network loses packets."""
+
+_JOIN_SECONDS = 2.0
+
+T = TypeVar("T")
+
+
+@dataclass
+class RunReport:
+    """What a run did, and what it spent."""
+
+    frames: int = 0
+    """Frames with labels."""
+
+    keyframes: int = 0
+    """Frames on the start or key route."""
+
+    skipped: int = 0
+    """Frames that passed without inference, because a live source was ahead."""
+
+    seconds: float = 0.0
+    """Wall-clock time of the whole run."""
+
+    stages: dict[str, float] = field(default_factory=dict)
+    """Seconds per stage, all frames together: those of Prediction.seconds, and ``sink``."""
+
+    busy: dict[str, float] = field(default_factory=lambda: {"source": 0.0, "graphs": 0.0, "sinks": 0.0})
+    """Seconds that each of the three threads worked; the largest is what the run cannot be faster than."""
+
+    @property
+    def fps(self) -> float:
+        """Frames per second, with and without labels."""
+        return (self.frames + self.skipped) / self.seconds if self.seconds else 0.0
+
+
+class Channel(Generic[T]):
+    """A bounded queue between two threads that either can close. ``get`` gives None once closed and empty."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._items: deque[T] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def put(self, item: T) -> bool:
+        """Waits for room. False when nobody takes anything any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or len(self._items) < self._capacity)
+            if not self._closed:
+                self._items.append(item)
+                self._changed.notify_all()
+            return not self._closed
+
+    def get(self) -> T | None:
+        """Waits for an item; None at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or bool(self._items))
+            item = self._items.popleft() if self._items else None
+            self._changed.notify_all()
+            return item
+
+    def close(self, discard: bool = False) -> None:
+        """No more items; those that wait are still given out, unless ``discard``."""
+        with self._changed:
+            self._closed = True
+            if discard:
+                self._items.clear()
+            self._changed.notify_all()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+
+def run(
+    source: Iterable[Frame],
+    session: Session,
+    sinks: Sequence[Sink] = (),
+    *,
+    on_frame: Callable[[Frame, Prediction | None], None] | None = None,
+    drop_inference: bool | None = None,
+    limit: int | None = None,
+) -> RunReport:
+    """Segments every frame of a source into the sinks, which are closed whatever happens.
+
+    Graphs run in the calling thread, decoding and the sinks in one thread each. ``on_frame`` is called in
+    the calling thread after every frame, with None for one that passed without inference.
+    ``drop_inference`` (by default where the source is live) leaves a frame without labels when newer ones
+    wait; packets are never dropped, so motion stays whole. ``limit`` ends the run after so many frames. The
+    first error of any stage ends the run and is raised here.
+    """
+    info = getattr(source, "info", None)
+    if drop_inference is None:
+        drop_inference = bool(info is not None and info.live)
+    ahead = max(QUEUE_FRAMES, round(LIVE_SECONDS * info.fps)) if drop_inference and info else QUEUE_FRAMES
+    report = RunReport()
+    decoded: Channel[Frame] = Channel(ahead)
+    predicted: Channel[tuple[Frame, Prediction]] = Channel(QUEUE_FRAMES)
+    errors: list[BaseException] = []
+
+    def decode() -> None:
+        try:
+            frames = iter(source)
+            for _ in range(limit) if limit is not None else iter(int, 1):
+                began = perf_counter()
+                frame = next(frames, None)
+                report.busy["source"] += perf_counter() - began
+                if frame is None or not decoded.put(frame):
+                    break
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            decoded.close()
+
+    def write() -> None:
+        try:
+            while (item := predicted.get()) is not None:
+                began = perf_counter()
+                for sink in sinks:
+                    sink.write(*item)
+                report.busy["sinks"] += perf_counter() - began
+        except BaseException as error:
+            errors.append(error)
+            predicted.close(discard=True)
+            decoded.close(discard=True)
+
+    # Daemons: a camera that is silent must not keep the program from ending.
+    threads = [
+        threading.Thread(target=work, name=f"edge-vss {work.__name__}", daemon=True)
+        for work in (decode, write)
+    ]
+    started = perf_counter()
+    finished, behind = False, 0
+    try:
+        for thread in threads:
+            thread.start()
+        while (frame := decoded.get()) is not None:
+            began = perf_counter()
+            prediction = None
+            # Of the frames that wait now, the newest gets the graphs: that ends even where more come all
+            # the time.
+            behind = (behind or 1 + len(decoded)) - 1
+            if drop_inference and behind:
+                session.skip(frame)
+                report.skipped += 1
+            else:
+                prediction = session.step(frame)
+                report.frames += 1
+                report.keyframes += prediction.decision.route != "nonkey"
+                for stage, seconds in prediction.seconds.items():
+                    report.stages[stage] = report.stages.get(stage, 0.0) + seconds
+            report.busy["graphs"] += perf_counter() - began
+            if on_frame is not None:
+                on_frame(frame, prediction)
+            if prediction is not None and not predicted.put((frame, prediction)):
+                break
+        finished = True
+    finally:
+        decoded.close(discard=True)
+        predicted.close(discard=False)
+        threads[1].join()
+        threads[0].join(None if finished and not errors else _JOIN_SECONDS)
+        try:
+            with ExitStack() as closing:
+                for sink in sinks:
+                    closing.callback(sink.close)
+        except BaseException as error:
+            errors.append(error)
+        report.stages["sink"] = report.busy["sinks"]
+        report.seconds = perf_counter() - started
+    if errors:
+        raise errors[0]
+    return report

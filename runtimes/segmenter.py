@@ -1,0 +1,70 @@
+"""A bundle with its graphs compiled: loaded once, shared by every session."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from edge_vss import bundle, plugins
+from edge_vss.bundle import Manifest
+from edge_vss.errors import OptionError
+from edge_vss.runtimes.policy import parse
+from edge_vss.runtimes.session import Session
+from edge_vss.video import Policy
+
+Graph = Callable[[Mapping[str, NDArray[Any]]], dict[str, NDArray[Any]]]
+"""A compiled graph: takes what it needs from the tensors by name, gives new arrays by name."""
+
+ENGINE_OF_TARGET = {"onnx": "onnxruntime", "openvino": "openvino", "tflite": "tflite"}
+"""The engine for each artifact format, where none is asked for."""
+
+ENGINE_VARIABLE = "EDGE_VSS_ENGINE"
+"""Environment variable that names the engine; the ``engine`` argument goes before it."""
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """A manifest and its compiled graphs. Immutable; sessions made from it share nothing but these."""
+
+    manifest: Manifest
+    graphs: dict[str, Graph]
+    """Role (``key``, ``nonkey``, ``state``) → compiled graph."""
+
+    engine: str = ""
+    """The engine that compiled them."""
+
+    def session(self, policy: str | Policy | None = None, logits: bool = False) -> Session:
+        """A session for one video; by default with the bundle's own policy.
+
+        ``policy`` is a policy or the spelling of one (``interval:5``). With ``logits``, predictions carry the
+        scores where the frame's route computes them. Raises OptionError for a policy that is not known, and
+        where the bundle gives no scores.
+        """
+        if policy is None or isinstance(policy, str):
+            policy = parse(policy or self.manifest.policy)
+        return Session(self, policy, logits)
+
+
+def load(path: str | Path, engine: str | None = None, threads: int = 0) -> Segmenter:
+    """Reads and checks a bundle and compiles its graphs.
+
+    The engine is the argument, or the environment's EDGE_VSS_ENGINE, or the usual one of the bundle's
+    target. ``threads`` is how many the engine may use inside one graph; 0 leaves it to the engine. Raises
+    BundleError for a bundle that is missing, altered or newer, MissingExtra for an engine that is not
+    installed, EngineError for a graph that the engine refuses.
+    """
+    if threads < 0:
+        raise OptionError(f"threads must be 0 or more, got {threads}: 0 leaves the number to the engine")
+    path = Path(path)
+    manifest = bundle.read(path)
+    name = engine or os.environ.get(ENGINE_VARIABLE) or ENGINE_OF_TARGET.get(manifest.target, manifest.target)
+    compile_graph = plugins.find("engine", name)
+    graphs = {
+        graph.role: compile_graph(path / graph.file, graph, threads=threads) for graph in manifest.graphs
+    }
+    return Segmenter(manifest, graphs, name)

@@ -1,0 +1,158 @@
+"""One video through one bundle: the loop from frame to labels, with its state."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_vss.errors import EngineError, OptionError
+from edge_vss.runtimes.trace import Tracer
+from edge_vss.video import Decision, Frame, Policy, Prediction, Size
+
+if TYPE_CHECKING:
+    from edge_vss.runtimes.segmenter import Segmenter
+
+
+class Session:
+    """Segments the frames of one video, in order. Not thread-safe: one for every video.
+
+    The state goes from one step to the next as plain arrays in ``state``. It returns to its initial value
+    where a frame has a ``start`` reason or another size.
+    """
+
+    def __init__(self, segmenter: Segmenter, policy: Policy, logits: bool = False) -> None:
+        manifest = segmenter.manifest
+        produced = {spec.name for graph in manifest.graphs for spec in graph.outputs}
+        if logits and not produced & {"logits", "scores"}:
+            raise OptionError(
+                f"this bundle gives no scores, only {', '.join(sorted(produced))}: "
+                "convert the model with --carry scores, or leave logits out"
+            )
+        self.policy = policy
+        self.state: dict[str, NDArray[Any]] = {}
+        self._manifest = manifest
+        self._graphs = segmenter.graphs
+        self._logits = logits
+        self._tracer = Tracer(manifest.motion.trace if manifest.motion else "grid")
+        self._gap = 0
+        self._size: Size | None = None
+        self._pending = ""
+        self._wanted = {
+            route: {spec.name for role in roles for spec in manifest.graph(role).inputs}
+            for route, roles in manifest.routes.items()
+        }
+
+    def step(self, frame: Frame) -> Prediction:
+        """Labels for the frame shown after the last one.
+
+        Raises EngineError where a graph gives NaN or a class that the bundle does not know.
+        """
+        seconds = dict(frame.seconds)
+        began = perf_counter()
+        decision = self._decide(frame)
+        tensors = self.state | self._prepare(frame, decision, seconds, began)
+        made: dict[str, NDArray[Any]] = {}
+        for role in self._manifest.routes[decision.route]:
+            began = perf_counter()
+            outputs = self._graphs[role](tensors)
+            seconds[role] = seconds.get(role, 0.0) + perf_counter() - began
+            self._check(role, outputs, frame.index)
+            tensors |= outputs
+            made |= outputs
+        self.state = {name: tensors[name] for name in self.state}
+        began = perf_counter()
+        labels = self._shown_labels(made["labels"][0], frame)
+        seconds["post"] = perf_counter() - began
+        scores = made.get("logits", made.get("scores")) if self._logits else None
+        return Prediction(
+            labels=labels,
+            decision=decision,
+            gap=self._gap,
+            index=frame.index,
+            pts_seconds=frame.pts_seconds,
+            logits=None if scores is None else scores[0],
+            seconds=seconds,
+        )
+
+    def skip(self, frame: Frame) -> None:
+        """Let a frame pass without inference: no labels, but its motion counts for the next step."""
+        reason = self._start_reason(frame)
+        if reason:
+            self._pending = reason
+        else:
+            self._tracer.follow(frame)
+            self._gap += 1
+        self._size = frame.size
+
+    def _decide(self, frame: Frame) -> Decision:
+        """The frame's route; the tracer then knows the way from the frame back to its anchor."""
+        reason = self._start_reason(frame)
+        self._size = frame.size
+        if reason:
+            decision = Decision("start", reason)
+            self.state = {
+                state.name: np.full(state.shape, state.initial, state.dtype) for state in self._manifest.state
+            }
+        else:
+            self._gap += 1
+            decision = self.policy(frame, self._tracer.follow(frame))
+            if decision.route not in self._manifest.routes:
+                # Some families treat every frame after the first alike, and have only one of key and nonkey.
+                present = [route for route in ("nonkey", "key", "start") if route in self._manifest.routes]
+                decision = Decision(present[0], decision.reason)
+        if decision.route != "nonkey":
+            self._tracer.anchor(frame)
+            self._gap = 0
+            self._pending = ""
+        return decision
+
+    def _start_reason(self, frame: Frame) -> str:
+        if frame.start or self._pending:
+            return frame.start or self._pending
+        if self._size is None:
+            return "first frame"
+        return "size changed" if frame.size != self._size else ""
+
+    def _prepare(
+        self, frame: Frame, decision: Decision, seconds: dict[str, float], began: float
+    ) -> dict[str, NDArray[Any]]:
+        """What the route's graphs want besides state. Pixels are converted only for a graph that looks."""
+        wanted, tensors = self._wanted[decision.route], {}
+        if "motion" in wanted and self._manifest.motion is not None:
+            tensors["motion"] = self._tracer.root(self._manifest.motion.grid)[None]
+        seconds["motion"] = seconds.get("motion", 0.0) + perf_counter() - began
+        if "image" in wanted:
+            began = perf_counter()
+            tensors["image"] = np.ascontiguousarray(frame.picture.rgb(self._manifest.frame_size)[None])
+            seconds["image"] = perf_counter() - began
+        return tensors
+
+    def _check(self, role: str, outputs: dict[str, NDArray[Any]], index: int) -> None:
+        # Where the graph sums its scores, the sum is NaN as soon as one of them is: no need to read them all.
+        names = ["score_check"] if "score_check" in outputs else list(outputs)
+        for name in names:
+            values = outputs[name]
+            # The minimum of an array that holds a NaN is NaN, and takes a tenth of the time of isnan().any().
+            if values.dtype.kind == "f" and values.size and np.isnan(values.min()):
+                raise EngineError(
+                    f"the {role} graph gave NaN in {name} at frame {index}: check the model's weights, "
+                    "--mean, --std and --scale, or try another engine"
+                )
+        if "labels" in outputs and int(outputs["labels"].max()) >= len(self._manifest.classes):
+            known = len(self._manifest.classes)
+            unknown = set(np.unique(outputs["labels"]).tolist()) - {*range(known), self._manifest.ignore}
+            if unknown:
+                raise EngineError(
+                    f"the {role} graph gave class {min(unknown)} at frame {index}, and the bundle knows "
+                    f"{known} classes: convert the model with the class list it was trained on"
+                )
+
+    def _shown_labels(self, labels: NDArray[np.uint8], frame: Frame) -> NDArray[np.uint8]:
+        if labels.shape == frame.size:
+            return labels
+        shown: NDArray[np.uint8] = cv2.resize(labels, frame.size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+        return shown

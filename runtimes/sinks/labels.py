@@ -1,0 +1,72 @@
+"""One palette PNG of class ids per frame: any program reads the ids, and any viewer shows the colours."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_vss.runtimes.sinks import SinkContext, writing
+from edge_vss.video import Frame, Prediction
+
+Palette = tuple[tuple[int, int, int], ...]
+
+
+def open(path: str | Path, context: SinkContext) -> LabelFolder:
+    """Opens a folder, making it where it is missing. Raises SinkError where it cannot be written to."""
+    return LabelFolder(Path(path), context.palette)
+
+
+class LabelFolder:
+    """Writes ``000000.png``, ``000001.png``, ... named by the frame's index.
+
+    Each file appears whole or not at all. Files of the same name are replaced, others are left alone.
+    """
+
+    def __init__(self, folder: Path, palette: Palette) -> None:
+        self._folder = folder
+        self._palette = palette
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            # Found out now rather than after the first key frame.
+            probe = folder / ".edge-vss-probe"
+            probe.touch()
+            probe.unlink()
+
+    def write(self, frame: Frame, prediction: Prediction) -> None:
+        """Writes one label map."""
+        target = self._folder / f"{prediction.index:06d}.png"
+        part = target.with_suffix(".part")
+        try:
+            with writing(target):
+                part.write_bytes(encode_png(prediction.labels, self._palette))
+                part.replace(target)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def encode_png(labels: NDArray[np.uint8], palette: Palette) -> bytes:
+    """A PNG of colour type 3 (W3C PNG, section 11): (H, W) uint8 class ids, and their colours."""
+    height, width = labels.shape
+    # Filter 0 before every row: ids are no gradient, so the other filters only make label maps larger.
+    rows = np.zeros((height, width + 1), np.uint8)
+    rows[:, 1:] = labels
+    colours = bytes(value for colour in palette for value in colour).ljust(256 * 3, b"\x00")
+    header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
+    chunks = (
+        (b"IHDR", header),
+        (b"PLTE", colours),
+        (b"IDAT", zlib.compress(rows.tobytes(), 1)),
+        (b"IEND", b""),
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in chunks
+    )

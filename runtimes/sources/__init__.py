@@ -1,0 +1,181 @@
+"""Ways in: every source is an iterator of frames, with motion, in display order."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_vss import plugins
+from edge_vss.errors import OptionError, SourceError
+from edge_vss.video import Frame, StreamInfo
+
+LIVE_SCHEMES = frozenset({"rtsp", "rtsps", "rtp", "rtmp", "rtmps", "udp", "srt", "tcp", "v4l2"})
+"""URL schemes of things that do not wait for their reader."""
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+
+DEFAULT_FPS = 25.0
+"""Frames per second of what does not say how fast it is."""
+
+Uri: TypeAlias = "str | Path | int | NDArray[np.uint8] | Iterable[NDArray[np.uint8]]"
+Measure = Callable[[Iterable[Frame], StreamInfo], Iterator[Frame]]
+"""A motion provider: the same frames in the same order, with their ``motion`` set."""
+
+
+class Reader(Protocol):
+    """What a source plugin's ``open`` gives: frames without motion, in display order."""
+
+    info: StreamInfo
+    errors: int
+    """Damaged packets passed over so far."""
+
+    def frames(self) -> Iterator[Frame]:
+        """Every frame from the current position on. Raises SourceError where a live stream falls silent."""
+
+    def seek(self, seconds: float) -> None:
+        """Move so that the next frames() begins at the first frame at or after this presentation time."""
+
+    def close(self) -> None:
+        """Let go of the file or device."""
+
+
+class Source:
+    """An open video: a context manager and an iterator of Frame. One thread reads it; any may close it.
+
+    A frame stays valid after the next one is read. Raises SourceError where a live stream falls silent.
+    """
+
+    def __init__(self, reader: Reader, measure: Measure) -> None:
+        self._reader = reader
+        self._measure = measure
+        self._busy = threading.Lock()
+        self._closed = threading.Event()
+        self._frames = measure(reader.frames(), reader.info)
+
+    @property
+    def info(self) -> StreamInfo:
+        """What is known about the stream."""
+        return self._reader.info
+
+    @property
+    def errors(self) -> int:
+        """Damaged packets passed over so far; the frame after each of them has a ``start`` reason."""
+        return self._reader.errors
+
+    def __iter__(self) -> Source:
+        return self
+
+    def __next__(self) -> Frame:
+        with self._busy:
+            if self._closed.is_set():
+                raise StopIteration
+            try:
+                return next(self._frames)
+            finally:
+                if self._closed.is_set():
+                    self._reader.close()
+
+    def seek(self, seconds: float) -> None:
+        """Go on at the first frame at or after this presentation time; its start reason is ``seek``.
+
+        Raises OptionError for a live source, SourceError where the file cannot be moved about in.
+        """
+        with self._busy:
+            if self.info.live:
+                raise OptionError(
+                    f"cannot seek in the live source {self.info.uri}: open a file to move about in it"
+                )
+            self._reader.seek(seconds)
+            self._frames = self._measure(self._reader.frames(), self._reader.info)
+
+    def close(self) -> None:
+        """Close it; where another thread waits for a packet, once that packet or its timeout has come."""
+        self._closed.set()
+        if self._busy.acquire(timeout=0.2):
+            try:
+                self._reader.close()
+            finally:
+                self._busy.release()
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_source(
+    uri: Uri,
+    *,
+    motion: str | Measure = "auto",
+    live: bool | None = None,
+    fps: float | None = None,
+    timeout_seconds: float = 10.0,
+    reconnect_seconds: float = 0.0,
+    options: dict[str, str] | None = None,
+) -> Source:
+    """Opens a video file, a stream URL, a camera, images or arrays, and decodes the first frame.
+
+    A camera is ``/dev/video0``, ``v4l2:///dev/video0`` or its number; images are a folder or a glob; arrays
+    are uint8 RGB, one (N, H, W, 3) or an iterable of (H, W, 3). ``motion`` names a motion provider
+    (``auto``, ``codec``, ``flow``, ``none``) or is one. A stream is never waited for longer than
+    ``timeout_seconds``; where a live one ends, it is opened again for up to ``reconnect_seconds``. ``fps``
+    is for images, arrays, and streams that carry no times. ``options`` go to FFmpeg as they are
+    (``{"framerate": "30"}``).
+
+    Raises SourceError where nothing can be decoded, OptionError for a value that makes no sense.
+    """
+    if timeout_seconds <= 0:
+        raise OptionError(
+            f"timeout_seconds must be more than 0, got {timeout_seconds}: leave it out for 10 seconds"
+        )
+    if fps is not None and not 0 < fps <= 1000:
+        raise OptionError(f"fps must be between 0 and 1000, got {fps}: leave it out to use the source's own")
+    measure = plugins.find("motion", motion) if isinstance(motion, str) else motion
+    name, target = _plugin(uri)
+    reader: Reader = plugins.find("source", name)(
+        target,
+        vectors=motion not in ("none", "flow"),
+        live=live if live is not None else _is_live(target),
+        fps=fps,
+        timeout_seconds=timeout_seconds,
+        reconnect_seconds=reconnect_seconds,
+        options=options or {},
+    )
+    return Source(reader, measure)
+
+
+def _plugin(uri: Any) -> tuple[str, Any]:
+    """The name of the plugin that reads this, and what to give to it."""
+    if isinstance(uri, bool) or uri is None:
+        raise SourceError(f"{uri} is no source: give a path, a URL, a camera number or arrays")
+    if isinstance(uri, int):
+        return "av", f"v4l2:///dev/video{uri}"
+    if not isinstance(uri, (str, Path)):
+        return "frames", uri
+    text = str(uri)
+    if not text:
+        raise SourceError("the source's name is empty: give a path, a URL or a camera number")
+    scheme, separator, rest = text.partition("://")
+    if separator and scheme in plugins.names("source"):
+        return scheme, rest
+    if text.startswith("/dev/video"):
+        return "av", f"v4l2://{text}"
+    path = Path(text)
+    looks_like_images = os.path.isdir(text) or path.suffix.lower() in IMAGE_SUFFIXES
+    if not separator and (looks_like_images or (any(c in text for c in "*?[") and not os.path.exists(text))):
+        return "frames", path
+    return "av", text
+
+
+def _is_live(target: Any) -> bool:
+    return isinstance(target, str) and target.partition("://")[0] in LIVE_SCHEMES and "://" in target

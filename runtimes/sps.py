@@ -1,0 +1,192 @@
+"""The few H.264 header fields that FFmpeg reads but does not hand out (ITU-T H.264, 7.3.2.1.1 and 7.3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from edge_vss.video import Size
+
+NAL_SLICE, NAL_IDR, NAL_SPS = 1, 5, 7
+
+_HIGH_PROFILES = {100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135}
+_SLICE_START_BYTES = 32
+"""More than the longest start of a slice header: three Exp-Golomb codes and 16 bits."""
+
+
+@dataclass(frozen=True)
+class SequenceParameters:
+    """What one sequence parameter set says."""
+
+    profile: int
+    """profile_idc: 66 Baseline, 77 Main, 100 High."""
+
+    log2_max_frame_num: int
+    """Width of ``frame_num`` in bits, 4 to 16."""
+
+    max_references: int
+    """max_num_ref_frames: 1 means that a motion vector can only point to one frame."""
+
+    gaps_allowed: bool
+    """True where the encoder may skip values of ``frame_num`` (temporal layers): a gap is then no loss."""
+
+    separate_planes: bool
+    """True where the three colour planes are coded apart, which adds two bits to the slice header."""
+
+    size: Size
+    """Coded height and width in pixels, before cropping."""
+
+
+@dataclass(frozen=True)
+class SliceStart:
+    """The first fields of a picture's first slice."""
+
+    idr: bool
+    """True where nothing before this picture is needed to decode what follows."""
+
+    reference: bool
+    """True where later pictures may use this one (nal_ref_idc)."""
+
+    frame_num: int
+    """Counts reference frames, modulo 2 ** log2_max_frame_num."""
+
+
+class _Bits:
+    """Reads a payload bit by bit. Raises IndexError at its end."""
+
+    def __init__(self, nal: bytes) -> None:
+        # 00 00 03 stands for 00 00 (7.4.1.1): the 03 keeps a payload from looking like a start code.
+        self.data = nal.replace(b"\x00\x00\x03", b"\x00\x00")
+        self.position = 0
+
+    def flag(self) -> bool:
+        return bool(self.number(1))
+
+    def number(self, count: int) -> int:
+        value = 0
+        for _ in range(count):
+            byte = self.data[self.position >> 3]
+            value = value << 1 | (byte >> (7 - (self.position & 7))) & 1
+            self.position += 1
+        return value
+
+    def golomb(self) -> int:
+        """Unsigned Exp-Golomb, ue(v)."""
+        zeros = 0
+        while not self.flag():
+            zeros += 1
+            if zeros > 32:
+                raise IndexError("no Exp-Golomb code has more than 32 leading zeros")
+        return (1 << zeros) - 1 + self.number(zeros)
+
+    def signed_golomb(self) -> int:
+        """Signed Exp-Golomb, se(v)."""
+        code = self.golomb()
+        return (code + 1) // 2 if code & 1 else -(code // 2)
+
+
+def nal_units(data: bytes, length_bytes: int = 0) -> Iterator[bytes]:
+    """NAL units of an access unit, header byte first.
+
+    ``length_bytes`` is the size of the length before each unit (AVC files), or 0 for Annex B start codes.
+    """
+    if length_bytes:
+        position = 0
+        while position + length_bytes < len(data):
+            begin = position + length_bytes
+            position = begin + int.from_bytes(data[position:begin], "big")
+            if data[begin:position]:
+                yield data[begin:position]
+        return
+    begin = data.find(b"\x00\x00\x01")
+    while begin >= 0:
+        end = data.find(b"\x00\x00\x01", begin + 3)
+        unit = data[begin + 3 : end if end >= 0 else len(data)].rstrip(b"\x00")
+        if unit:
+            yield unit
+        begin = end
+
+
+def length_bytes(extradata: bytes) -> int:
+    """Bytes of a NAL unit's length prefix: from an avcC record (ISO/IEC 14496-15), or 0 for Annex B."""
+    return (extradata[4] & 3) + 1 if len(extradata) >= 7 and extradata[0] == 1 else 0
+
+
+def read_extradata(extradata: bytes) -> SequenceParameters | None:
+    """The first sequence parameter set in a decoder's extradata (avcC or Annex B), or None."""
+    if length_bytes(extradata):
+        size = int.from_bytes(extradata[6:8], "big")
+        units = iter([extradata[8 : 8 + size]] if extradata[5] & 31 else [])
+    else:
+        units = nal_units(extradata)
+    return next((read_sps(unit) for unit in units if unit and unit[0] & 31 == NAL_SPS), None)
+
+
+def read_sps(nal: bytes) -> SequenceParameters | None:
+    """One SPS NAL unit, header byte first; None where it is cut short or makes no sense."""
+    bits = _Bits(nal[1:])
+    try:
+        profile = bits.number(8)
+        bits.number(16)
+        bits.golomb()
+        separate_planes = _skip_high_profile(bits) if profile in _HIGH_PROFILES else False
+        log2_max_frame_num = bits.golomb() + 4
+        order_count_type = bits.golomb()
+        if order_count_type == 0:
+            bits.golomb()
+        elif order_count_type == 1:
+            bits.number(1)
+            bits.signed_golomb()
+            bits.signed_golomb()
+            for _ in range(bits.golomb() & 255):
+                bits.signed_golomb()
+        max_references = bits.golomb()
+        gaps_allowed = bits.flag()
+        width, rows, frames_only = bits.golomb() + 1, bits.golomb() + 1, bits.flag()
+    except IndexError:
+        return None
+    if log2_max_frame_num > 16 or order_count_type > 2 or max_references > 16:
+        return None
+    size = (rows * 16 * (1 if frames_only else 2), width * 16)
+    return SequenceParameters(
+        profile, log2_max_frame_num, max_references, gaps_allowed, separate_planes, size
+    )
+
+
+def _skip_high_profile(bits: _Bits) -> bool:
+    """Reads past the fields that only the high profiles have; returns separate_colour_plane_flag."""
+    chroma = bits.golomb()
+    separate = bits.flag() if chroma == 3 else False
+    bits.golomb()
+    bits.golomb()
+    bits.number(1)
+    if bits.flag():
+        for index in range(12 if chroma == 3 else 8):
+            if bits.flag():
+                _skip_scaling_list(bits, 16 if index < 6 else 64)
+    return separate
+
+
+def _skip_scaling_list(bits: _Bits, count: int) -> None:
+    last = following = 8
+    for _ in range(count):
+        if following:
+            following = (last + bits.signed_golomb()) & 255
+        last = following or last
+
+
+def read_slice_start(nal: bytes, sps: SequenceParameters) -> SliceStart | None:
+    """The start of a slice NAL unit, header byte first; None for other NAL units and for one cut short."""
+    kind = nal[0] & 31
+    if kind not in (NAL_SLICE, NAL_IDR):
+        return None
+    bits = _Bits(nal[1:_SLICE_START_BYTES])
+    try:
+        for _ in range(3):
+            bits.golomb()
+        if sps.separate_planes:
+            bits.number(2)
+        frame_num = bits.number(sps.log2_max_frame_num)
+    except IndexError:
+        return None
+    return SliceStart(kind == NAL_IDR, bool(nal[0] & 0x60), frame_num)

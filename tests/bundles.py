@@ -1,0 +1,92 @@
+"""Small real inputs for tests: a network that colours decide, its bundle, and a video with its truth."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edge_vss.converters.convert import convert
+
+HEIGHT, WIDTH = 96, 128
+CLASSES = ("ground", "wall", "car")
+COLOURS = np.array([(60, 60, 60), (170, 120, 60), (40, 70, 200)], np.float32)
+
+
+class Nearest(torch.nn.Module):
+    """Scores by the distance to each class's colour: exact on the scenes made here, and tiny."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Conv2d(3, len(CLASSES), 1)
+        # -|x - c|² and 2x·c - |c|² have the same largest class, and the second is a 1x1 convolution.
+        colours = torch.from_numpy(COLOURS / 255)
+        self.layer.weight.data = 2 * colours[:, :, None, None]
+        self.layer.bias = torch.nn.Parameter(-(colours**2).sum(1))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = 8 * self.layer(torch.nn.functional.avg_pool2d(image, 2))
+        return scores
+
+
+def make_model(path: Path) -> Path:
+    """The network as an exported program."""
+    program = torch.export.export(Nearest().eval(), (torch.zeros(1, 3, HEIGHT, WIDTH),))
+    torch.export.save(program, path)
+    return path
+
+
+def make_bundle(folder: Path) -> Path:
+    """A bundle ``tiny.vss`` in ``folder``, made by a real conversion."""
+    names = folder / "classes.txt"
+    names.write_text(
+        "".join(
+            f"{name} {int(r)} {int(g)} {int(b)}\n" for name, (r, g, b) in zip(CLASSES, COLOURS, strict=True)
+        )
+    )
+    bundle = folder / "tiny.vss"
+    convert(make_model(folder / "tiny.pt2"), bundle, size=(HEIGHT, WIDTH), classes=str(names))
+    return bundle
+
+
+def scene(index: int, size: tuple[int, int] = (HEIGHT, WIDTH)) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Picture (H, W, 3) RGB and class ids (H, W): a car that drives past a wall, two pixels a frame."""
+    height, width = size
+    labels = np.zeros(size, np.uint8)
+    labels[: height // 2] = 1
+    left = 8 + 2 * index % max(1, width - 48)
+    labels[height // 2 - 8 : height // 2 + 16, left : left + 32] = 2
+    texture = np.random.default_rng(7).normal(0, 9, (height, width, 1))
+    shifted = np.roll(texture, 2 * index, axis=1)
+    picture = COLOURS[labels] + np.where((labels == 2)[..., None], shifted, texture)
+    return np.clip(picture, 0, 255).astype(np.uint8), labels
+
+
+def make_video(
+    path: Path,
+    frames: int = 24,
+    size: tuple[int, int] = (HEIGHT, WIDTH),
+    codec: str = "libx264",
+    truth: Path | None = None,
+) -> Path:
+    """The scene as real compressed video at 25 frames a second, P-frames only; labels go to ``truth``."""
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream(codec, rate=Fraction(25))
+        stream.width, stream.height, stream.pix_fmt = size[1], size[0], "yuv420p"
+        stream.codec_context.gop_size = 250
+        if codec == "libx264":
+            stream.codec_context.options = {"crf": "16", "preset": "veryfast", "bf": "0", "refs": "1"}
+        for index in range(frames):
+            picture, labels = scene(index, size)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+            if truth is not None:
+                truth.mkdir(exist_ok=True)
+                cv2.imwrite(str(truth / f"{index}.png"), labels)
+        container.mux(stream.encode(None))
+    return path

@@ -1,0 +1,117 @@
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge_vss.errors import OptionError, SourceError
+from edge_vss.runtimes.evaluate import evaluate
+from edge_vss.runtimes.segmenter import Segmenter, load
+from edge_vss.runtimes.truth import Truth
+from edge_vss.video import Decision, Frame, Prediction, Track
+
+
+@pytest.fixture(scope="module")
+def segmenter(tiny_bundle: Path) -> Segmenter:
+    return load(tiny_bundle)
+
+
+@pytest.fixture
+def truth(tiny_video: Path, tmp_path: Path) -> Path:
+    """The label maps of tiny_video, to be changed."""
+    return Path(shutil.copytree(tiny_video.parent / "truth", tmp_path / "truth"))
+
+
+def test_scores_are_those_of_the_label_maps_that_the_session_gives(
+    segmenter: Segmenter, tiny_video: Path, truth: Path
+) -> None:
+    seen: list[tuple[NDArray[np.uint8], int]] = []
+
+    def keep(frame: Frame, prediction: Prediction) -> None:
+        seen.append((prediction.labels.copy(), prediction.gap))
+
+    found = evaluate(segmenter, tiny_video, truth, policy="interval:4", on_frame=keep)
+    maps = Truth(truth)
+
+    def mean_iou(frames: list[int]) -> float:
+        true = np.stack([maps[i] for i in frames])
+        ours = np.stack([seen[i][0] for i in frames])
+        shares = [((true == c) & (ours == c)).sum() / ((true == c) | (ours == c)).sum() for c in range(3)]
+        return 100 * float(np.mean(shares))
+
+    assert found["frames"] == len(seen) == 24
+    assert found["keyframes"] == 6
+    assert found["miou"] == pytest.approx(mean_iou(list(range(24))))
+    assert found["miou_by_distance"] == pytest.approx(
+        [mean_iou([i for i, (_, gap) in enumerate(seen) if gap == d]) for d in range(4)]
+    )
+    assert found["miou"] == pytest.approx(np.mean(list(found["iou"].values())))
+    assert found["seconds"] > 0
+
+
+def test_every_frame_a_key_frame_is_nearly_perfect_and_costs_the_key_graph(
+    segmenter: Segmenter, tiny_video: Path, truth: Path
+) -> None:
+    found = evaluate(segmenter, tiny_video, truth, policy="interval:1")
+    assert found["miou"] > 99 and found["mvc8"] > 99 and found["mvc16"] > 99
+    assert found["keyframes"] == 24 and found["miou_by_distance"] == [pytest.approx(found["miou"])]
+    assert found["gmac_per_frame"] == pytest.approx(segmenter.manifest.graph("key").gmac)
+
+
+def test_cost_is_averaged_over_the_routes_taken(segmenter: Segmenter, tiny_video: Path, truth: Path) -> None:
+    def twice(frame: Frame, track: Track) -> Decision:
+        return Decision("key" if frame.index == 10 else "nonkey", "chosen by hand")
+
+    found = evaluate(segmenter, tiny_video, truth, policy=twice)
+    assert found["keyframes"] == 2
+    assert found["gmac_per_frame"] == pytest.approx(segmenter.manifest.gmac_per_frame(2 / 24))
+
+
+def test_motion_makes_carried_labels_better_than_held_ones(
+    segmenter: Segmenter, tiny_video: Path, truth: Path
+) -> None:
+    carried = evaluate(segmenter, tiny_video, truth, policy="interval:8")
+    held = evaluate(segmenter, tiny_video, truth, policy="interval:8", motion="none")
+    assert carried["miou_by_distance"][7] > held["miou_by_distance"][7] + 5
+
+
+def test_an_ignored_id_counts_for_nothing(segmenter: Segmenter, tiny_video: Path, truth: Path) -> None:
+    for path in truth.glob("*.png"):
+        labels = Truth(truth)[Truth(truth).files.index(path)]
+        labels[labels == 1] = 9
+        cv2.imwrite(str(path), labels)
+    with pytest.raises(OptionError, match=r"0\.png: truth .* 9.*--ignore ID") as caught:
+        evaluate(segmenter, tiny_video, truth)
+    assert "\n" not in str(caught.value)
+    found = evaluate(segmenter, tiny_video, truth, ignore=9)
+    assert found["ignore"] == 9 and found["miou"] is not None
+    assert found["iou"]["ground"] > 90
+
+
+def test_too_few_or_too_many_label_maps_say_both_numbers(
+    segmenter: Segmenter, tiny_video: Path, truth: Path
+) -> None:
+    shutil.copy(truth / "0.png", truth / "24.png")
+    with pytest.raises(
+        SourceError, match=r"25 label maps, but .*tiny\.mp4 has 24 frames: give one label map per frame"
+    ):
+        evaluate(segmenter, tiny_video, truth)
+    for index in range(20, 25):
+        (truth / f"{index}.png").unlink()
+    with pytest.raises(SourceError, match=r"20 label maps, but .*tiny\.mp4 has 24 frames"):
+        evaluate(segmenter, tiny_video, truth)
+    frames = (np.zeros((96, 128, 3), np.uint8) for _ in range(22))
+    with pytest.raises(SourceError, match=r"20 label maps, but the source has more than 20 frames"):
+        evaluate(segmenter, frames, truth)
+
+
+def test_label_maps_of_another_size_are_found_before_anything_runs(
+    segmenter: Segmenter, tiny_video: Path, truth: Path
+) -> None:
+    cv2.imwrite(str(truth / "0.png"), np.zeros((48, 64), np.uint8))
+    with pytest.raises(
+        SourceError, match=r"0\.png is 48x64 \(height x width\), but the video's frames are 96x128"
+    ):
+        evaluate(segmenter, tiny_video, truth, on_frame=lambda *_: pytest.fail("a frame was run"))

@@ -1,0 +1,171 @@
+"""Live sources for real: one process encodes and sends MPEG-TS over loopback, this one segments it."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_vss.errors import OptionError, SourceError
+from edge_vss.runtimes.pipeline import run
+from edge_vss.runtimes.sinks import SinkContext, open_sink
+from edge_vss.runtimes.sources import Source, open_source
+from edge_vss.video import Frame, Prediction
+from tests import toys
+
+SENDER = """
+import sys, time
+from fractions import Fraction
+import av
+from tests.videos import P_ONLY, pan
+url, count, fps, gop, stay = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], float(sys.argv[5])
+images = pan(40)
+with av.open(url, "w", format="mpegts", options={"flush_packets": "1"}) as container:
+    stream = container.add_stream("libx264", rate=fps)
+    stream.height, stream.width, stream.pix_fmt = 96, 128, "yuv420p"
+    stream.options = {**P_ONLY, "g": gop, "tune": "zerolatency", "x264-params": "repeat-headers=1"}
+    began = time.monotonic()
+    for number in range(count):
+        time.sleep(max(0.0, began + number / fps - time.monotonic()))
+        picture = av.VideoFrame.from_ndarray(images[number % 40], "rgb24")
+        picture.pts, picture.time_base = number, Fraction(1, fps)
+        container.mux(stream.encode(picture))
+    time.sleep(stay)
+    container.mux(stream.encode(None))
+"""
+
+
+def free_port(kind: socket.SocketKind) -> int:
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def sender(url: str, count: int, fps: int = 50, gop: int = 10, stay: float = 0.0) -> Iterator[None]:
+    """Another process that sends ``count`` frames, is silent for ``stay`` seconds, and ends."""
+    command = [sys.executable, "-c", SENDER, url, str(count), str(fps), str(gop), str(stay)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+def test_segmenting_a_stream_over_udp(tmp_path: Path) -> None:
+    url = f"udp://127.0.0.1:{free_port(socket.SOCK_DGRAM)}"
+    segmenter = toys.segmenter((96, 128), (24, 32), "interval:10")
+    seen: list[Prediction] = []
+
+    def on_frame(frame: Frame, prediction: Prediction | None) -> None:
+        if prediction is not None:
+            seen.append(prediction)
+
+    # UDP has no end: after the last packet, the source falls silent.
+    with sender(f"{url}?pkt_size=1316", 150, stay=30), open_source(url, timeout_seconds=5) as source:
+        assert source.info.live
+        assert source.info.codec == "h264"
+        assert source.info.size == (96, 128)
+        assert source.info.references == 1
+        sinks = [open_sink("video", tmp_path / "v.mp4", SinkContext.of(segmenter.manifest, source.info))]
+        report = run(source, segmenter.session(), sinks, on_frame=on_frame, limit=60)
+    assert report.frames + report.skipped == 60
+    assert report.frames >= 20
+    assert seen[0].decision.route == "start"
+    assert "nonkey" in {prediction.decision.route for prediction in seen}
+    assert np.all(np.diff([prediction.pts_seconds for prediction in seen]) > 0)
+    assert {prediction.labels.shape for prediction in seen} == {(96, 128)}
+
+
+def test_a_stream_over_tcp_that_ends() -> None:
+    port = free_port(socket.SOCK_STREAM)
+    segmenter = toys.segmenter((96, 128), (24, 32))
+    frames: list[Frame] = []
+    url = f"tcp://127.0.0.1:{port}"
+    with sender(f"{url}?listen=1", 60, fps=100), open_when_there(url) as source:
+        assert source.info.live
+        report = run(source, segmenter.session(), on_frame=lambda frame, prediction: frames.append(frame))
+    assert len(frames) == report.frames + report.skipped == 60
+    assert [frame.start for frame in frames] == ["first frame", *[""] * 59]
+    moving = [frame for frame in frames if frame.vectors is not None]
+    assert len(moving) >= 50
+
+
+def open_when_there(url: str, timeout_seconds: float = 10.0, reconnect_seconds: float = 0.0) -> Source:
+    """The sender takes a moment to start."""
+    deadline = time.monotonic() + 20
+    while True:
+        with suppress(SourceError):
+            return open_source(url, timeout_seconds=timeout_seconds, reconnect_seconds=reconnect_seconds)
+        assert time.monotonic() < deadline, f"nobody listens at {url}"
+        time.sleep(0.1)
+
+
+def test_a_stream_that_falls_silent_is_an_error_in_time() -> None:
+    url = f"tcp://127.0.0.1:{free_port(socket.SOCK_STREAM)}"
+    shown: list[int] = []
+    with sender(f"{url}?listen=1", 30, fps=100, stay=60), open_when_there(url, 1.0) as source:
+        began = time.monotonic()
+        with pytest.raises(SourceError, match="fell silent"):
+            shown.extend(frame.index for frame in source)
+        assert time.monotonic() - began < 5
+    # What came before the silence was handed out.
+    assert shown[-1] >= 28
+
+
+def test_a_camera_that_comes_back_starts_anew() -> None:
+    port = free_port(socket.SOCK_STREAM)
+    url = f"tcp://127.0.0.1:{port}"
+    frames: list[Frame] = []
+    with sender(f"{url}?listen=1", 30, fps=100):
+        source = open_when_there(url, 3.0, 15.0)
+        frames += [next(source) for _ in range(30)]
+    with source, sender(f"{url}?listen=1", 30, fps=100):
+        frames += [next(source) for _ in range(30)]
+    assert {frame.index: frame.start for frame in frames if frame.start} == {
+        0: "first frame",
+        30: "reconnected",
+    }
+    assert frames[30].motion is None
+    assert frames[31].motion is not None
+
+
+def test_nobody_there() -> None:
+    began = time.monotonic()
+    with pytest.raises(SourceError, match="Connection refused"):
+        open_source(f"tcp://127.0.0.1:{free_port(socket.SOCK_STREAM)}")
+    with pytest.raises(SourceError, match=r"gave nothing within 0\.5 s"):
+        open_source(f"udp://127.0.0.1:{free_port(socket.SOCK_DGRAM)}", timeout_seconds=0.5)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        with pytest.raises(SourceError, match=r"gave nothing within 0\.5 s"):
+            open_source(f"rtsp://127.0.0.1:{mute.getsockname()[1]}/cam", timeout_seconds=0.5)
+        with pytest.raises(SourceError, match=r"gave nothing within 0\.5 s"):
+            open_source(f"http://127.0.0.1:{mute.getsockname()[1]}/cam.mp4", timeout_seconds=0.5)
+    assert time.monotonic() - began < 10
+
+
+def test_closing_from_another_thread_while_nothing_comes() -> None:
+    url = f"tcp://127.0.0.1:{free_port(socket.SOCK_STREAM)}"
+    with sender(f"{url}?listen=1", 30, fps=100, stay=60):
+        source = open_when_there(url, 2.0)
+        reader = threading.Thread(target=lambda: list(source), daemon=True)
+        reader.start()
+        time.sleep(0.8)
+        began = time.monotonic()
+        source.close()
+        assert time.monotonic() - began < 1
+        reader.join(10)
+        assert not reader.is_alive()
+
+
+def test_no_seeking_in_a_live_stream(p_only: Path) -> None:
+    with open_source(p_only, live=True) as source, pytest.raises(OptionError, match="live"):
+        source.seek(1)

@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import pytest
+
+from edge_vss.errors import OptionError, SourceError
+from edge_vss.profile import STAGES
+from edge_vss.runtimes import measure
+from edge_vss.runtimes.measure import profile
+from edge_vss.runtimes.segmenter import Segmenter, load
+from edge_vss.runtimes.sources import Source, open_source
+
+
+@pytest.fixture(scope="module")
+def segmenter(tiny_bundle: Path) -> Segmenter:
+    return load(tiny_bundle)
+
+
+def test_both_sides_see_every_frame_and_every_stage_is_counted(
+    segmenter: Segmenter, tiny_video: Path
+) -> None:
+    found = profile(segmenter, tiny_video, "interval:6")
+    assert found["frames"] == 24 and found["policy"] == "interval:6"
+    assert found["key_share"] == pytest.approx(4 / 24) and found["baseline"]["key_share"] == 1.0
+    assert list(found["stages"])[: len(STAGES)] == list(STAGES)
+    counts = {name: stage["count"] for name, stage in found["stages"].items()}
+    assert counts["decode"] == counts["post"] == counts["sink"] == 24
+    assert counts["key"] == 4 and counts["state"] == 20 and counts["nonkey"] == 0
+    base = {name: stage["count"] for name, stage in found["baseline"]["stages"].items()}
+    assert base["key"] == 24 and base["state"] == 0 and base["sink"] == 24
+
+
+def test_the_numbers_fit_each_other(segmenter: Segmenter, tiny_video: Path) -> None:
+    found = profile(segmenter, tiny_video)
+    assert found["speedup"] == pytest.approx(found["fps"] / found["baseline"]["fps"], abs=1e-3)
+    for side in (found, found["baseline"]):
+        latency = side["latency_ms"]
+        assert 0 < latency["p50"] <= latency["p95"] <= latency["p99"]
+        # A frame's latency is the sum of its stages, so at the median it is more than its decoding alone.
+        assert latency["p50"] > side["stages"]["decode"]["p50"] > 0
+    assert found["peak_rss_mb"] > 20
+
+
+def test_chunks_cover_a_clip_once_whatever_their_length(
+    segmenter: Segmenter, tiny_video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for frames in (1, 7, 24, 100):
+        monkeypatch.setattr(measure, "CHUNK_FRAMES", frames)
+        found = profile(segmenter, tiny_video, "interval:4", sink="none")
+        assert found["frames"] == 24
+        assert found["key_share"] == pytest.approx(0.25)
+        assert found["stages"]["decode"]["count"] == found["baseline"]["stages"]["decode"]["count"] == 24
+
+
+def test_a_limit_holds_for_both_sides(segmenter: Segmenter, tiny_video: Path) -> None:
+    found = profile(segmenter, tiny_video, limit=10)
+    assert found["frames"] == 10 and found["baseline"]["stages"]["key"]["count"] == 10
+
+
+def test_the_baseline_pays_for_no_motion(
+    segmenter: Segmenter, tiny_video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+
+    def watch(uri: Path, *, motion: str) -> Source:
+        opened.append(motion)
+        return open_source(uri, motion=motion)
+
+    monkeypatch.setattr(measure, "open_source", watch)
+    profile(segmenter, tiny_video, motion="flow", limit=4)
+    assert opened == ["flow", "flow", "none"]
+
+
+def test_nothing_is_left_behind(
+    segmenter: Segmenter, tiny_video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert profile(segmenter, tiny_video, sink="video", limit=6)["stages"]["sink"]["count"] == 6
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_video_that_is_absent_and_a_sink_that_is_unknown_are_refused(
+    segmenter: Segmenter, tiny_video: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(SourceError, match="absent"):
+        profile(segmenter, tmp_path / "absent.mp4")
+    with pytest.raises(OptionError, match="sink"):
+        profile(segmenter, tiny_video, sink="tape")

@@ -1,0 +1,406 @@
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import psutil
+import pytest
+from numpy.typing import NDArray
+
+from edge_vss.errors import OptionError, SourceError
+from edge_vss.runtimes.decoded import turn_vectors
+from edge_vss.runtimes.sources import open_source
+from edge_vss.video import Frame
+from tests.videos import (
+    P_ONLY,
+    annex_b,
+    decoded,
+    drop,
+    encode,
+    pan,
+    remux,
+    texture,
+)
+
+
+def read(path: Path, motion: str = "none", **options: Any) -> list[Frame]:
+    with open_source(path, motion=motion, **options) as source:
+        return list(source)
+
+
+def starts(frames: list[Frame]) -> dict[int, str]:
+    return {frame.index: frame.start for frame in frames if frame.start}
+
+
+def test_what_is_known_when_it_opens(p_only: Path, b_frames: Path) -> None:
+    with open_source(p_only) as source:
+        info = source.info
+    assert (info.codec, info.size, info.fps, info.frames) == ("h264", (96, 128), 25.0, 30)
+    assert info.exports_vectors
+    assert not info.has_b_frames
+    assert info.references == 1
+    assert not info.live
+    assert info.duration_seconds == pytest.approx(1.2)
+    with open_source(str(b_frames)) as source:
+        assert source.info.has_b_frames
+        assert source.info.references == 4 or source.info.references == 3
+
+
+@pytest.mark.parametrize(
+    ("codec", "options", "exports"),
+    [
+        ("mpeg4", {"g": "12"}, True),
+        ("mpeg2video", {"g": "12"}, True),
+        ("libx265", {"x265-params": "log-level=none"}, False),
+        ("libvpx-vp9", {"cpu-used": "8", "deadline": "realtime"}, False),
+    ],
+)
+def test_which_codecs_export(tmp_path: Path, codec: str, options: dict[str, str], exports: bool) -> None:
+    if codec not in av.codecs_available:
+        pytest.skip(f"this FFmpeg has no {codec}")
+    path = encode(tmp_path / "v.mkv", pan(12), codec, options)
+    with (
+        open_source(path, motion="none") as quiet,
+        open_source(path, motion="codec" if exports else "auto") as source,
+    ):
+        assert not quiet.info.exports_vectors
+        assert source.info.exports_vectors is exports
+        assert source.info.references is None
+        frames = list(source)
+    assert len(frames) == 12
+    assert any(frame.vectors is not None for frame in frames) is exports
+
+
+def test_frames_are_what_pyav_decodes(p_only: Path) -> None:
+    frames, expected = read(p_only), decoded(p_only)
+    assert len(frames) == len(expected) == 30
+    assert [frame.index for frame in frames] == list(range(30))
+    assert [frame.pts_seconds for frame in frames] == pytest.approx([i / 25 for i in range(30)])
+    assert "".join(frame.picture_type for frame in frames) == "I" + "P" * 29
+    assert starts(frames) == {0: "first frame"}
+    for frame, image in zip(frames, expected, strict=True):
+        assert frame.size == (96, 128)
+        assert np.array_equal(frame.image, image)
+        assert frame.seconds["decode"] > 0
+
+
+def test_frames_outlive_the_source(p_only: Path) -> None:
+    lumas = [frame.luma.copy() for frame in read(p_only)]
+    frames = read(p_only)
+    gc.collect()
+    assert all(np.array_equal(frame.luma, luma) for frame, luma in zip(frames, lumas, strict=True))
+    assert frames[3].image.shape == (96, 128, 3)
+
+
+def test_luma_is_a_view_and_an_image_is_made_only_when_asked_for(p_only: Path) -> None:
+    frame = read(p_only)[5]
+    assert not frame.luma.flags.owndata
+    assert "image" not in vars(frame)
+    assert frame.image is frame.image
+    grey = frame.image.astype(float) @ [0.299, 0.587, 0.114]
+    expected = 16 + grey * 219 / 255
+    assert np.abs(frame.luma - expected).mean() < 2
+
+
+def test_scaling_is_as_wide_as_the_target(p_only: Path) -> None:
+    frame = read(p_only)[0]
+    small = frame.picture.rgb((24, 32))
+    blocks = frame.image.reshape(24, 4, 32, 4, 3).mean((1, 3))
+    assert small.shape == (24, 32, 3)
+    # Colours, too, at every pixel: swscale's own choice halves them once more.
+    assert np.abs(small - blocks).mean() < 4
+    assert frame.picture.rgb((192, 256)).shape == (192, 256, 3)
+
+
+def test_vectors_tell_the_pan(p_only: Path, b_frames: Path) -> None:
+    frames = read(p_only, motion="codec")
+    assert frames[0].vectors is None
+    for frame in frames[1:]:
+        assert frame.vectors is not None
+        shift = frame.vectors["motion_x"] / frame.vectors["motion_scale"]
+        assert np.median(shift) == pytest.approx(-2, abs=0.01)
+    first = [frame.vectors for frame in read(b_frames, motion="codec")]
+    for _ in range(3):
+        again = [frame.vectors for frame in read(b_frames, motion="codec")]
+        for one, other in zip(first, again, strict=True):
+            assert (one is None) == (other is None)
+            if one is not None and other is not None:
+                assert np.array_equal(one, other)
+
+
+def test_b_frames_come_in_display_order(b_frames: Path) -> None:
+    frames = read(b_frames)
+    assert "B" in {frame.picture_type for frame in frames}
+    assert [frame.pts_seconds for frame in frames] == pytest.approx([i / 25 for i in range(30)])
+    assert starts(frames) == {0: "first frame"}
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts", "flv", "h264"])
+def test_containers(p_only: Path, tmp_path: Path, suffix: str) -> None:
+    path = remux(p_only, tmp_path / f"v.{suffix}", lambda number, content: content)
+    frames = read(path, motion="codec")
+    assert len(frames) == 30
+    assert starts(frames) == {0: "first frame"}
+    steps = np.diff([frame.pts_seconds for frame in frames])
+    assert steps == pytest.approx(np.full(29, 1 / 25), abs=0.002)
+
+
+@pytest.mark.parametrize("lost", [1, 7, 28])
+def test_one_lost_packet_starts_anew_at_the_next_frame(p_only: Path, tmp_path: Path, lost: int) -> None:
+    frames = read(drop(p_only, tmp_path / "v.mp4", [lost]))
+    assert len(frames) == 29
+    assert starts(frames) == {0: "first frame", lost: "lost packets"}
+
+
+def test_lost_packets_among_b_frames(b_frames: Path, tmp_path: Path) -> None:
+    whole = [frame.image for frame in read(b_frames)]
+    # The clock is trusted after eight equal steps.
+    for lost in range(9, 25):
+        frames = read(drop(b_frames, tmp_path / f"{lost}.ts", [lost], "mpegts"))
+        found = starts(frames)
+        assert list(found.values()) == ["first frame", "lost packets"], (lost, found)
+        start = list(found)[1]
+        shown = [round((frame.pts_seconds - frames[0].pts_seconds) * 25) for frame in frames]
+        # Nothing that is shown before the mark may be touched by the loss.
+        for frame, number in list(zip(frames, shown, strict=True))[:start]:
+            assert np.array_equal(frame.image, whole[number]), (lost, number)
+
+
+def test_lost_transport_packets(tmp_path: Path) -> None:
+    path = encode(tmp_path / "v.ts", [texture((96, 128), i) for i in range(20)], options={**P_ONLY, "g": "5"})
+    content = path.read_bytes()
+    packets = [content[i : i + 188] for i in range(0, len(content), 188)]
+    assert len(packets) > 100
+    torn = tmp_path / "torn.ts"
+    torn.write_bytes(b"".join(packets[:60] + packets[64:]))
+    assert starts(read(path)) == {0: "first frame"}
+    found = starts(read(torn))
+    assert len(found) >= 2
+    assert set(found.values()) <= {"first frame", "lost packets", "damaged packet"}
+
+
+def test_damaged_packets_are_passed_over_and_counted(p_only: Path, tmp_path: Path) -> None:
+    def damage(number: int, content: bytes) -> bytes:
+        # A length prefix that points past the end: the decoder refuses the whole packet.
+        return b"\xff\xff\xff\xf0" + content[4:] if number == 9 else content
+
+    path = remux(p_only, tmp_path / "v.mp4", damage)
+    with open_source(path, motion="codec") as source:
+        frames = list(source)
+        assert source.errors == 1
+    assert len(frames) == 29
+    assert starts(frames) == {0: "first frame", 9: "damaged packet"}
+
+
+def test_random_damage_never_raises(p_only: Path, tmp_path: Path) -> None:
+    random = np.random.default_rng(4)
+    for trial in range(12):
+
+        def damage(number: int, content: bytes) -> bytes:
+            noisy = bytearray(content)
+            if number and random.random() < 0.3:
+                for place in random.integers(4, len(noisy), 3):
+                    noisy[place] = int(random.integers(256))
+            return bytes(noisy)
+
+        path = remux(p_only, tmp_path / f"{trial}.mkv", damage)
+        frames = read(path, motion="auto")
+        assert 1 <= len(frames) <= 30
+
+
+def test_variable_frame_rate(tmp_path: Path) -> None:
+    times = np.cumsum([0] + [0.04, 0.12, 0.04, 0.4, 0.04, 0.04, 0.08] * 4)
+    for suffix in ("mp4", "mkv"):
+        path = encode(tmp_path / f"v.{suffix}", pan(len(times)), times=list(times))
+        frames = read(path)
+        assert [frame.pts_seconds for frame in frames] == pytest.approx(times, abs=0.002)
+        assert starts(frames) == {0: "first frame"}
+
+
+def test_size_change(tmp_path: Path) -> None:
+    small = annex_b(encode(tmp_path / "a.mp4", pan(6, (64, 80))), tmp_path / "a.h264")
+    large = annex_b(encode(tmp_path / "b.mp4", pan(6, (96, 128))), tmp_path / "b.h264")
+    both = tmp_path / "both.h264"
+    both.write_bytes(small.read_bytes() + large.read_bytes())
+    frames = read(both, motion="auto")
+    assert [frame.size for frame in frames] == [(64, 80)] * 6 + [(96, 128)] * 6
+    assert starts(frames) == {0: "first frame", 6: "size changed"}
+    assert frames[6].motion is None
+    assert frames[7].image.shape == (96, 128, 3)
+
+
+@pytest.mark.parametrize(
+    "pix_fmt", ["yuv420p", "yuv420p10le", "yuv422p", "yuv444p", "yuv444p10le", "gray", "rgb24"]
+)
+def test_pixel_formats(tmp_path: Path, pix_fmt: str) -> None:
+    codec = "libx264rgb" if pix_fmt == "rgb24" else "libx264"
+    images = pan(6)
+    path = encode(tmp_path / "v.mp4", images, codec, {**P_ONLY, "crf": "10"}, pix_fmt=pix_fmt)
+    frames = read(path, motion="auto")
+    assert len(frames) == 6
+    grey = images[3].astype(float) @ [0.299, 0.587, 0.114]
+    luma = frames[3].luma
+    assert luma.shape == (96, 128)
+    assert luma.dtype == np.uint8
+    # Coded luma is limited to 16..235, or not: either way it follows the brightness.
+    assert np.corrcoef(luma.ravel(), grey.ravel())[0, 1] > 0.99
+    difference = np.abs(frames[3].image.astype(int) - images[3]).mean()
+    assert difference < (70 if pix_fmt == "gray" else 12)
+
+
+@pytest.mark.parametrize("size", [(95, 127), (33, 65), (17, 18)])
+def test_odd_sizes(tmp_path: Path, size: tuple[int, int]) -> None:
+    path = encode(tmp_path / "v.mp4", pan(8, size), options={**P_ONLY}, pix_fmt="yuv444p")
+    frames = read(path, motion="auto")
+    assert len(frames) == 8
+    assert all(frame.size == frame.luma.shape == frame.image.shape[:2] == size for frame in frames)
+    assert frames[4].picture.rgb((31, 47)).shape == (31, 47, 3)
+
+
+def turned(images: list[NDArray[np.uint8]], quarters: int) -> list[NDArray[np.uint8]]:
+    return [np.ascontiguousarray(np.rot90(image, quarters)) for image in images]
+
+
+@pytest.mark.parametrize("degrees", [90, 180, -90])
+def test_rotation(tmp_path: Path, degrees: int) -> None:
+    if not hasattr(av.VideoStream, "set_display_rotation"):
+        pytest.skip("this PyAV cannot write a display matrix")
+    upright = pan(10, (96, 128), (3, 1))
+    quarters = round(degrees / 90) % 4
+    # What the camera saw while it was held turned: the display matrix turns it back.
+    path = encode(tmp_path / "v.mp4", turned(upright, -quarters), rotation=degrees)
+    with open_source(path, motion="codec") as source:
+        frames = list(source)
+        assert source.info.rotation == degrees % 360
+        assert source.info.size == (96, 128)
+    for frame, image in zip(frames, upright, strict=True):
+        assert frame.size == frame.luma.shape == (96, 128)
+        assert np.abs(frame.image.astype(int) - image).mean() < 12
+        assert frame.picture.rgb((48, 64)).shape == (48, 64, 3)
+        if frame.vectors is not None:
+            x = frame.vectors["motion_x"] / frame.vectors["motion_scale"]
+            y = frame.vectors["motion_y"] / frame.vectors["motion_scale"]
+            assert (np.median(x), np.median(y)) == (-3, -1)
+            assert frame.vectors["dst_x"].max() <= 128
+            assert frame.vectors["dst_y"].max() <= 96
+
+
+def test_turning_vectors_is_lossless(p_only: Path) -> None:
+    vectors = read(p_only, motion="codec")[5].vectors
+    assert vectors is not None
+    size = (96, 128)
+    once = turn_vectors(vectors, 1, size)
+    assert not np.array_equal(once, vectors)
+    assert np.array_equal(turn_vectors(once, 3, size[::-1]), vectors)
+    assert np.array_equal(turn_vectors(once, 1, size[::-1]), turn_vectors(vectors, 2, size))
+
+
+def test_edit_list_frames_that_are_not_shown_are_not_given(p_only: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.mp4"
+    with (
+        av.open(str(p_only)) as before,
+        av.open(str(cut), "w", options={"avoid_negative_ts": "disabled"}) as after,
+    ):
+        stream = before.streams.video[0]
+        copy = after.add_stream_from_template(stream)
+        shift = round(10 / 25 / Fraction(stream.time_base or 1))
+        for packet in before.demux(stream):
+            if packet.size and packet.pts is not None and packet.dts is not None:
+                packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, copy
+                after.mux(packet)
+    whole, frames = read(p_only), read(cut, motion="auto")
+    assert len(frames) == 20
+    assert frames[0].start == "first frame"
+    assert frames[0].pts_seconds == pytest.approx(0, abs=0.001)
+    assert np.array_equal(frames[0].luma, whole[10].luma)
+    assert starts(frames) == {0: "first frame"}
+
+
+def test_interlaced(tmp_path: Path) -> None:
+    options = {"preset": "veryfast", "x264-params": "tff=1:interlaced=1"}
+    frames = read(encode(tmp_path / "v.ts", pan(20), options=options), motion="auto")
+    assert len(frames) == 20
+    assert starts(frames) == {0: "first frame"}
+
+
+def test_seek(b_frames: Path) -> None:
+    whole = read(b_frames)
+    with open_source(b_frames) as source:
+        next(source)
+        source.seek(0.5)
+        frames = list(source)
+        assert frames[0].pts_seconds == pytest.approx(0.52)
+        assert (frames[0].index, frames[0].start, frames[0].motion) == (13, "seek", None)
+        assert len(frames) == 17
+        assert np.array_equal(frames[0].image, whole[13].image)
+        assert [frame.start for frame in frames[1:]] == [""] * 16
+        source.seek(0)
+        assert next(source).index == 0
+
+
+def test_truncated_file_gives_what_is_there(p_only: Path, tmp_path: Path) -> None:
+    for suffix in ("ts", "mkv", "h264"):
+        whole = remux(p_only, tmp_path / f"whole.{suffix}", lambda number, content: content).read_bytes()
+        path = tmp_path / f"cut.{suffix}"
+        path.write_bytes(whole[: len(whole) * 2 // 3])
+        frames = read(path)
+        assert 5 < len(frames) < 30
+    # An MP4 with its index in front survives, too.
+    front = remux(
+        p_only, tmp_path / "front.mp4", lambda number, content: content, None, {"movflags": "faststart"}
+    )
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(front.read_bytes()[:-2000])
+    assert 5 < len(read(cut)) < 30
+
+
+def test_closing_ends_the_iteration(p_only: Path) -> None:
+    source = open_source(p_only)
+    next(source)
+    source.close()
+    source.close()
+    assert list(source) == []
+
+
+def test_options_that_make_no_sense(p_only: Path) -> None:
+    calls: list[Callable[[], object]] = [
+        lambda: open_source(p_only, fps=0),
+        lambda: open_source(p_only, timeout_seconds=0),
+        lambda: open_source(p_only, motion="telepathy"),
+    ]
+    for call in calls:
+        with pytest.raises(OptionError):
+            call()
+
+
+def test_a_motion_provider_of_ones_own(p_only: Path) -> None:
+    with open_source(
+        p_only, motion=lambda frames, stream: (frame for frame in frames if frame.index % 2)
+    ) as source:
+        assert [frame.index for frame in source] == list(range(1, 30, 2))
+
+
+def test_memory_does_not_grow(tmp_path: Path) -> None:
+    path = encode(tmp_path / "v.mp4", pan(300, (144, 176), (1, 0)))
+    process, sizes = psutil.Process(), []
+    for _ in range(5):
+        for frame in open_source(path, motion="codec"):
+            frame.image.sum()
+        gc.collect()
+        sizes.append(process.memory_info().rss)
+    # 1200 frames of 76 kB RGB went by since the first round: keeping one in ten would show.
+    assert sizes[-1] - sizes[0] < 6_000_000
+
+
+def test_cameras_have_no_other_road() -> None:
+    if os.path.exists("/dev/video9"):
+        pytest.skip("this machine has a camera number 9")
+    for uri in (9, "/dev/video9", "v4l2:///dev/video9"):
+        with pytest.raises(SourceError, match="/dev/video9"):
+            open_source(uri)

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge_vss.errors import SourceError
+from edge_vss.runtimes.sources import open_source
+from tests.videos import pan
+
+
+def write(folder: Path, name: str, image: NDArray[np.uint8]) -> None:
+    assert cv2.imwrite(str(folder / name), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+
+
+def test_one_array() -> None:
+    images = np.stack(pan(4))
+    with open_source(images, fps=10, motion="none") as source:
+        info, frames = source.info, list(source)
+    assert (info.codec, info.size, info.fps, info.frames) == ("", (96, 128), 10.0, 4)
+    assert not info.exports_vectors
+    assert info.duration_seconds == pytest.approx(0.4)
+    assert [frame.pts_seconds for frame in frames] == pytest.approx([0, 0.1, 0.2, 0.3])
+    assert [frame.start for frame in frames] == ["first frame", "", "", ""]
+    assert {frame.picture_type for frame in frames} == {"?"}
+    assert all(np.array_equal(frame.image, image) for frame, image in zip(frames, images, strict=True))
+
+
+def test_arrays_as_they_come_are_read_once_and_lazily() -> None:
+    taken = []
+
+    def camera() -> Iterator[NDArray[np.uint8]]:
+        for number, image in enumerate(pan(5)):
+            taken.append(number)
+            yield image
+
+    with open_source(camera(), motion="none") as source:
+        assert source.info.frames is None
+        assert taken == [0]
+        assert next(source).index == 0
+        assert taken == [0]
+        assert [frame.index for frame in source] == [1, 2, 3, 4]
+
+
+def test_flow_is_the_motion_of_arrays() -> None:
+    with open_source(pan(4, step=(3, 0))) as source:
+        frames = list(source)
+    assert frames[0].motion is None
+    for frame in frames[1:]:
+        assert frame.motion is not None
+        assert np.median(frame.motion.displacement_px[0]) == pytest.approx(-3, abs=0.5)
+
+
+def test_luma_and_scaling() -> None:
+    image = pan(1)[0]
+    frame = next(open_source(image, motion="none"))
+    assert np.abs(frame.luma - image.astype(float) @ [0.299, 0.587, 0.114]).max() <= 1
+    blocks = image.reshape(24, 4, 32, 4, 3).mean((1, 3))
+    assert np.abs(frame.picture.rgb((24, 32)) - blocks).max() <= 1
+    assert frame.picture.rgb((200, 300)).shape == (200, 300, 3)
+
+
+def test_a_folder_in_natural_order(tmp_path: Path) -> None:
+    images = pan(12)
+    for number, image in enumerate(images):
+        write(tmp_path, f"frame{number}.png", image)
+    (tmp_path / "notes.txt").write_text("not a picture")
+    with open_source(tmp_path, motion="none") as source:
+        assert source.info.frames == 12
+        assert all(np.array_equal(a.image, b) for a, b in zip(source, images, strict=True))
+    with open_source(str(tmp_path / "frame1*.png"), motion="none") as source:
+        shown = [frame.image for frame in source]
+    assert len(shown) == 3
+    assert all(np.array_equal(shown[i], images[number]) for i, number in enumerate([1, 10, 11]))
+
+
+def test_one_image_and_its_kinds(tmp_path: Path) -> None:
+    image = pan(1)[0]
+    for name in ("a.png", "b.jpg", "c.bmp", "d.webp"):
+        write(tmp_path, name, image)
+        (frame,) = open_source(tmp_path / name, motion="none")
+        assert np.abs(frame.image.astype(int) - image).mean() < 12
+
+
+def test_another_size_starts_anew(tmp_path: Path) -> None:
+    frames = list(open_source([*pan(2), *pan(2, (64, 80))]))
+    assert [frame.size for frame in frames] == [(96, 128)] * 2 + [(64, 80)] * 2
+    assert [frame.start for frame in frames] == ["first frame", "", "size changed", ""]
+    assert frames[2].motion is None
+
+
+def test_seek() -> None:
+    with open_source(pan(10), motion="none", fps=10) as source:
+        source.seek(0.35)
+        frames = list(source)
+        assert [frame.index for frame in frames] == [4, 5, 6, 7, 8, 9]
+        assert frames[0].start == "seek"
+    with open_source(iter(pan(3)), motion="none") as source, pytest.raises(SourceError, match="cannot seek"):
+        source.seek(0)
+
+
+def test_frames_of_the_wrong_kind() -> None:
+    good = pan(1)[0]
+    for wrong in (good.astype(np.float32), good[..., 0], good[..., :2], "frame", good[:0]):
+        with pytest.raises(SourceError, match="uint8 RGB"):
+            list(open_source([wrong], motion="none"))  # type: ignore[list-item]
+        with pytest.raises(SourceError, match="frame 1 must be"):
+            list(open_source([good, wrong], motion="none"))  # type: ignore[list-item]
+    with pytest.raises(SourceError, match="empty"):
+        open_source([])
+    with pytest.raises(SourceError, match=r"\(N, H, W, 3\)"):
+        open_source(np.zeros((3, 3), np.uint8))
