@@ -17,6 +17,8 @@ from edge_vss.converters.split import Network, Preprocess, pictures, quiet
 from edge_vss.errors import ModelError, OptionError
 from edge_vss.video import Size
 
+_GPU = "it was made on a GPU, and says so inside; move the model to the CPU and save it again"
+
 
 def load(
     path: Path,
@@ -122,7 +124,8 @@ def _exported_program(path: Path, size: Size | None) -> tuple[torch.nn.Module, S
             signature = program.run_decompositions({}).graph_signature
     except Exception as error:  # a damaged file, or a newer torch: JSON, zip and torch errors
         raise ModelError(
-            f"{path} cannot be loaded as an exported program ({_line(error)}): export it again"
+            f"{path} cannot be loaded as an exported program ({_line(error)}): "
+            f"{_GPU if 'cuda' in str(error).lower() else 'export it again'}"
         ) from None
     if changed := [*signature.buffers_to_mutate.values(), *signature.user_inputs_to_mutate.values()]:
         raise ModelError(_mutates(path, changed))
@@ -160,7 +163,7 @@ def _run(path: Path, model: torch.nn.Module, picture: Tensor, size: Size) -> dic
     except Exception as error:  # whatever the network trips over
         raise ModelError(
             f"{path} does not run on a picture of {size[0]}x{size[1]} ({_line(error)}): "
-            "give the --size that it was made for"
+            f"{_GPU if 'cuda' in str(error).lower() else 'give the --size that it was made for'}"
         ) from error
     for name, output in outputs.items():
         if output.is_floating_point() and output.isnan().any():

@@ -59,6 +59,21 @@ def upsample_channels_last(model: Any) -> None:
             graph.node.insert(index + offset, node)
 
 
+def uncopy(model: Any, names: set[str]) -> None:
+    """Where a tensor of ``names`` is a copy of another, let that bear its name and drop the copy."""
+    graph = model.graph
+    fixed = {value.name for value in (*graph.input, *graph.output)}
+    copies = [node for node in graph.node if node.op_type == "Identity" and node.output[0] in names]
+    for copy in copies:
+        old, new = copy.input[0], copy.output[0]
+        if old in fixed or all(old not in node.output for node in graph.node):
+            continue
+        graph.node.remove(copy)
+        for node in graph.node:
+            for side in (node.input, node.output):
+                side[:] = [new if name == old else name for name in side]
+
+
 def prune(model: Any) -> None:
     """Drop nodes and weights that no output needs: ONNX Runtime would run them all the same."""
     graph = model.graph

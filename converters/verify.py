@@ -17,6 +17,7 @@ from edge_vss import bundle, plugins
 from edge_vss.bundle import GraphSpec, Manifest
 from edge_vss.classes import ClassSet
 from edge_vss.converters import models
+from edge_vss.converters.onnx_model import OnnxNetwork
 from edge_vss.converters.split import Part, Preprocess, Request, Split, motions, pictures, quiet
 from edge_vss.converters.targets.onnx import reveal
 from edge_vss.errors import BundleError, EngineError, ModelError
@@ -65,7 +66,7 @@ def parity(folder: Path, manifest: Manifest, split: Split) -> dict[str, Any]:
             state = {s.name: expected[s.name] for s in manifest.state}
             ours = {s.name: found[s.name] for s in manifest.state}
     done = {
-        "against": f"torch {torch.__version__}",
+        "against": _reference(split),
         "steps": list(STEPS),
         "graphs": {role: difference.report() for role, difference in report["graphs"].items()},
         "rollout": report["rollout"].report(),
@@ -192,6 +193,11 @@ def _engine(manifest: Manifest) -> Callable[[Path, GraphSpec], Graph]:
         )
     load: Callable[[Path, GraphSpec], Graph] = plugins.find("engine", ENGINES[manifest.target])
     return load
+
+
+def _reference(split: Split) -> str:
+    given = any(isinstance(module, OnnxNetwork) for part in split.parts for module in part.module.modules())
+    return f"the given ONNX graph, and torch {torch.__version__}" if given else f"torch {torch.__version__}"
 
 
 def _torch(part: Part) -> Graph:

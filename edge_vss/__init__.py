@@ -62,7 +62,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    # The runtime opens PyAV and OpenCV: half a second that `import edge_vss` should not cost a program that reads a bundle.
+    # The runtime opens PyAV and OpenCV: half a second that `import edge_vss` should not cost a program that
+    # reads a bundle.
     if name in _HOMES:
         return getattr(import_module(f"edge_vss.runtimes.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -34,7 +34,8 @@ def names(kind: str) -> list[str]:
 
 
 def find(kind: str, name: str) -> Callable[..., Any]:
-    """The function of one plugin. Built-in names win over entry points; an unknown name lists the known ones."""
+    """The function of one plugin. Built-in names win over entry points; an unknown name lists the known
+    ones."""
     folder, function = KINDS[kind]
     if name.isidentifier() and not name.startswith("_") and name in _built_in(folder):
         found: Callable[..., Any] = getattr(importlib.import_module(f"{folder}.{name}"), function)

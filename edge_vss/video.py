@@ -20,20 +20,21 @@ Size = tuple[int, int]
 class MotionField:
     """Where the content of a frame was in the frame shown before it, on a regular grid.
 
-    Current → reference: the content at pixel position ``p`` was at ``p + displacement_px`` in the previous shown frame. Cell
-    (i, j) covers the pixels [i·cell_px, (i+1)·cell_px) × [j·cell_px, (j+1)·cell_px); the last row and column may
-    reach past the frame.
+    Current → reference: the content at pixel position ``p`` was at ``p + displacement_px`` in the previous
+    shown frame. Cell (i, j) covers the pixels [i·cell_px, (i+1)·cell_px) × [j·cell_px, (j+1)·cell_px); the
+    last row and column may reach past the frame.
     """
 
     displacement_px: NDArray[np.float32]
     """(2, h, w), x then y, in pixels of the frame (not of the grid)."""
 
     known: NDArray[np.bool_]
-    """(h, w): True where the motion was measured (a vector, or matched flow), False where it was filled in."""
+    """(h, w): True where the motion was measured (a vector, or matched flow), False where it was filled
+    in."""
 
     reference: NDArray[np.int8]
-    """(h, w): how many shown frames the measured vector spanned, negative where it pointed ahead. It is divided out:
-    ``displacement_px`` is always the motion of one frame."""
+    """(h, w): how many shown frames the measured vector spanned, negative where it pointed ahead. It is
+    divided out: ``displacement_px`` is always the motion of one frame."""
 
     cell_px: int
     """Side of a grid cell in pixels of the frame; 1 is one displacement per pixel."""
@@ -67,7 +68,8 @@ class Picture(Protocol):
         """(H, W, 3) uint8 RGB, scaled to ``size`` when it is given."""
 
     def luma(self) -> NDArray[np.uint8]:
-        """(H, W) uint8 brightness at the picture's own size; a view of the decoder's plane where that is possible."""
+        """(H, W) uint8 brightness at the picture's own size; a view of the decoder's plane where that is
+        possible."""
 
 
 @dataclass
@@ -90,7 +92,8 @@ class Frame:
     """The pixels, not yet converted."""
 
     start: str = ""
-    """Why the state must begin anew at this frame (``first frame``, ``lost packets``, ``size changed``), or empty."""
+    """Why the state must begin anew at this frame (``first frame``, ``lost packets``, ``size changed``), or
+    empty."""
 
     motion: MotionField | None = None
     """Motion towards earlier shown frames; None on a first frame and where the source gives none."""
@@ -164,7 +167,8 @@ class Track:
     """Mean length of the motion back to the anchor, in pixels of the frame."""
 
     error: float
-    """Mean absolute difference between the frame's brightness and the anchor's carried here, 0 to 255, on a small grid."""
+    """Mean absolute difference between the frame's brightness and the anchor's carried here, 0 to 255, on a
+    small grid."""
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,9 @@ def open_container(uri: str, live: bool, timeout_seconds: float, options: dict[s
 
 def video_stream(container: Any, uri: str) -> av.VideoStream:
     """The first stream of moving pictures. Raises SourceError where there is none that can be decoded."""
-    streams = [s for s in container.streams.video if not int(getattr(s, "disposition", 0)) & _ATTACHED_PICTURE]
+    streams = [
+        s for s in container.streams.video if not int(getattr(s, "disposition", 0)) & _ATTACHED_PICTURE
+    ]
     if not streams:
         kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
         raise SourceError(f"{uri} has no video stream (it has {kinds}): give a file with a picture")

@@ -94,9 +94,6 @@ class Session:
         self._size = frame.size
         if reason:
             decision = Decision("start", reason)
-            self.state = {
-                state.name: np.full(state.shape, state.initial, state.dtype) for state in self._manifest.state
-            }
         else:
             self._gap += 1
             decision = self.policy(frame, self._tracer.follow(frame))
@@ -104,6 +101,10 @@ class Session:
                 # Some families treat every frame after the first alike, and have only one of key and nonkey.
                 present = [route for route in ("nonkey", "key", "start") if route in self._manifest.routes]
                 decision = Decision(present[0], decision.reason)
+        if decision.route == "start":
+            self.state = {
+                state.name: np.full(state.shape, state.initial, state.dtype) for state in self._manifest.state
+            }
         if decision.route != "nonkey":
             self._tracer.anchor(frame)
             self._gap = 0

@@ -74,6 +74,18 @@ def test_legacy_file_of_torch_save(tmp_path: Path, image: torch.Tensor, expected
     torch.testing.assert_close(scores_of(load(path, factory=factory_file(tmp_path)), image), expected)
 
 
+def test_weights_saved_on_a_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, image: torch.Tensor, expected: torch.Tensor
+) -> None:
+    with monkeypatch.context() as saving:  # the tag is all that tells a file written on CUDA from others
+        saving.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
+        path = save_state_dict(tmp_path)
+    if not torch.cuda.is_available():
+        with pytest.raises(RuntimeError, match="CUDA"):
+            torch.load(path, weights_only=True)
+    torch.testing.assert_close(scores_of(load(path, factory=factory_file(tmp_path)), image), expected)
+
+
 def test_factory_of_a_package(tmp_path: Path) -> None:
     path = save_state_dict(tmp_path)
     assert load(path, factory="tests.conversion:Net").notes["kind"] == "state dict"

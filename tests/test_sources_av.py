@@ -386,6 +386,21 @@ def test_a_motion_provider_of_ones_own(p_only: Path) -> None:
         assert [frame.index for frame in source] == list(range(1, 30, 2))
 
 
+@pytest.mark.parametrize("motion", ["none", "codec", "auto"])
+def test_pictures_go_without_the_garbage_collector(p_only: Path, motion: str) -> None:
+    # Its thresholds count objects, not megabytes: pictures that wait for it pile up.
+    gc.collect()
+    gc.disable()
+    try:
+        for frame in open_source(p_only, motion=motion):
+            last = frame.image
+        alive = [thing for thing in gc.get_objects() if isinstance(thing, av.VideoFrame)]
+    finally:
+        gc.enable()
+    assert last.shape == (96, 128, 3)
+    assert len(alive) <= 4
+
+
 def test_memory_does_not_grow(tmp_path: Path) -> None:
     path = encode(tmp_path / "v.mp4", pan(300, (144, 176), (1, 0)))
     process, sizes = psutil.Process(), []

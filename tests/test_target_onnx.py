@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from edge_vss.bundle import TensorSpec
-from edge_vss.converters.onnx_passes import prune, upsample_channels_last
+from edge_vss.converters.onnx_passes import prune, uncopy, upsample_channels_last
 from edge_vss.converters.split import Part
 from edge_vss.converters.targets.onnx import export, reveal
 from edge_vss.errors import ModelError
@@ -38,10 +38,16 @@ def part(module: nn.Module | None = None) -> Part:
     return Part("key", module or Upsampled(), (IMAGE,), (LABELS, check), (SCORES,))
 
 
-def test_one_file_that_old_devices_read(tmp_path: Path) -> None:
-    assert export(part(), tmp_path, {"edge_vss": json.dumps({"role": "key"})}) == "key.onnx"
-    assert [path.name for path in tmp_path.iterdir()] == ["key.onnx"]
-    model = onnx.load(tmp_path / "key.onnx", load_external_data=False)
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("exported")
+    assert export(part(), folder, {"edge_vss": json.dumps({"role": "key"})}) == "key.onnx"
+    return folder
+
+
+def test_one_file_that_old_devices_read(exported: Path) -> None:
+    assert [path.name for path in exported.iterdir()] == ["key.onnx"]
+    model = onnx.load(exported / "key.onnx", load_external_data=False)
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 18)]
     assert model.ir_version <= 10
     assert not any(
@@ -55,9 +61,8 @@ def test_one_file_that_old_devices_read(tmp_path: Path) -> None:
     onnx.checker.check_model(model, full_check=True)
 
 
-def test_no_path_of_this_machine_travels_along(tmp_path: Path) -> None:
-    export(part(), tmp_path, {})
-    data = (tmp_path / "key.onnx").read_bytes()
+def test_no_path_of_this_machine_travels_along(exported: Path) -> None:
+    data = (exported / "key.onnx").read_bytes()
     for trace in (b"/home", b"site-packages", b".py", str(Path(__file__).parent).encode()):
         assert trace not in data
 
@@ -89,9 +94,8 @@ def test_upsampling_moves_to_channels_last_and_keeps_every_result(tmp_path: Path
     np.testing.assert_allclose(found[1], scores.numpy(), atol=1e-5)
 
 
-def test_the_check_sum_sees_a_nan(tmp_path: Path) -> None:
-    export(part(), tmp_path, {})
-    session = ort.InferenceSession(tmp_path / "key.onnx")
+def test_the_check_sum_sees_a_nan(exported: Path) -> None:
+    session = ort.InferenceSession(exported / "key.onnx")
     picture = np.zeros(IMAGE.shape, np.float32)
     assert np.isfinite(session.run(["score_check"], {"image": picture})[0]).all()
     picture[0, 1, 5, 5] = np.nan
@@ -159,6 +163,20 @@ def test_what_no_output_needs_is_dropped() -> None:
     prune(model)
     assert [node.op_type for node in model.graph.node] == ["Relu"]
     assert not model.graph.initializer
+
+
+def test_a_copy_gives_its_name_to_what_it_copies() -> None:
+    nodes = [
+        helper.make_node("Relu", ["x"], ["inner"]),
+        helper.make_node("Identity", ["inner"], ["scores"]),
+        helper.make_node("Neg", ["inner"], ["y"]),
+        helper.make_node("Identity", ["x"], ["logits"]),
+    ]
+    value, result = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in ("x", "y"))
+    model = helper.make_model(helper.make_graph(nodes, "g", [value], [result]))
+    uncopy(model, {"scores", "logits"})
+    made = [(node.op_type, list(node.input), list(node.output)) for node in model.graph.node]
+    assert made == [("Relu", ["x"], ["scores"]), ("Neg", ["scores"], ["y"]), ("Identity", ["x"], ["logits"])]
 
 
 class OnlyTraced(nn.Module):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from edge_vss.bundle import TensorSpec
 from edge_vss.converters.onnx_model import OPSETS, OnnxNetwork
-from edge_vss.converters.onnx_passes import LAST, prune, tidy, upsample_channels_last
+from edge_vss.converters.onnx_passes import LAST, prune, tidy, uncopy, upsample_channels_last
 from edge_vss.converters.split import Chain, Part, quiet
 from edge_vss.errors import MissingExtra, ModelError
 
@@ -34,6 +34,7 @@ def export(part: Part, folder: Path, metadata: dict[str, str]) -> str:
     shown = [output for output in model.graph.output if output.name not in hidden]
     del model.graph.output[:]
     model.graph.output.extend(shown)
+    uncopy(model, hidden)
     upsample_channels_last(model)
     prune(model)
     tidy(model)
