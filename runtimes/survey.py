@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edge_vss.errors import OptionError, SourceError
 from edge_vss.metrics import confusion, miou
+from edge_vss.runtimes.drawing import badge
 from edge_vss.runtimes.sources import Uri, open_source
 from edge_vss.runtimes.trace import Tracer
 from edge_vss.runtimes.truth import Truth
@@ -193,8 +194,7 @@ def _drawn(frame: Frame) -> NDArray[np.uint8]:
             for column in range(every // 2, field.known.shape[1], every):
                 _arrow(image, field.displacement_px[:, row, column], row, column, field.cell_px)
         text += f"  {field.provider or 'none'} {field.coverage:.0%}"
-    cv2.putText(image, text, (8, 22), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (0, 0, 0), 3, cv2.LINE_AA)
-    cv2.putText(image, text, (8, 22), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 1, cv2.LINE_AA)
+    badge(image, text)
     drawn: NDArray[np.uint8] = image
     return drawn
 
