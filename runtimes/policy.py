@@ -54,18 +54,19 @@ class Gop:
 class Adaptive:
     """A key frame when what was carried no longer fits the picture.
 
-    ``limit`` is the doubt (``staleness``) that makes a key frame: 4 makes many, 16 few. How many that is
-    depends on the video, which is the point; ``profile`` tells the share.
+    ``limit`` is the doubt (``staleness``) that makes a key frame: 8 makes many (every fourth frame of a drive
+    at 15 Hz), 20 few (every tenth). How many that is depends on the video, which is the point; ``profile``
+    tells the share.
     """
 
-    limit: float = 8.0
+    limit: float = 12.0
     longest: int = 30
 
     def __post_init__(self) -> None:
         _at_least_one("adaptive", self.longest)
         if not self.limit > 0:
             raise OptionError(
-                f"adaptive wants a limit above 0, got {self.limit}: 4 makes many key frames, 16 few"
+                f"adaptive wants a limit above 0, got {self.limit}: 8 makes many key frames, 20 few"
             )
 
     def __call__(self, frame: Frame, track: Track) -> Decision:
@@ -85,11 +86,13 @@ def staleness(track: Track) -> float:
     its limit.
 
     The brightness error of the anchor carried to this frame tells cuts, occlusions and lost tracks; the gap
-    tells the slow decay that brightness does not show. The weight is measured: of twelve combinations of
-    error, gap, distance travelled and share of guessed motion, this one beat a fixed interval at every
-    share of key frames tried.
+    tells the slow decay that brightness does not show, and counts for less where the picture stands still.
+    The weights are measured. Against a fixed interval at the same number of key frames (six intervals, 4 to
+    12, on nine clips made from CamVid's 0016E5, from three first frames each) this wins nine times in ten:
+    by 0.2 to 0.4 mIoU on a steady drive, by 6 where there are cuts. Travelled distance, the share of guessed
+    motion and other norms of the error won less often.
     """
-    return track.error + 0.3 * track.gap
+    return track.error + 1.2 * track.gap * min(1.0, track.error / 2)
 
 
 def parse(text: str) -> Policy:
@@ -108,7 +111,7 @@ def parse(text: str) -> Policy:
             return Adaptive(*(kind(value) for kind, value in zip((float, int), values, strict=False)))
     except ValueError:
         pass
-    raise OptionError(f"no policy is spelled {text!r}: use interval:5, gop, gop:30, adaptive or adaptive:8")
+    raise OptionError(f"no policy is spelled {text!r}: use interval:5, gop, gop:30, adaptive or adaptive:12")
 
 
 def _at_least_one(policy: str, frames: int) -> None:

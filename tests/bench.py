@@ -60,6 +60,9 @@ def main() -> None:
     if unknown := set(args.rows) - set(rows):
         parser.error(f"no row is called {', '.join(unknown)}: choose from {', '.join(rows)}")
     measured: list[Row] = []
+    load_before = os.getloadavg()[0]
+    if load_before > 0.5:
+        say(f"this machine is busy (load {load_before:.1f}): what needs more than one core will look slow")
     with tempfile.TemporaryDirectory(prefix="edge-vss-bench-") as folder:
         for name in args.rows or rows:
             row = rows[name](Path(folder), args.rounds)
@@ -73,10 +76,8 @@ def main() -> None:
         ],
     )
     if args.json:
-        result = {
-            "cpus": os.cpu_count(),
-            "rows": [asdict(row) | {"reached": row.reached} for row in measured],
-        }
+        found = [asdict(row) | {"reached": row.reached} for row in measured]
+        result = {"cpus": os.cpu_count(), "load_before": load_before, "rows": found}
         text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
         if args.json == "-":
             sys.stdout.write(text)

@@ -21,6 +21,12 @@ from edge_vss.errors import SinkError
 from edge_vss.runtimes.truth import Truth
 
 COMMAND = [sys.executable, "-c", "from edge_vss.cli import main; main()"]
+LISTENING = [
+    sys.executable,
+    "-c",
+    # A shell starts what it puts into the background with SIGINT ignored, and that is handed down to here.
+    "from signal import *; signal(SIGINT, default_int_handler); from edge_vss.cli import main; main()",
+]
 VERBS = ("convert", "inspect", "verify", "run", "profile", "evaluate", "motion", "doctor", "demo")
 
 
@@ -296,7 +302,7 @@ def test_an_interrupted_run_leaves_files_that_play(
 ) -> None:
     out, labels = tmp_path / "o.mp4", tmp_path / "labels"
     command = [
-        *COMMAND,
+        *LISTENING,
         "run",
         str(tiny_bundle),
         str(long_video),

@@ -250,12 +250,14 @@ def test_a_channel_waits_for_room_and_for_items() -> None:
 
 
 INTERRUPTED = """
-import sys, threading, _thread, time
+import signal, sys, threading, _thread, time
 from tests import toys
 from tests.videos import pan
 from edge_vss.runtimes.pipeline import run
 from edge_vss.runtimes.sinks import SinkContext, open_sink
 from edge_vss.runtimes.sources import open_source
+# A shell starts what it puts into the background with SIGINT ignored, and that is handed down to here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 def camera():
     images = pan(20)
     for i in range(100000):

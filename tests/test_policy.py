@@ -36,10 +36,12 @@ def test_gop() -> None:
 
 
 def test_adaptive() -> None:
-    assert route(Adaptive(8.0), 1, error=0.5) == "nonkey"
-    assert route(Adaptive(8.0), 1, error=40) == "key"
-    assert route(Adaptive(8.0, longest=30), 30) == "key"
+    assert route(Adaptive(12.0), 1, error=0.5) == "nonkey"
+    assert route(Adaptive(12.0), 1, error=40) == "key"
+    assert route(Adaptive(12.0, longest=30), 30) == "key"
     assert route(Adaptive(100.0), 20, error=3) == "nonkey"
+    assert route(Adaptive(), 11, error=1) == "nonkey"
+    assert route(Adaptive(), 11, error=3) == "key"
 
 
 @pytest.mark.parametrize("text", ["interval:5", "gop:30", "adaptive:8:30", "adaptive:2.5:12"])

@@ -66,5 +66,7 @@ def test_peak_memory_is_this_process_own_not_its_parents() -> None:
     script = "from edge_vss.profile import peak_rss_mb; print(peak_rss_mb())"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert float(done.stdout) < 150
-    assert peak_rss_mb() >= rss_mb() > 0
+    now = rss_mb()
+    # The kernel counts in batches, per core.
+    assert peak_rss_mb() >= now - 1 > 200
     assert held.nbytes
