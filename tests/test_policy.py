@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from edge_vss.errors import OptionError
-from edge_vss.metrics import confusion, miou
 from edge_vss.runtimes.policy import Adaptive, Gop, Interval, parse
 from edge_vss.runtimes.sources import open_source
-from edge_vss.runtimes.trace import Tracer
 from edge_vss.runtimes.truth import Truth
-from edge_vss.video import Frame, Policy, Track
+from edge_vss.video import Policy, Track
+from tests.accuracy import CUTS, matched
 from tests.test_trace import frame
 from tests.videos import P_ONLY, decoded, encode
 
@@ -61,17 +59,6 @@ def test_a_bad_spelling_says_what_to_write(text: str) -> None:
         parse(text)
 
 
-def carried(frames: list[Frame], maps: list[np.ndarray], policy: Policy) -> tuple[float, int]:
-    """mIoU of true label maps carried from the key frames that a policy chooses, and how many those are."""
-    counts, keys, tracer, given = np.zeros((12, 12), np.int64), 0, Tracer(), maps[0]
-    for shown, true in zip(frames, maps, strict=True):
-        if shown.start or policy(shown, tracer.follow(shown)).route == "key":
-            tracer.anchor(shown)
-            given, keys = true, keys + 1
-        counts += confusion(true, given if given is true else tracer.carry(given), 12, 11)
-    return miou(counts, 11), keys
-
-
 @pytest.mark.parametrize("interval", [5, 8, 12])
 @pytest.mark.parametrize("clip", ["0016E5", "cuts"])
 def test_adaptive_beats_a_fixed_interval_at_the_same_number_of_key_frames(
@@ -81,17 +68,10 @@ def test_adaptive_beats_a_fixed_interval_at_the_same_number_of_key_frames(
     maps = [truth[i] for i in range(len(truth))]
     video = data / "video" / "0016E5_h264_p_refs1_g250.mp4"
     if clip == "cuts":
-        order = [*range(23), *range(60, 88), *range(30, 55), *range(85, 101), *range(10, 31)]
         images = decoded(video)
-        video = encode(tmp_path / "cuts.mp4", [images[i] for i in order], options=P_ONLY, fps=15)
-        maps = [maps[i] for i in order]
+        video = encode(tmp_path / "cuts.mp4", [images[i] for i in CUTS], options=P_ONLY, fps=15)
+        maps = [maps[i] for i in CUTS]
     with open_source(video) as source:
         frames = list(source)
-    fixed, keys = carried(frames, maps, Interval(interval))
-    low, high = 0.1, 60.0
-    for _ in range(12):  # the limit that spends no more key frames than the interval does
-        middle = (low + high) / 2
-        low, high = (middle, high) if carried(frames, maps, Adaptive(middle, 99))[1] > keys else (low, middle)
-    adaptive, spent = carried(frames, maps, Adaptive(high, 99))
-    assert spent <= keys
+    fixed, adaptive = matched(frames, maps, interval)
     assert adaptive > fixed
