@@ -1,0 +1,247 @@
+"""Family ``arseg``: a network for key frames, and a cheaper one in between that sees a smaller picture.
+
+Routes: start and key run ``key`` (image → labels and ``feature``); nonkey runs ``state`` (feature and
+motion → ``warped``) and ``nonkey`` (image, warped → labels). The feature always belongs to the anchor: it
+is warped once, by the whole way back. Where the feature has the picture's own size (camvid-psp18: 177 MB),
+``nonkey`` warps and fuses it strip by strip, and there is no ``state``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from edge_vss import classes as class_sets
+from edge_vss.bundle import MotionSpec, StateSpec, TensorSpec
+from edge_vss.converters import checkpoints, cost
+from edge_vss.converters.networks.arseg import (
+    VARIANTS,
+    Normalised,
+    Variant,
+    low_size,
+    published,
+)
+from edge_vss.converters.networks.creff import CReFF
+from edge_vss.converters.ops.resize import bilinear
+from edge_vss.converters.ops.warp import warp_feature
+from edge_vss.converters.split import Part, Request, Source, Split
+from edge_vss.errors import OptionError
+from edge_vss.video import Size
+
+POLICY = "gop:12"
+"""Key frames where the stream has I-frames; at the latest after 12, the longest way back in training."""
+OPTIONS = ("variant", "high", "scale", "width")
+LEAST_PX = 32
+STRIP_ROWS = 72
+LARGE_PX = 1 << 17
+"""A feature of more positions than this is fused in strips."""
+
+
+def split(source: Source, request: Request) -> Split:
+    """Both branches of a variant as graphs.
+
+    Options: ``variant``, ``high`` (the key network's file; ``source`` is the low one's), ``scale`` of the low
+    branch's picture, ``width``. Raises OptionError, or ModelError where a file does not fit.
+    """
+    options = dict(request.options)
+    if unknown := set(options) - set(OPTIONS):
+        raise OptionError(f"family arseg has no option {min(unknown)!r}: it knows {', '.join(OPTIONS)}")
+    variant, name = _variant(options.get("variant"))
+    _refuse(source, name)
+    class_set = request.classes or class_sets.find(variant.classes)
+    size = source.size or variant.size
+    high, low, notes = checkpoints.pair(
+        source.path, options.get("high"), variant, name, len(class_set), options.get("width")
+    )
+    scale = _scale(options.get("scale") or source.scale, source, notes)
+    small = _small(size, scale)
+    parts, grid = _parts(high, low, variant, size, small, len(class_set), request.logits)
+    shape = (1, *grid, high.channels)
+    return Split(
+        parts=parts,
+        state=(StateSpec("feature", shape, "float32", 0.0),),
+        routes={
+            "start": ("key",),
+            "key": ("key",),
+            "nonkey": tuple(part.role for part in parts if part.role != "key"),
+        },
+        motion=MotionSpec(grid, trace="exact", sampling="corners"),
+        options={"variant": name, "scale": scale, "width": notes["width"], "logits": request.logits},
+        size=size,
+        source=notes["source"],
+        notes={key: value for key, value in notes.items() if key not in ("source", "width")},
+        classes=class_set,
+        policy=POLICY,
+    )
+
+
+def _parts(
+    high: Any, low: Any, variant: Variant, size: Size, small: Size, classes: int, logits: bool
+) -> tuple[tuple[Part, ...], Size]:
+    grid: Size = high.grid(size)
+    image = TensorSpec("image", (1, *size, 3), "uint8")
+    labels = TensorSpec("labels", (1, *size), "uint8")
+    feature = TensorSpec("feature", (1, *grid, high.channels), "float32")
+    warped = TensorSpec("warped", feature.shape, "float32")
+    motion = TensorSpec("motion", (1, 2, *grid), "float32")
+    check = TensorSpec("score_check", (1,), "float32")
+    wanted = (TensorSpec("logits", (1, classes, *_scores(high, grid)), "float32"),) if logits else ()
+    # Not given away, but compared with torch.
+    scores = () if logits else (TensorSpec("scores", (1, classes, *_scores(high, grid)), "float32"),)
+    key = Part(
+        "key",
+        Key(high, variant, size, logits),
+        (image,),
+        (labels, feature, *wanted, check),
+        scores,
+        cost.convolutions(high, (1, 3, *size)),
+    )
+    # The classifier runs on the fused feature, at the high branch's extents.
+    between = cost.convolutions(low.feature, (1, 3, *small))
+    between += (CReFF.macs(low.channels, grid) + low.channels * classes * math.prod(grid)) / 1e9
+    nonkey = (labels, *wanted, check)
+    if grid[0] * grid[1] > LARGE_PX:
+        if logits:
+            raise OptionError(
+                "--logits would hold scores of the whole picture beside its feature: leave it out"
+            )
+        fuse = Part(
+            "nonkey",
+            Strips(low, variant, size, small),
+            (image, feature, motion),
+            nonkey,
+            gmac=between,
+        )
+        return (key, fuse), grid
+    state = Part("state", Warp(size), (feature, motion), (warped,), gmac=0.0)
+    fuse = Part(
+        "nonkey",
+        Nonkey(low, variant, size, small, logits),
+        (image, warped),
+        nonkey,
+        scores,
+        between,
+    )
+    return (key, state, fuse), grid
+
+
+class Key(torch.nn.Module):
+    """Image → labels, feature, the sum of scores and the scores, in the order of its part."""
+
+    def __init__(self, network: Any, variant: Variant, size: Size, logits: bool) -> None:
+        super().__init__()
+        self.normalised, self.network = Normalised(variant, size), network
+        self.size, self.logits = size, logits
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        feature = self.network.feature(self.normalised(image))
+        scores = self.network.classify(feature)
+        # Channels last: a position is then one row, which the warp can gather.
+        rows = feature.permute(0, 2, 3, 1).contiguous()
+        shown = (scores, scores.sum().reshape(1)) if self.logits else (scores.sum().reshape(1), scores)
+        return to_labels(scores, self.size), rows, *shown
+
+
+class Warp(torch.nn.Module):
+    """Feature and motion → the feature where the frame has it."""
+
+    def __init__(self, size: Size) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, feature: Tensor, motion: Tensor) -> Tensor:
+        return warp_feature(feature, published(motion, self.size))
+
+
+class Nonkey(torch.nn.Module):
+    """Image and warped feature → labels, the sum of scores and the scores, in the order of its part."""
+
+    def __init__(self, network: Any, variant: Variant, size: Size, small: Size, logits: bool) -> None:
+        super().__init__()
+        self.normalised, self.network = Normalised(variant, small), network
+        self.size, self.logits = size, logits
+
+    def forward(self, image: Tensor, warped: Tensor) -> tuple[Tensor, ...]:
+        low = self.network.feature(self.normalised(image))
+        scores = self.network.classify(self.network.fuse_attention(warped.permute(0, 3, 1, 2), low))
+        shown = (scores, scores.sum().reshape(1)) if self.logits else (scores.sum().reshape(1), scores)
+        return to_labels(scores, self.size), *shown
+
+
+class Strips(torch.nn.Module):
+    """Image, feature and motion → labels and the sum of scores, a few rows of the feature at a time."""
+
+    def __init__(self, network: Any, variant: Variant, size: Size, small: Size) -> None:
+        super().__init__()
+        self.normalised, self.network = Normalised(variant, small), network
+        self.size = size
+
+    def forward(self, image: Tensor, feature: Tensor, motion: Tensor) -> tuple[Tensor, Tensor]:
+        low = self.network.feature(self.normalised(image))
+        motion = published(motion, self.size)
+        fuse, rows = self.network.fuse_attention, int(feature.shape[1])
+        labels, checks = [], []
+        for first in range(0, rows, STRIP_ROWS):
+            end = min(first + STRIP_ROWS, rows)
+            scores = self.network.classify(fuse.rows(feature, motion, low, first, end))
+            labels.append(scores.argmax(1).to(torch.uint8))
+            checks.append(scores.sum().reshape(1))
+        whole = torch.cat(labels, 1)[:, : self.size[0], : self.size[1]]
+        return whole, torch.cat(checks).sum().reshape(1)
+
+
+def to_labels(scores: Tensor, size: Size) -> Tensor:
+    """Scores float32 (1, C, h, w) → the best class at ``size``, uint8 (1, H, W), corners aligned."""
+    return bilinear(scores, size, align_corners=True).argmax(1).to(torch.uint8)
+
+
+def _scores(network: Any, grid: Size) -> Size:
+    return grid[0] * network.upsampling, grid[1] * network.upsampling
+
+
+def _variant(name: Any) -> tuple[Variant, str]:
+    if name not in VARIANTS:
+        missing = "--variant is missing" if name is None else f"no variant is called {name!r}"
+        raise OptionError(f"{missing}: family arseg has {', '.join(VARIANTS)}")
+    return VARIANTS[name], str(name)
+
+
+def _refuse(source: Source, name: str) -> None:
+    given = {
+        "--mean": source.mean,
+        "--std": source.std,
+        "--bgr": source.bgr,
+        "--model": source.factory,
+        "--output": source.output_name,
+    }
+    for option, value in given.items():
+        if value:
+            raise OptionError(f"{option} is fixed by the variant {name}: leave it out")
+
+
+def _scale(given: Any, source: Source, notes: dict[str, Any]) -> float:
+    named = notes.pop("named_scale", None)
+    scale = float(given or named or 0.5)
+    if named is not None and abs(named - scale) > 1e-6:
+        raise OptionError(
+            f"--scale {scale:g} does not fit {source.path}, whose name says {named:g}: "
+            "a low branch works at the scale it was trained for"
+        )
+    if not 0.1 <= scale <= 1:
+        raise OptionError(
+            f"--scale {scale:g}: the low branch's picture is 0.1 to 1 of the frame, usually 0.5"
+        )
+    return scale
+
+
+def _small(size: Size, scale: float) -> Size:
+    small = low_size(size, scale)
+    if min(small) < LEAST_PX:
+        raise OptionError(
+            f"--size {size[0]}x{size[1]} at --scale {scale:g} leaves {small[0]}x{small[1]} pixels, and the "
+            f"network needs {LEAST_PX} each way: give a larger size or scale"
+        )
+    return small

@@ -1,0 +1,104 @@
+"""Trace-back as AR-Seg was trained with: whole pixels at every hop, read only where a graph looks.
+
+AR-Seg's published trace-back without its reference index: motion already points at the frame shown before.
+A root map of every pixel would move megabytes a frame. What a graph reads is four pixels around each point
+of its grid, so those alone are followed back through the motion of the frames since the anchor.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_vss.video import MotionField, Size
+
+Floats = NDArray[np.float32]
+Pixels = NDArray[np.int16]
+
+
+class Hops:
+    """The motion of every frame since the anchor, in whole pixels, the latest last.
+
+    Positions are pairs of int16, x and y: OpenCV looks those up as they are, five times as fast as
+    floats.
+    """
+
+    def __init__(self) -> None:
+        self._size: Size = (1, 1)
+        self._fields: list[tuple[Pixels, int] | None] = []
+        self._taps: dict[tuple[Size, Size, str], Taps] = {}
+
+    def anchor(self, size: Size) -> None:
+        """Forget all hops: frames of ``size`` (height, width) follow."""
+        self._size = size
+        self._fields.clear()
+
+    def add(self, motion: MotionField | None) -> None:
+        """One more frame. None stands still, as an intra block does in AR-Seg."""
+        if motion is None:
+            self._fields.append(None)
+            return
+        # rint rounds halves to even, as the published trace-back does.
+        whole = np.rint(motion.displacement_px.transpose(1, 2, 0)).astype(np.int16)
+        self._fields.append((np.ascontiguousarray(whole), motion.cell_px))
+
+    def root(self, grid: Size, sampling: str) -> Floats:
+        """Motion back to the anchor at the points of ``grid``: (2, h, w) float32, x then y, in frame pixels.
+
+        The four pixels around each point are traced, and their motions mixed bilinearly.
+        """
+        key = (self._size, grid, sampling)
+        if key not in self._taps:
+            self._taps[key] = Taps(*key)
+        taps = self._taps[key]
+        at = taps.at
+        for field in reversed(self._fields):
+            if field is None:
+                continue
+            step, cell_px = field
+            cells = at >> 3 if cell_px == 8 else at // np.int16(cell_px)
+            moved = np.asarray(cv2.remap(step, cells, None, cv2.INTER_NEAREST), np.int16)
+            moved += at
+            np.minimum(moved, taps.last, out=moved)
+            at = np.maximum(moved, 0, out=moved)
+        return taps.mixed(at)
+
+
+class Taps:
+    """The pixels around the points of a grid, as rows 2i and 2i + 1 and columns likewise, and their weights.
+
+    ``centres``: the grid's cells cover the frame, and a point is the centre of its cell. ``corners``: the
+    first and last points lie on the first and last pixels (resizing with aligned corners).
+    """
+
+    def __init__(self, size: Size, grid: Size, sampling: str) -> None:
+        rows, self._down = _around(size[0], grid[0], sampling)
+        columns, self._across = _around(size[1], grid[1], sampling)
+        self.at: Pixels = np.dstack(np.meshgrid(columns, rows)).astype(np.int16)
+        """(2h, 2w, 2): x and y."""
+        # As large as the taps: a comparison with two numbers would take five times as long.
+        self.last: Pixels = np.full_like(self.at, (size[1] - 1, size[0] - 1))
+
+    def mixed(self, at: Pixels) -> Floats:
+        """Where the taps came from → how far that is from the points: (2, h, w)."""
+        apart = (at - self.at).astype(np.float32)
+        out = np.empty((2, apart.shape[0] // 2, apart.shape[1] // 2), np.float32)
+        for values, result in ((apart[..., 0], out[0]), (apart[..., 1], out[1])):
+            rows = values[0::2] + (values[1::2] - values[0::2]) * self._down[:, None]
+            result[:] = rows[:, 0::2] + (rows[:, 1::2] - rows[:, 0::2]) * self._across
+        return out
+
+
+def points(extent: int, count: int, sampling: str) -> NDArray[np.float64]:
+    """Where the ``count`` points of a grid lie along ``extent`` pixels."""
+    if sampling == "corners":
+        return np.linspace(0, extent - 1, count)
+    return (np.arange(count) + 0.5) * extent / count - 0.5
+
+
+def _around(extent: int, count: int, sampling: str) -> tuple[Floats, Floats]:
+    at = np.clip(points(extent, count, sampling), 0, extent - 1)
+    first = np.minimum(np.floor(at), max(extent - 2, 0))
+    pairs = np.stack([first, np.minimum(first + 1, extent - 1)], 1)
+    return pairs.reshape(-1).astype(np.float32), (at - first).astype(np.float32)
