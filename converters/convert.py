@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from importlib.metadata import version
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +13,17 @@ import edge_vss
 from edge_vss import bundle, plugins
 from edge_vss import classes as class_sets
 from edge_vss.bundle import GraphSpec, Manifest
-from edge_vss.converters import cost, models, verify
-from edge_vss.converters.split import Network, Preprocess, Request, Split
+from edge_vss.converters import cost, verify
+from edge_vss.converters.split import Request, Source, Split
 from edge_vss.errors import BundleError, OptionError
 from edge_vss.video import Size
 
 
 def convert(
-    model: str | Path,
+    model: str | Path | None,
     output: str | Path,
     *,
-    classes: str | int,
+    classes: str | int | None = None,
     size: Size | None = None,
     family: str = "propagate",
     target: str = "onnx",
@@ -36,7 +35,7 @@ def convert(
     bgr: bool = False,
     carry: str | None = None,
     logits: bool = False,
-    policy: str = "interval:5",
+    policy: str | None = None,
     trust_pickle: bool = False,
     force: bool = False,
     options: Mapping[str, Any] | None = None,
@@ -45,48 +44,49 @@ def convert(
 
     ``size`` is (H, W) of the pictures the network takes; frames of other sizes are scaled to it. It may be
     left out where the file fixes it. ``classes`` names a class set (``edge_vss.classes.find``). ``mean``,
-    ``std``, ``scale`` (1/255) and ``bgr`` say what the network expects (``Preprocess``). ``factory`` builds
-    the network of a state dict: ``file.py:function``. ``output_name`` picks one of several outputs, by name
-    or index. ``carry`` and ``options`` are the family's. An existing bundle is replaced only with ``force``,
-    and only once the new one is whole.
+    ``std``, ``scale`` (1/255) and ``bgr`` say what the network expects (``Preprocess``); family ``arseg``
+    takes ``scale`` as that of its small pictures. ``factory`` builds the network of a state dict:
+    ``file.py:function``. ``output_name`` picks one of several outputs, by name or index. ``carry`` and
+    ``options`` are the family's. Without a model (None) the network has no trained weights: enough to learn
+    how fast it is. An existing bundle is replaced only with ``force``, and only once the new one is whole.
 
     Raises ModelError, OptionError or BundleError; nothing is left behind then.
 
         convert("weights.pt", "street.vss", size=(360, 480), classes="camvid", factory="network.py:build")
     """
-    model, output = Path(model), Path(output)
+    output = Path(output)
     split, export = plugins.find("family", family), plugins.find("target", target)
-    class_set = class_sets.find(str(classes))
-    prepare = _preprocess(mean, std, scale, bgr)
+    class_set = None if classes is None else class_sets.find(str(classes))
     _check(size, policy)
     bundle.check_target(output)
     if output.exists() and not force:
         raise BundleError(f"{output} exists: choose another name, or replace it with --force")
-    network = models.load(
-        model,
-        classes=len(class_set),
+    source = Source(
+        path=None if model is None else Path(model),
         size=size,
-        ignore=class_set.ignore,
-        preprocess=prepare,
+        mean=None if mean is None else tuple(mean),
+        std=None if std is None else tuple(std),
+        scale=scale,
+        bgr=bgr,
         factory=factory,
         output_name=output_name,
         trust_pickle=trust_pickle,
     )
     family_options = {**({"carry": carry} if carry else {}), **(options or {})}
-    parts: Split = split(network, Request(class_set, logits, family_options))
+    parts: Split = split(source, Request(class_set, logits, family_options))
     manifest = Manifest(
         family=family,
-        options={**parts.options, "model": _understood(network, prepare, factory)},
+        options={**parts.options, "model": parts.notes},
         target=target,
-        source=network.source,
-        frame_size=network.size,
-        classes=class_set.names,
-        palette=class_set.palette,
-        ignore=class_set.ignore,
+        source=parts.source,
+        frame_size=parts.size,
+        classes=parts.classes.names,
+        palette=parts.classes.palette,
+        ignore=parts.classes.ignore,
         graphs=(),
         state=parts.state,
         routes=parts.routes,
-        policy=policy,
+        policy=policy or parts.policy,
         motion=parts.motion,
         tools=_tools(),
     )
@@ -101,7 +101,7 @@ def convert(
                     bundle.sha256(folder / file),
                     part.inputs,
                     part.outputs,
-                    cost.gmac(folder / file),
+                    cost.gmac(folder / file) if part.gmac is None else part.gmac,
                 )
             )
         manifest = replace(manifest, graphs=tuple(graphs))
@@ -110,35 +110,13 @@ def convert(
     return manifest
 
 
-def _preprocess(
-    mean: Sequence[float] | None, std: Sequence[float] | None, scale: float | None, bgr: bool
-) -> Preprocess:
-    given: dict[str, Any] = {"bgr": bgr}
-    if mean is not None:
-        given["mean"] = tuple(float(value) for value in mean)
-    if std is not None:
-        given["std"] = tuple(float(value) for value in std)
-    if scale is not None:
-        given["scale"] = float(scale)
-    return Preprocess(**given)
-
-
-def _understood(network: Network, prepare: Preprocess, factory: str | None) -> dict[str, Any]:
-    # Enough for `verify` to load the model in the same way. The factory's folder is this machine's own
-    # business.
-    return {
-        **network.notes,
-        "preprocess": {**asdict(prepare), "mean": list(prepare.mean), "std": list(prepare.std)},
-        **({"factory": re.split(r"[\\/]", factory)[-1]} if factory else {}),
-    }
-
-
-def _check(size: Size | None, policy: str) -> None:
+def _check(size: Size | None, policy: str | None) -> None:
     if size is not None and not all(8 <= extent <= 8192 for extent in size):
         raise OptionError(f"--size {size[0]}x{size[1]}: give height x width, 8 to 8192 pixels each")
     from edge_vss.runtimes.policy import parse
 
-    parse(policy)
+    if policy is not None:
+        parse(policy)
 
 
 def _metadata(manifest: Manifest, role: str) -> dict[str, str]:
@@ -152,4 +130,6 @@ def _metadata(manifest: Manifest, role: str) -> dict[str, str]:
 
 def _tools() -> dict[str, str]:
     packages = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy")
-    return {"edge-vss": edge_vss.__version__, **{package: version(package) for package in packages}}
+    # Asked of the module: what is imported as onnxruntime may be installed as onnxruntime-gpu.
+    versions = {package: str(import_module(package).__version__) for package in packages}
+    return {"edge-vss": edge_vss.__version__, **versions}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,22 @@ def gmac(path: Path) -> float:
     model = onnx.load(str(path))
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
     return _count(inferred.graph, {}, str(path)) / 1e9
+
+
+def convolutions(network: Callable[[Any], Any], shape: tuple[int, ...]) -> float:
+    """Billions of multiply-accumulates of a network's convolutions for an input of ``shape``, up to its
+    scores.
+
+    Nothing is computed but shapes, so that this takes no time however large the picture.
+    """
+    import torch
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FakeTensorMode(allow_non_fake_inputs=True), FlopCounterMode(display=False) as counter:
+        network(torch.empty(shape))
+    counted = counter.get_flop_counts()["Global"]
+    return float(sum(count for name, count in counted.items() if "convolution" in str(name)) / 2e9)
 
 
 def _count(graph: Any, outer: dict[str, tuple[int, ...]], where: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from edge_vss.bundle import TensorSpec, sha256
-from edge_vss.converters import weights
+from edge_vss.converters import untrained, weights
 from edge_vss.converters.onnx_model import OnnxNetwork, check_size, make_static, read
 from edge_vss.converters.outputs import Canonical, Select, choose, flatten, form
 from edge_vss.converters.sniff import sniff
@@ -21,7 +22,7 @@ _GPU = "it was made on a GPU, and says so inside; move the model to the CPU and 
 
 
 def load(
-    path: Path,
+    path: Path | None,
     *,
     classes: int,
     size: Size | None,
@@ -34,14 +35,18 @@ def load(
     """Load a trained model of ``classes`` classes, ready to be split.
 
     ``size`` may be None where the file fixes it. ``factory`` is for state dicts: ``file.py:function``. A
-    pickled module runs its code when opened, and is refused unless ``trust_pickle``. Raises ModelError, or
-    OptionError for an option.
+    pickled module runs its code when opened, and is refused unless ``trust_pickle``. Without a path, the
+    factory's network gets the weights of ``untrained``. Raises ModelError, or OptionError for an option.
     """
-    kind = sniff(path)
+    kind = "untrained" if path is None else sniff(path)
+    if path is None:
+        if factory is None:
+            raise OptionError("--untrained builds the network of a function: give --model file.py:function")
+        path = Path(f"untrained {re.split('[:.]', factory)[-1]}")
     prepare = preprocess or Preprocess()
     before: torch.nn.Module = Normalize(prepare)
     model: torch.nn.Module
-    if factory is not None and kind != "torch.save":
+    if factory is not None and kind not in ("torch.save", "untrained"):
         raise OptionError(
             f"--model {factory} is for state dicts, and {path} is a whole model ({kind}): leave it out"
         )
@@ -58,6 +63,10 @@ def load(
         model, size = _exported_program(path, size)
     elif kind == "TorchScript":
         model = _torchscript(path)
+    elif kind == "untrained":
+        assert factory is not None
+        model = weights.build(factory, classes).cpu().float()
+        untrained.fill(model)
     else:
         model, kind = weights.load(path, factory, classes, trust_pickle)
         model = model.cpu().float()
@@ -86,7 +95,7 @@ def load(
         after=after,
         output=TensorSpec(kind_out, tuple(result.shape), str(result.dtype).removeprefix("torch.")),
         size=size,
-        source={"name": path.name, "sha256": sha256(path)},
+        source={"name": path.name, "sha256": "" if kind == "untrained" else sha256(path)},
         notes={"kind": kind, "output": name, "form": described},
     )
 
@@ -169,6 +178,11 @@ def _run(path: Path, model: torch.nn.Module, picture: Tensor, size: Size) -> dic
         if output.is_floating_point() and output.isnan().any():
             raise ModelError(
                 f"{path} gives NaN in its output {name}: check the weights, and --mean, --std and --scale"
+            )
+        if output.is_floating_point() and output.isinf().any():
+            raise ModelError(
+                f"{path} gives infinite numbers in its output {name}, and resizing turns them into NaN: "
+                "mask with a large number, such as -1e4, instead"
             )
     return {name: output.clone() for name, output in outputs.items()}
 

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -49,7 +50,8 @@ class Preprocess:
 class Request:
     """What the user asked a conversion for."""
 
-    classes: ClassSet
+    classes: ClassSet | None
+    """None leaves them to the family, where a variant has its own."""
     logits: bool = False
     """Every route also outputs ``logits``, float32 (1, C, h, w)."""
     options: dict[str, Any] = field(default_factory=dict)
@@ -72,6 +74,35 @@ class Chain(torch.nn.Module):
         for stage in self.stages:
             values = stage(*values) if isinstance(values, tuple) else stage(values)
         return values
+
+
+@dataclass(frozen=True)
+class Source:
+    """The model file and how the user wants it understood; None is what they left out."""
+
+    path: Path | None
+    """None builds the network without trained weights, to learn how fast it is."""
+    size: Size | None = None
+    """Height and width of the pictures the network takes."""
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    scale: float | None = None
+    bgr: bool = False
+    factory: str | None = None
+    """``file.py:function`` that builds the network of a state dict."""
+    output_name: str | None = None
+    trust_pickle: bool = False
+
+    def preprocess(self) -> Preprocess:
+        """What the network expects of its pixels. Raises OptionError for numbers that cannot be right."""
+        given: dict[str, Any] = {"bgr": self.bgr}
+        if self.mean is not None:
+            given["mean"] = tuple(float(value) for value in self.mean)
+        if self.std is not None:
+            given["std"] = tuple(float(value) for value in self.std)
+        if self.scale is not None:
+            given["scale"] = float(self.scale)
+        return Preprocess(**given)
 
 
 @dataclass(frozen=True)
@@ -104,11 +135,13 @@ class Part:
     hidden: tuple[TensorSpec, ...] = ()
     """Given after ``outputs`` by the module. In the artifact they are no outputs, but keep their names for
     ``verify``."""
+    gmac: float | None = None
+    """Cost where the exported graph does not show it (tiles that overlap); None counts the graph."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """A model split by a family: the plugin function ``split(network, request)`` of a family gives one."""
+    """A model split by a family: the plugin function ``split(source, request)`` of a family gives one."""
 
     parts: tuple[Part, ...]
     state: tuple[StateSpec, ...]
@@ -116,6 +149,15 @@ class Split:
     motion: MotionSpec | None
     options: dict[str, Any]
     """The family's options with their final values."""
+    size: Size
+    """Height and width of ``image``."""
+    source: dict[str, str]
+    """Name and SHA-256 of the model file."""
+    notes: dict[str, Any]
+    """How the file was understood: enough for ``verify`` to read it in the same way."""
+    classes: ClassSet
+    policy: str = "interval:5"
+    """The bundle's policy where the user names none."""
 
     def part(self, role: str) -> Part:
         return next(part for part in self.parts if part.role == role)

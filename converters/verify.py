@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -16,11 +15,13 @@ from numpy.typing import NDArray
 from edge_vss import bundle, plugins
 from edge_vss.bundle import GraphSpec, Manifest
 from edge_vss.classes import ClassSet
-from edge_vss.converters import models
 from edge_vss.converters.onnx_model import OnnxNetwork
-from edge_vss.converters.split import Part, Preprocess, Request, Split, motions, pictures, quiet
+from edge_vss.converters.split import Part, Request, Source, Split, motions, pictures, quiet
 from edge_vss.converters.targets.onnx import reveal
-from edge_vss.errors import BundleError, EngineError, ModelError
+from edge_vss.errors import BundleError, ModelError, OptionError
+from edge_vss.reading import Reader
+from edge_vss.runtimes.check import check
+from edge_vss.runtimes.segmenter import ENGINE_OF_TARGET
 
 AGREEMENT = 0.999
 """Share of labels that have to be equal. Rounding differs between engines, so where two classes score the
@@ -28,10 +29,7 @@ same to six digits the label may change; a wrong weight, mean or resize mode cha
 in a thousand.
 """
 
-STEPS = ("start", "nonkey", "nonkey", "nonkey", "key", "nonkey", "nonkey")
-ENGINES = {"onnx": "onnxruntime"}
-"""Target → the engine that runs it here."""
-
+STEPS = ("start", *("nonkey",) * 5, "key", *("nonkey",) * 5)
 Tensors = dict[str, NDArray[Any]]
 Graph = Callable[[Mapping[str, NDArray[Any]]], Tensors]
 
@@ -77,6 +75,10 @@ def parity(folder: Path, manifest: Manifest, split: Split) -> dict[str, Any]:
                 f"the converted {where} agrees with the model on {numbers['labels_equal']:.2%} of labels, "
                 f"less than {AGREEMENT:.1%}: the export is wrong; export the model to ONNX another way"
             )
+        if infinite := [name for name, apart in numbers.get("max_abs", {}).items() if not np.isfinite(apart)]:
+            raise ModelError(
+                f"the converted {where} gives NaN or infinity in {infinite[0]} where the model does not"
+            )
     return done
 
 
@@ -85,113 +87,82 @@ def verify(
     model: str | Path | None = None,
     *,
     factory: str | None = None,
+    high: Path | None = None,
     trust_pickle: bool = False,
 ) -> dict[str, Any]:
     """Check a bundle: hashes, contracts, that its graphs load and run, and with ``model`` its numbers too.
 
-    ``model`` has to be the file the bundle was made from; ``factory`` and ``trust_pickle`` are as for
-    ``convert``. Gives ``graphs`` (role → ``ok``), ``labels`` (the ids seen over ``STEPS``) and ``parity``,
-    with ``measured`` true when that was measured now and false when it is the recorded one. Raises
-    BundleError, EngineError or ModelError for the first thing that is wrong.
+    ``model`` has to be the file the bundle was made from, ``high`` its high branch in family ``arseg``;
+    ``factory`` and ``trust_pickle`` are as for ``convert``. Gives ``graphs`` (role → ``ok``), ``labels``
+    (the ids seen over ``STEPS``) and ``parity``, with ``measured`` true when that was measured now and
+    false when it is the recorded one. Raises BundleError, EngineError or ModelError for the first thing
+    that is wrong.
     """
+    report = check(path)
+    if model is None:
+        return report
     path = Path(path)
     manifest = bundle.read(path)
-    report: dict[str, Any] = {"bundle": str(path), "hashes": "ok", "graphs": {}}
-    engine = _engine(manifest)
-    graphs = {}
-    for graph in manifest.graphs:
-        graphs[graph.role] = engine(path / graph.file, graph)
-        _check_metadata(path, manifest, graph)
-        report["graphs"][graph.role] = "ok"
-    report["labels"] = _run(manifest, graphs)
-    if model is None:
-        return {**report, "parity": manifest.parity, "measured": False}
-    return {
-        **report,
-        "parity": parity(path, manifest, _split_again(manifest, Path(model), factory, trust_pickle)),
-        "measured": True,
-    }
+    split = _split_again(manifest, Path(model), factory, high, trust_pickle)
+    return {**report, "parity": parity(path, manifest, split), "measured": True}
 
 
-def _split_again(manifest: Manifest, model: Path, factory: str | None, trust_pickle: bool) -> Split:
-    recorded = dict(manifest.options.get("model", {}))
-    if model.is_file() and bundle.sha256(model) != manifest.source.get("sha256"):
-        raise ModelError(
-            f"{model} is not the file this bundle was made from ({manifest.source.get('name')}): its SHA-256 "
-            "differs; give the original, or convert anew"
-        )
-    prepare: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in recorded["preprocess"].items()
-    }
-    network = models.load(
+def _split_again(
+    manifest: Manifest, model: Path, factory: str | None, high: Path | None, trust_pickle: bool
+) -> Split:
+    recorded = manifest.options.get("model")
+    if not isinstance(recorded, dict):
+        raise BundleError('"options.model" does not say how the model was read: convert it again')
+    _same(model, manifest.source)
+    options = {key: value for key, value in manifest.options.items() if key not in ("model", "logits")}
+    if "high" in recorded:
+        if high is None:
+            raise OptionError(
+                f"--hr is missing: this bundle was made from {recorded['high'].get('name')} too"
+            )
+        _same(high, recorded["high"])
+        options["high"] = high
+    if recorded.get("factory") and factory is None:
+        # Never called unasked: a bundle is not to choose the code that runs.
+        raise OptionError(f"--model is missing: this bundle was made with {recorded['factory']}")
+    source = Source(
         model,
-        classes=len(manifest.classes),
-        size=manifest.frame_size,
-        ignore=manifest.ignore,
-        preprocess=Preprocess(**prepare),
-        factory=factory or recorded.get("factory"),
+        manifest.frame_size,
+        **_pixels(recorded.get("preprocess")),
+        factory=factory,
         output_name=recorded.get("output"),
         trust_pickle=trust_pickle,
     )
-    options = {key: value for key, value in manifest.options.items() if key not in ("model", "logits")}
     class_set = ClassSet(manifest.classes, manifest.palette, manifest.ignore)
-    split: Split = plugins.find("family", manifest.family)(
-        network, Request(class_set, bool(manifest.options.get("logits")), options)
-    )
+    request = Request(class_set, bool(manifest.options.get("logits")), options)
+    split: Split = plugins.find("family", manifest.family)(source, request)
     return split
 
 
-def _run(manifest: Manifest, graphs: Mapping[str, Graph]) -> list[int]:
-    seen: set[int] = set()
-    state = {s.name: np.full(s.shape, s.initial, s.dtype) for s in manifest.state}
-    for route, given in zip(STEPS, _inputs(manifest), strict=True):
-        tensors: Tensors = {**given, **state}
-        for role in manifest.routes.get(route, manifest.routes["start"]):
-            tensors |= graphs[role](tensors)
-        if "score_check" in tensors and not np.isfinite(tensors["score_check"]).all():
-            raise EngineError(f"the {route} route gives NaN or infinite scores: convert the model again")
-        seen |= {int(label) for label in np.unique(tensors["labels"])}
-        state = {name: tensors[name] for name in state}
-    if wrong := [label for label in seen if label >= len(manifest.classes)]:
-        raise EngineError(
-            f"the graphs give the label {wrong[0]}, and the bundle has {len(manifest.classes)} classes"
-        )
-    return sorted(seen)
+def _pixels(recorded: object) -> dict[str, Any]:
+    """``mean``, ``std``, ``scale`` and ``bgr`` as they were; nothing where the family knows them."""
+    if recorded is None:
+        return {}
+    reader = Reader(recorded, "options.model.preprocess.")
+    triples = {key: tuple(reader.numbers(key)) for key in ("mean", "std")}
+    return {**triples, "scale": reader.number("scale"), "bgr": reader.get("bgr", bool)}
 
 
-def _check_metadata(path: Path, manifest: Manifest, graph: GraphSpec) -> None:
-    if manifest.target != "onnx":
-        return
-    import onnx
-
-    model = onnx.load(str(path / graph.file), load_external_data=False)
-    held = {entry.key: entry.value for entry in model.metadata_props}.get("edge_vss")
-    try:
-        contract = json.loads(held or "null")
-    except ValueError:
-        contract = None
-    if not isinstance(contract, dict) or contract.get("role") != graph.role:
-        raise BundleError(
-            f"{path / graph.file} carries no contract for {graph.role}: convert the model again"
-        )
-    ours = json.loads(
-        json.dumps(
-            {"frame_size": manifest.frame_size, "classes": manifest.classes, "routes": manifest.routes}
-        )
-    )
-    if wrong := [key for key, value in ours.items() if contract.get(key) != value]:
-        raise BundleError(
-            f"{path / graph.file} and the manifest differ in {wrong[0]}: convert the model again"
+def _same(file: Path, recorded: Mapping[str, Any]) -> None:
+    if file.is_file() and bundle.sha256(file) != recorded.get("sha256"):
+        raise ModelError(
+            f"{file} is not the file this bundle was made from ({recorded.get('name')}): its SHA-256 "
+            "differs; give the original, or convert anew"
         )
 
 
 def _engine(manifest: Manifest) -> Callable[[Path, GraphSpec], Graph]:
-    if manifest.target not in ENGINES:
+    if manifest.target not in ENGINE_OF_TARGET:
         raise BundleError(
-            f"no engine here runs the target {manifest.target!r}: this edge-vss knows {', '.join(ENGINES)}"
+            f"no engine here runs the target {manifest.target!r}: this edge-vss knows "
+            f"{', '.join(ENGINE_OF_TARGET)}"
         )
-    load: Callable[[Path, GraphSpec], Graph] = plugins.find("engine", ENGINES[manifest.target])
+    load: Callable[[Path, GraphSpec], Graph] = plugins.find("engine", ENGINE_OF_TARGET[manifest.target])
     return load
 
 
@@ -242,7 +213,10 @@ class _Difference:
                 self.equal += int((want == have).sum())
                 self.labels += want.size
             elif want.dtype.kind == "f" and name not in ("motion", "score_check"):
-                self.largest[name] = max(self.largest.get(name, 0.0), float(np.abs(want - have).max()))
+                apart = np.abs(want - have, where=want != have, out=np.zeros(want.shape, np.float64))
+                # NaN would vanish in a maximum.
+                largest = float(np.nan_to_num(apart, nan=np.inf).max())
+                self.largest[name] = max(self.largest.get(name, 0.0), largest)
 
     def report(self) -> dict[str, Any]:
         labels = {"labels_equal": self.equal / self.labels} if self.labels else {}

@@ -24,6 +24,11 @@ PREFIXES = ("module.", "_orig_mod.")
 """What DataParallel and torch.compile put before every key."""
 
 
+def read(path: Path) -> dict[str, Tensor]:
+    """The weights in a ``torch.save`` file by name, without the prefixes of training. Raises ModelError."""
+    return _weights(path, _open(path, trust_pickle=False))
+
+
 def load(path: Path, factory: str | None, classes: int, trust_pickle: bool) -> tuple[torch.nn.Module, str]:
     """The network in a ``torch.save`` file, and the kind of file. Raises ModelError or OptionError."""
     content = _open(path, trust_pickle)
@@ -38,7 +43,7 @@ def load(path: Path, factory: str | None, classes: int, trust_pickle: bool) -> t
             "--model file.py:function or --model package.module:function"
         )
     network = build(factory, classes)
-    _fill(path, factory, network, weights)
+    fill(network, weights, path, factory, "--classes and --model")
     return network, "state dict"
 
 
@@ -125,7 +130,11 @@ def _weights(path: Path, content: object) -> dict[str, Tensor]:
     return weights
 
 
-def _fill(path: Path, factory: str, network: torch.nn.Module, weights: Mapping[str, Tensor]) -> None:
+def fill(network: torch.nn.Module, weights: Mapping[str, Tensor], path: Path, what: str, check: str) -> None:
+    """Give ``network``, which the user knows as ``what``, the weights read from ``path``, every one of them.
+
+    Raises ModelError that names the keys missing, unexpected or of another shape, and what to ``check``.
+    """
     own = network.state_dict()
     # Counts of batches play no part in inference, and checkpoints from before PyTorch 0.4.1 have none.
     missing = [key for key in own if key not in weights and not key.endswith("num_batches_tracked")]
@@ -134,16 +143,16 @@ def _fill(path: Path, factory: str, network: torch.nn.Module, weights: Mapping[s
     if wrong:
         key = wrong[0]
         raise ModelError(
-            f"{path} has {key} {tuple(weights[key].shape)}, {factory} wants {tuple(own[key].shape)}"
-            f"{f' and {len(wrong) - 1} more like it' if len(wrong) > 1 else ''}: check --classes and --model"
+            f"{path} has {key} {tuple(weights[key].shape)}, {what} wants {tuple(own[key].shape)}"
+            f"{f' and {len(wrong) - 1} more like it' if len(wrong) > 1 else ''}: check {check}"
         )
     if missing or unexpected:
         parts = [
-            f"{len(keys)} {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
-            for what, keys in (("missing", missing), ("unexpected", unexpected))
+            f"{len(keys)} {kind} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
+            for kind, keys in (("missing", missing), ("unexpected", unexpected))
             if keys
         ]
-        raise ModelError(f"{path} is not made for {factory}: {' and '.join(parts)}; check --model")
+        raise ModelError(f"{path} is not made for {what}: {' and '.join(parts)}; check {check}")
     network.load_state_dict(dict(weights), strict=False)
 
 

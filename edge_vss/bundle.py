@@ -20,8 +20,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from edge_vss.errors import BundleError
-from edge_vss.files import MANIFEST, building, check_target, sha256
-from edge_vss.reading import Reader, typed
+from edge_vss.files import MANIFEST, building, check_target, recover, sha256
+from edge_vss.reading import Reader, broken, typed
 from edge_vss.video import Size
 
 __all__ = [
@@ -89,6 +89,9 @@ class MotionSpec:
     direction: str = "current to reference"
     trace: str = "grid"
     """``grid`` (sub-pixel, cheap) or ``exact`` (per pixel, rounded at every hop)."""
+    sampling: str = "centres"
+    """Read at the ``centres`` of the grid's cells, or with its outer points on the frame's outer pixels
+    (``corners``)."""
 
 
 @dataclass(frozen=True)
@@ -122,9 +125,8 @@ class Manifest:
         for graph in self.graphs:
             if graph.role == role:
                 return graph
-        raise BundleError(
-            f"no graph has the role {role!r}: this bundle has {', '.join(g.role for g in self.graphs)}"
-        )
+        present = ", ".join(graph.role for graph in self.graphs) or "no graphs"
+        raise broken(f"no graph has the role {role!r} (this bundle has {present})")
 
     def gmac_per_frame(self, key_share: float) -> float:
         """Average cost in GMAC when ``key_share`` (0 to 1) of the frames take the key route.
@@ -142,9 +144,11 @@ class Manifest:
 def read(path: Path, check_hashes: bool = True) -> Manifest:
     """The manifest of the bundle at ``path``, with every MUST checked. Raises BundleError, in one line.
 
+    A bundle that a killed process left aside is brought back first.
     ``check_hashes=False`` skips reading the graph files; they still have to exist inside the folder.
     """
     path = Path(path)
+    recover(path)
     if not path.is_dir():
         found = "is a file" if path.exists() else "does not exist"
         raise BundleError(f"{path} {found}: a bundle is a folder that `edge-vss convert` wrote")
@@ -155,7 +159,9 @@ def read(path: Path, check_hashes: bool = True) -> Manifest:
             f"{path} has no {MANIFEST}: it is not a bundle; make one with `edge-vss convert`"
         ) from None
     except OSError as error:
-        raise BundleError(f"{path / MANIFEST} cannot be read: {error.strerror}") from None
+        raise BundleError(
+            f"{path / MANIFEST} cannot be read ({error.strerror}): check the place and its permissions"
+        ) from None
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{path / MANIFEST} is not valid JSON ({error}): convert the model again") from None
     try:
@@ -180,10 +186,13 @@ def parse(data: object) -> Manifest:
     """A manifest from parsed JSON. Raises BundleError naming the key that is missing or wrong."""
     top = Reader(data, "")
     if top.get("format", str) != FORMAT:
-        raise BundleError(f'"format" is {top.get("format", str)!r}, not {FORMAT!r}: this is not a bundle')
+        raise BundleError(
+            f'"format" is {top.get("format", str)!r}, not {FORMAT!r}: '
+            "give a bundle that `edge-vss convert` wrote"
+        )
     version = top.get("version", str)
     if not re.fullmatch(r"\d{1,6}\.\d{1,6}", version):
-        raise BundleError(f'"version" is {version!r}, and has to be like {VERSION!r}')
+        raise broken(f'"version" is {version!r}, and has to be like {VERSION!r}')
     if version.split(".")[0] != VERSION.split(".")[0]:
         raise BundleError(
             f"bundle version {version} is not readable here (this edge-vss reads {VERSION}): upgrade edge-vss"
@@ -222,18 +231,29 @@ def parse(data: object) -> Manifest:
 
 def _check_contract(manifest: Manifest) -> None:
     if manifest.colour != "RGB":
-        raise BundleError(f'"colour" is {manifest.colour!r}, and has to be "RGB"')
+        raise broken(f'"colour" is {manifest.colour!r}, and has to be "RGB"')
     if not 1 <= len(manifest.classes) <= 255 or len(manifest.palette) != len(manifest.classes):
-        raise BundleError(
-            f"{len(manifest.classes)} classes with {len(manifest.palette)} colours: 1 to 255, as many of both"
+        raise broken(
+            f"{len(manifest.classes)} classes with {len(manifest.palette)} colours, "
+            "where 1 to 255 of both are wanted, and as many"
         )
     if manifest.ignore is not None and not 0 <= manifest.ignore <= 255:
-        raise BundleError(f'"ignore" is {manifest.ignore}, and has to be 0 to 255')
+        raise broken(f'"ignore" is {manifest.ignore}, and has to be 0 to 255')
     roles = [graph.role for graph in manifest.graphs]
     if len(set(roles)) != len(roles):
-        raise BundleError(f"two graphs have the same role: {', '.join(roles)}")
+        raise broken(f"two graphs have the same role ({', '.join(roles)})")
+    named = {"state": [state.name for state in manifest.state]}
+    for graph in manifest.graphs:
+        named[f"{graph.role}'s inputs"] = [spec.name for spec in graph.inputs]
+        named[f"{graph.role}'s outputs"] = [spec.name for spec in graph.outputs]
+    for what, names in named.items():
+        if len(set(names)) != len(names):
+            raise broken(f"two tensors of the {what} have the same name ({', '.join(names)})")
+    for state in manifest.state:
+        if state.dtype == "uint8" and not 0 <= state.initial <= 255:
+            raise broken(f"the state {state.name!r} starts as {state.initial:g}, which uint8 cannot hold")
     if "start" not in manifest.routes:
-        raise BundleError('"routes" has no "start"')
+        raise broken('"routes" has no "start"')
     height, width = manifest.frame_size
     seen = {
         "image": TensorSpec("image", (1, height, width, 3), "uint8"),
@@ -250,16 +270,16 @@ def _check_contract(manifest: Manifest) -> None:
             graph = manifest.graph(role)
             for spec in graph.inputs + graph.outputs:
                 if seen.setdefault(spec.name, spec) != spec:
-                    raise BundleError(f"{role}: {_show(spec)} is {_show(seen[spec.name])} elsewhere")
+                    raise broken(f"{role}: {_show(spec)} is {_show(seen[spec.name])} elsewhere")
             if missing := [spec.name for spec in graph.inputs if spec.name not in available]:
-                raise BundleError(f"{role} reads {missing[0]!r} on the {route} route, where nothing gives it")
+                raise broken(f"{role} reads {missing[0]!r} on the {route} route, where nothing gives it")
             produced |= {spec.name for spec in graph.outputs}
             available |= produced
         if "labels" not in produced:
-            raise BundleError(f'the {route} route gives no "labels"')
+            raise broken(f'the {route} route gives no "labels"')
     written = {spec.name for graph in manifest.graphs for spec in graph.outputs}
     if constant := [state.name for state in manifest.state if state.name not in written]:
-        raise BundleError(f"no graph writes the state {constant[0]!r}")
+        raise broken(f"no graph writes the state {constant[0]!r}")
 
 
 def _check_file(folder: Path, graph: GraphSpec, check_hash: bool) -> None:
@@ -274,19 +294,26 @@ def _check_file(folder: Path, graph: GraphSpec, check_hash: bool) -> None:
             f"the file {graph.file!r} of {graph.role} leaves the bundle: do not use this bundle"
         )
     file = folder / relative
+    try:
+        _check_place(folder, file, graph)
+        if check_hash and sha256(file) != graph.sha256:
+            raise BundleError(
+                f"{graph.file} is altered (its SHA-256 is not the recorded one): convert the model again"
+            )
+    except (OSError, ValueError) as error:  # a name that no file can have raises the latter
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise BundleError(
+            f"{graph.file[:80]!r} cannot be read ({reason}): check permissions, or convert the model again"
+        ) from None
+
+
+def _check_place(folder: Path, file: Path, graph: GraphSpec) -> None:
     if not file.resolve().is_relative_to(folder.resolve()):
         raise BundleError(
             f"the file {graph.file!r} of {graph.role} leaves the bundle by a link: do not use this bundle"
         )
     if not file.is_file():
         raise BundleError(f"the file {graph.file} of {graph.role} is missing: convert the model again")
-    try:
-        if check_hash and sha256(file) != graph.sha256:
-            raise BundleError(
-                f"{graph.file} is altered (its SHA-256 is not the recorded one): convert the model again"
-            )
-    except OSError as error:
-        raise BundleError(f"{graph.file} cannot be read: {error.strerror}") from None
 
 
 def _show(spec: TensorSpec) -> str:
@@ -308,15 +335,19 @@ def _graph(reader: Reader) -> GraphSpec:
 
 
 def _motion(reader: Reader) -> MotionSpec:
-    units, direction, trace = (reader.get(key, str) for key in ("units", "direction", "trace"))
-    spec = MotionSpec(reader.size("grid"), units, direction, trace)
-    if (units, direction) != (MotionSpec.units, MotionSpec.direction) or trace not in ("grid", "exact"):
-        raise BundleError(f"motion in {units}, {direction}, traced {trace!r} is not known: upgrade edge-vss")
-    return spec
+    names = ("units", "direction", "trace", "sampling")
+    units, direction, trace, sampling = (reader.get(key, str) for key in names)
+    known = (MotionSpec.units, MotionSpec.direction) == (units, direction)
+    if not known or trace not in ("grid", "exact") or sampling not in ("centres", "corners"):
+        raise BundleError(
+            f"motion in {units}, {direction}, traced {trace!r}, read at {sampling!r} is not known: "
+            "upgrade edge-vss"
+        )
+    return MotionSpec(reader.size("grid"), units, direction, trace, sampling)
 
 
 def _colour(entry: object) -> tuple[int, int, int]:
     values = [typed(value, int, "palette") for value in typed(entry, list, "palette")]
     if len(values) != 3 or not all(0 <= value <= 255 for value in values):
-        raise BundleError(f'"palette" holds {values}, and has to hold [R, G, B] from 0 to 255')
+        raise broken(f'"palette" holds {values}, and has to hold [R, G, B] from 0 to 255')
     return values[0], values[1], values[2]

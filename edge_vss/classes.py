@@ -78,6 +78,8 @@ _STREETS: dict[str, Colour] = {
 
 _SETS: dict[str, tuple[dict[str, Colour], int]] = {
     "camvid": (_CAMVID, 11),
+    # AR-Seg's checkpoints were trained with a twelfth class for what is none of the others.
+    "camvid12": ({**_CAMVID, "void": (0, 0, 0)}, 255),
     "cityscapes": (_CITYSCAPES, 255),
     "streets": (_STREETS, 255),
 }

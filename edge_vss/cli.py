@@ -27,7 +27,7 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """The ``edge-vss`` program."""
+    """The ``edge-vss`` program, once all of it is imported."""
     # A service manager stops a program with SIGTERM; a recording must be closed then as well.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     app()
@@ -67,6 +67,9 @@ Factory = Annotated[
     typer.Option(
         "--model", metavar="FILE.py:FACTORY", help="The function that builds a state dict's network."
     ),
+]
+HighBranch = Annotated[
+    Path | None, typer.Option("--hr", metavar="FILE", help="The key frames' network, of arseg's two files.")
 ]
 Source = Annotated[
     str,
@@ -115,11 +118,15 @@ def _root(
 @app.command(help="Split a trained model, export it, check the numbers, and write a bundle.")
 @guarded
 def convert(
-    model: Annotated[Path, typer.Argument(help="Exported program, TorchScript, state dict or ONNX file.")],
     bundle: Annotated[Path, typer.Option("-o", "--bundle", metavar="BUNDLE", help="The bundle to write.")],
+    model: Annotated[
+        Path | None,
+        typer.Argument(help="Exported program, TorchScript, state dict or ONNX file.", show_default=False),
+    ] = None,
     classes: Annotated[
-        str, typer.Option(metavar="NAME|FILE|N", help="A known class set, a file of names, or a number.")
-    ],
+        str | None,
+        typer.Option(metavar="NAME|FILE|N", help="A known class set, a file of names, or a number."),
+    ] = None,
     size: Annotated[
         str | None, typer.Option(metavar="HxW", help="The model's frame size, height x width in pixels.")
     ] = None,
@@ -130,15 +137,26 @@ def convert(
     mean: Annotated[str | None, typer.Option(metavar="R,G,B", help="Subtracted after --scale.")] = None,
     std: Annotated[str | None, typer.Option(metavar="R,G,B", help="Divided by, after --mean.")] = None,
     scale: Annotated[
-        float | None, typer.Option(help="What a pixel (0 to 255) is multiplied by first.")
+        float | None,
+        typer.Option(
+            help="What a pixel (0 to 255) is multiplied by first; arseg: size of the small pictures."
+        ),
     ] = None,
     bgr: Annotated[bool, typer.Option("--bgr", help="The model wants blue first.")] = False,
     carry: Annotated[
         str | None, typer.Option(metavar="scores|labels", help="What is carried from frame to frame.")
     ] = None,
     logits: Annotated[bool, typer.Option("--logits", help="Every route gives its scores too.")] = False,
-    policy: Annotated[str, typer.Option(metavar="NAME", help="The bundle's default policy.")] = "interval:5",
+    policy: Annotated[str | None, typer.Option(metavar="NAME", help="The bundle's default policy.")] = None,
     family: Annotated[str, typer.Option(help="How the model is split.")] = "propagate",
+    variant: Annotated[str | None, typer.Option(metavar="NAME", help="Which network of the family.")] = None,
+    hr: HighBranch = None,
+    width: Annotated[
+        float | None, typer.Option(help="Of an untrained arseg network: multiplies its channels.")
+    ] = None,
+    untrained: Annotated[
+        bool, typer.Option("--untrained", help="Take no weights: to learn how fast a network is.")
+    ] = False,
     target: Annotated[str, typer.Option(help="The artifact format.")] = "onnx",
     trust_pickle: Annotated[
         bool, typer.Option("--trust-pickle", help="Unpickle a whole module: runs code that the file brings.")
@@ -147,6 +165,9 @@ def convert(
     json: Json = None,
     debug: Debug = False,
 ) -> None:
+    if (model is None) != untrained:
+        raise typer.BadParameter("give a model file, or --untrained without one", param_hint="MODEL")
+    options = {"variant": variant, "high": hr, "width": width}
     describe.convert(
         model,
         bundle,
@@ -163,6 +184,7 @@ def convert(
         logits=logits,
         policy=policy,
         family=family,
+        options={name: value for name, value in options.items() if value is not None},
         target=target,
         trust_pickle=trust_pickle,
         force=force,
@@ -183,11 +205,12 @@ def verify(
         Path | None, typer.Argument(help="The trained model the bundle was made from.", show_default=False)
     ] = None,
     factory: Factory = None,
+    hr: HighBranch = None,
     trust_pickle: Annotated[bool, typer.Option("--trust-pickle", help="Unpickle a whole module.")] = False,
     json: Json = None,
     debug: Debug = False,
 ) -> None:
-    describe.verify(bundle, model, factory, trust_pickle, json)
+    describe.verify(bundle, model, factory, hr, trust_pickle, json)
 
 
 @app.command(help="Segment a video, stream or camera into label maps, an overlay video or JSON lines.")
@@ -214,7 +237,8 @@ def run(
     json: Json = None,
     debug: Debug = False,
 ) -> None:
-    sinks = {"video": out, "labels": save_labels, "jsonl": jsonl}
+    # The folder first: files may go into it.
+    sinks = {"labels": save_labels, "video": out, "jsonl": jsonl}
     chosen = {name: str(path) for name, path in sinks.items() if path is not None}
     if json == "-" and jsonl == "-":
         raise typer.BadParameter("--json - and --jsonl - both want standard output: give one of them a file")
@@ -300,10 +324,11 @@ def motion(
     truth: Truth = None,
     interval: Annotated[int, typer.Option(min=1, help="Frames from one given label map to the next.")] = 5,
     ignore: Ignore = None,
+    limit: Limit = None,
     json: Json = None,
     debug: Debug = False,
 ) -> None:
-    commands.motion(source, out, truth, interval, ignore, json)
+    commands.motion(source, out, truth, interval, ignore, limit, json)
 
 
 @app.command(help="Which engines, codecs, accelerators and cameras are here, and what to install.")
@@ -319,11 +344,17 @@ def demo(
         Path, typer.Option(metavar="DIR", help="Where the clip, bundle, video and picture go.")
     ] = Path("demo"),
     frames: Annotated[int, typer.Option(min=16, help="Length of the sample clip.")] = 240,
-    interval: Annotated[int, typer.Option(min=1, help="Frames from one key frame to the next.")] = 5,
+    interval: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Frames from one key frame to the next: 5, or 12 for arseg.", show_default=False
+        ),
+    ] = None,
+    family: Annotated[str, typer.Option(help="Whose sample: propagate or arseg.")] = "propagate",
     json: Json = None,
     debug: Debug = False,
 ) -> None:
-    commands.demo(out, frames, interval, json)
+    commands.demo(out, frames, interval, family, json)
 
 
 if __name__ == "__main__":

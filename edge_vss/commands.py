@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from edge_vss.terminal import cell, emit, flat, progress, say, table
+from edge_vss.terminal import cell, emit, flat, progress, say, table, writable
 
 if TYPE_CHECKING:
+    from edge_vss.runtimes.sinks import Sink
     from edge_vss.video import Frame, Prediction
 
 
@@ -30,32 +31,47 @@ def run(
     """``edge-vss run``. ``sinks`` maps a sink's name to its place."""
     from edge_vss.runtimes.pipeline import run as segment
     from edge_vss.runtimes.segmenter import load
-    from edge_vss.runtimes.sinks import Sink, SinkContext, open_sink
+    from edge_vss.runtimes.sinks import SinkContext, check_places, open_sink
     from edge_vss.runtimes.sources import open_source
 
+    check_places(_places(json, **sinks), source)
     segmenter = load(bundle, engine, threads)
     session = segmenter.session(policy)
     tally = _Tally()
     with ExitStack() as stack:
-        opened = stack.enter_context(open_source(_uri(source), motion=motion, live=live))
+        opened = stack.enter_context(open_source(source, motion=motion, live=live))
+        if motion == "auto" and opened.info.codec and not opened.info.exports_vectors:
+            codec = opened.info.codec
+            say(f"{codec} exports no motion vectors: motion is optical flow, which takes more time")
         context = SinkContext.of(segmenter.manifest, opened.info)
-        outs: list[Sink] = []
+        outs: dict[str, _Counted] = {}
         for name, place in sinks.items():
-            outs.append(open_sink(name, place, context))
-            stack.callback(outs[-1].close)
+            outs[name] = _Counted(open_sink(name, place, context))
+            stack.callback(outs[name].close)
         total = min((n for n in (opened.info.frames, limit) if n), default=None)
         advance = stack.enter_context(progress(total))
+        failed = False
         try:
-            report = segment(opened, session, [*outs, tally], on_frame=lambda *_: advance(), limit=limit)
+            report = segment(
+                opened, session, [*outs.values(), tally], on_frame=lambda *_: advance(), limit=limit
+            )
         except KeyboardInterrupt:
             say(f"interrupted after {tally.frames} frames; what is written is whole")
             raise typer.Exit(130) from None
+        except Exception:
+            failed = True
+            raise
         finally:
             for name, place in sinks.items():
                 if place != "-":
-                    say(f"{tally.frames} {'label maps' if name == 'labels' else 'frames'} in {place}")
+                    say(_written(name, place, outs[name], failed))
     share = report.keyframes / report.frames if report.frames else 0.0
-    counts = {"frames": report.frames, "skipped": report.skipped, "damaged_packets": opened.errors}
+    counts = {
+        "frames": report.frames,
+        "skipped": report.skipped,
+        "damaged_packets": opened.errors,
+        "packet_losses": report.losses,
+    }
     emit(
         {
             **counts,
@@ -73,20 +89,51 @@ def run(
         f"{number} {name.replace('_', ' ')}" for name, number in counts.items() if number or name == "frames"
     ]
     say(f"{', '.join(notes)}; {share:.1%} key frames, {report.fps:.1f} fps")
+    if tally.forced:
+        say(f"{tally.forced} key frames came without an I-frame, because the policy is {session.policy}")
 
 
-def _uri(text: str) -> str | int:
-    # Cameras have numbers; a file that happens to be called 0 goes first.
-    return int(text) if text.isdecimal() and not Path(text).exists() else text
+def _places(json: str | None, **places: str | Path | None) -> dict[str, str | Path]:
+    """What a command writes: name → place, with the JSON of ``--json`` among them."""
+    return {name: place for name, place in {**places, "json": json}.items() if place is not None}
+
+
+def _written(name: str, place: str, out: _Counted, failed: bool) -> str:
+    """What is in a sink's place now."""
+    what = "label maps" if name == "labels" else "frames"
+    if not out.frames:
+        return f"no {what} were written to {place}"
+    # Where a disk is full, the last frames that the encoder took are not in the file.
+    most = "at most " if failed and name == "video" else ""
+    older = getattr(out.sink, "older", 0)
+    left = f"; {older} older ones were left there" if older else ""
+    return f"{most}{out.frames} {what} in {place}{left}"
+
+
+class _Counted:
+    """A sink that counts what it has taken."""
+
+    def __init__(self, sink: Sink) -> None:
+        self.sink = sink
+        self.frames = 0
+
+    def write(self, frame: Frame, prediction: Prediction) -> None:
+        self.sink.write(frame, prediction)
+        self.frames += 1
+
+    def close(self) -> None:
+        self.sink.close()
 
 
 class _Tally:
     """A sink that counts what the sinks before it have written."""
 
     frames = 0
+    forced = 0
 
     def write(self, frame: Frame, prediction: Prediction) -> None:
         self.frames += 1
+        self.forced += prediction.decision.reason.startswith("no I-frame")
 
     def close(self) -> None:
         pass
@@ -107,7 +154,9 @@ def profile(
     """``edge-vss profile``."""
     from edge_vss.runtimes.measure import profile as measure
     from edge_vss.runtimes.segmenter import load
+    from edge_vss.runtimes.sinks import check_places
 
+    check_places(_places(json), source)
     found = measure(load(bundle, engine, threads), source, policy, motion=motion, sink=sink, limit=limit)
     emit(found, json)
     sides = ((found["policy"], found), ("key graph on every frame", found["baseline"]))
@@ -144,8 +193,10 @@ def evaluate(
     """``edge-vss evaluate``."""
     from edge_vss.runtimes.evaluate import evaluate as score
     from edge_vss.runtimes.segmenter import load
+    from edge_vss.runtimes.sinks import check_places
     from edge_vss.runtimes.truth import Truth
 
+    check_places(_places(json), source)
     maps = Truth(truth)
     segmenter = load(bundle, engine, threads)
     with progress(len(maps)) as advance:
@@ -169,28 +220,48 @@ def evaluate(
 
 
 def motion(
-    source: str, out: Path | None, truth: Path | None, interval: int, ignore: int | None, json: str | None
+    source: str,
+    out: Path | None,
+    truth: Path | None,
+    interval: int,
+    ignore: int | None,
+    limit: int | None,
+    json: str | None,
 ) -> None:
     """``edge-vss motion``."""
-    from edge_vss.runtimes.survey import draw, survey
+    from edge_vss.runtimes.sinks import check_places
+    from edge_vss.runtimes.survey import Findings, draw, survey
 
-    with progress(None) as advance:
-        found = survey(source, truth, interval, ignore=ignore, on_frame=advance)
-    if out is not None:
-        with progress(found["frames"]) as advance:
-            drawn = draw(source, out, on_frame=advance)
-        say(f"{drawn} frames in {out}")
+    check_places(_places(json, video=out), source)
+    findings, interrupted = Findings(), False
+    try:
+        with progress(limit) as advance:
+            found = survey(
+                source, truth, interval, ignore=ignore, limit=limit, on_frame=advance, findings=findings
+            )
+    except KeyboardInterrupt:
+        if not findings.frames:
+            raise
+        found, interrupted = findings.result(), True
     emit(found, json)
     table(("", source), [row for row in flat(found) if row[0] != "advice"])
     for line in found["advice"]:
         say(line)
+    if interrupted:
+        say(f"interrupted after {findings.frames} frames; this is what they say")
+        raise typer.Exit(130)
+    if out is not None:
+        with progress(found["frames"]) as advance:
+            drawn = draw(source, out, limit=limit, on_frame=advance)
+        say(f"{drawn} frames in {out}")
 
 
-def demo(out: Path, frames: int, interval: int, json: str | None) -> None:
+def demo(out: Path, frames: int, interval: int | None, family: str, json: str | None) -> None:
     """``edge-vss demo``."""
     from edge_vss.demo import demo as show
 
-    found = show(out, frames, interval, tell=say)
+    writable(json, made=out)
+    found = show(out, frames, interval, tell=say, family=family)
     emit(found, json)
     rows = [
         (name, side["fps"], side["miou"], side["mvc8"], f"{side['key_share']:.1%}", side["gmac_per_frame"])

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_vss.bundle import Manifest
 from edge_vss.errors import MissingExtra, OptionError, SinkError
 from edge_vss.metrics import confusion, miou
 from edge_vss.video import Frame, Prediction
@@ -22,8 +23,16 @@ ROWS = 4
 Labels = NDArray[np.uint8]
 
 
+INTERVALS = {"propagate": 5, "arseg": 12}
+"""Families that have a sample → frames from one key frame to the next."""
+
+
 def demo(
-    out: Path, frames: int = 240, interval: int = 5, tell: Callable[[str], None] = lambda line: None
+    out: Path,
+    frames: int = 240,
+    interval: int | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+    family: str = "propagate",
 ) -> dict[str, Any]:
     """Run everything into the folder ``out`` and say what was gained; ``tell`` hears what goes on.
 
@@ -33,14 +42,15 @@ def demo(
     for package in ("torch", "onnx", "onnxscript", "onnxruntime", "cv2"):
         if find_spec(package) is None:
             raise MissingExtra(package, "convert", "the demo")
-    from edge_vss.converters.convert import convert
+    if family not in INTERVALS:
+        raise OptionError(f"no sample for family {family!r}: choose {' or '.join(INTERVALS)}")
+    interval = INTERVALS[family] if interval is None else interval
     from edge_vss.runtimes.evaluate import evaluate
     from edge_vss.runtimes.measure import profile
     from edge_vss.runtimes.pipeline import run
     from edge_vss.runtimes.segmenter import load
     from edge_vss.runtimes.sinks import SinkContext, open_sink
     from edge_vss.runtimes.sources import open_source
-    from edge_vss.sample import MEAN, SIZE, STD, WEIGHTS
     from edge_vss.sample.encode import write
 
     if frames < 16:
@@ -53,18 +63,7 @@ def demo(
     tell(f"drawing {frames} frames of a street with their labels, encoding them as H.264")
     write(clip, frames=frames, seed=SEED, labels=truth)
     tell("converting the sample's network, checking the graphs against torch")
-    factory = f"{_source('edge_vss.converters.networks.streetnet')}:streetnet"
-    manifest = convert(
-        WEIGHTS,
-        bundle,
-        size=SIZE,
-        classes="streets",
-        factory=factory,
-        mean=MEAN,
-        std=STD,
-        policy=policy,
-        force=True,
-    )
+    manifest = _converted(bundle, family, policy)
     segmenter = load(bundle)
     tell(f"running every frame through the network and {policy}, in turn")
     speed = profile(segmenter, clip, policy, sink="none")
@@ -98,6 +97,26 @@ def demo(
     }
     _draw(picture, found, shown, kept, truth, manifest.classes, manifest.palette)
     return found
+
+
+def _converted(bundle: Path, family: str, policy: str) -> Manifest:
+    from edge_vss.converters.convert import convert
+    from edge_vss.sample import ARSEG_HIGH, ARSEG_LOW, MEAN, SIZE, STD, WEIGHTS
+
+    if family == "arseg":
+        options = {"variant": "streets-bise18", "high": ARSEG_HIGH}
+        return convert(ARSEG_LOW, bundle, family=family, options=options, policy=policy, force=True)
+    return convert(
+        WEIGHTS,
+        bundle,
+        size=SIZE,
+        classes="streets",
+        factory=f"{_source('edge_vss.converters.networks.streetnet')}:streetnet",
+        mean=MEAN,
+        std=STD,
+        policy=policy,
+        force=True,
+    )
 
 
 def _prepare(out: Path, truth: Path) -> None:

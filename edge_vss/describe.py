@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from edge_vss.terminal import cell, emit, flat, say, table
+from edge_vss.terminal import cell, emit, flat, say, table, writable
 
 if TYPE_CHECKING:
     from edge_vss.bundle import Manifest
 
 
-def convert(model: Path, bundle: Path, json: str | None, **options: Any) -> None:
+def convert(model: Path | None, bundle: Path, json: str | None, **options: Any) -> None:
     """``edge-vss convert``."""
+    writable(json, made=bundle)
     from edge_vss.converters.convert import convert as build
 
     given = {name: value for name, value in options.items() if value is not None}
     manifest = build(model, bundle, **given)
     emit(_contents(bundle, manifest), json)
     _show_graphs(bundle, manifest)
-    say(f"{bundle}: runs with `edge-vss run {bundle} VIDEO`")
+    say(f"{bundle}: runs with `edge-vss run {quote(str(bundle))} VIDEO`")
 
 
 def inspect(bundle: Path, policy: str | None, json: str | None) -> None:
@@ -32,6 +34,8 @@ def inspect(bundle: Path, policy: str | None, json: str | None) -> None:
     emit(contents, json)
     height, width = manifest.frame_size
     kind = f"{manifest.family} for {manifest.target}"
+    if manifest.options.get("model", {}).get("untrained"):
+        kind += ", UNTRAINED: its labels mean nothing"
     say(f"{bundle}: {kind}, {len(manifest.classes)} classes, frames {height}x{width}")
     _show_graphs(bundle, manifest)
     tensors = [
@@ -54,12 +58,23 @@ def inspect(bundle: Path, policy: str | None, json: str | None) -> None:
 
 
 def verify(
-    bundle: Path, model: Path | None, factory: str | None, trust_pickle: bool, json: str | None
+    bundle: Path,
+    model: Path | None,
+    factory: str | None,
+    high: Path | None,
+    trust_pickle: bool,
+    json: str | None,
 ) -> None:
-    """``edge-vss verify``."""
-    from edge_vss.converters.verify import verify as check
+    """``edge-vss verify``; without a model it needs no more than a device has."""
+    writable(json)
+    if model is None:
+        from edge_vss.runtimes.check import check
 
-    found = check(bundle, model, factory=factory, trust_pickle=trust_pickle)
+        found = check(bundle)
+    else:
+        from edge_vss.converters.verify import verify as compare
+
+        found = compare(bundle, model, factory=factory, high=high, trust_pickle=trust_pickle)
     emit(found, json)
     table(("check", "result"), flat(found))
     say(f"{bundle} is whole")
@@ -113,14 +128,14 @@ def _contents(bundle: Path, manifest: Manifest, policy: str | None = None) -> di
     contents = asdict(manifest)
     for graph in contents["graphs"]:
         graph["bytes"] = (bundle / graph["file"]).stat().st_size
-    contents["gmac_per_frame"] = _average(manifest, policy or manifest.policy)
+    contents["gmac_per_frame"] = _average(bundle, manifest, policy)
     return contents
 
 
-def _average(manifest: Manifest, policy: str) -> dict[str, Any]:
-    from edge_vss.runtimes.policy import Interval, parse
+def _average(bundle: Path, manifest: Manifest, policy: str | None) -> dict[str, Any]:
+    from edge_vss.runtimes.policy import Interval, default, parse
 
-    chosen = parse(policy)
+    chosen = parse(policy) if policy else default(manifest.policy, bundle)
     share = 1 / chosen.frames if isinstance(chosen, Interval) else None
     gmac = None if share is None else manifest.gmac_per_frame(share)
     return {"policy": str(chosen), "key_share": share, "gmac": gmac}

@@ -1,13 +1,22 @@
-"""Writing a folder whole or not at all, and the hash of a file."""
+"""Writing a folder whole or not at all, whether a file can be written, and the hash of one.
+
+A folder is built as ``.NAME.building-*`` beside its place. The one that it replaces waits as
+``.NAME.replaced-*/NAME`` meanwhile, because no rename puts a folder over another: for that moment NAME is
+missing, and a process killed in it leaves the old folder aside, from where `recover` brings it back. Whoever
+uses such a folder holds a lock on it, which the kernel lets go of with the process: what nobody holds is left
+over.
+"""
 
 from __future__ import annotations
 
+import errno
+import glob
 import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edge_vss.errors import BundleError
@@ -24,12 +33,53 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def check_writable(place: str | Path) -> None:
+    """Raise OSError where a file could not be written. What is there stays as it is, and nothing is left."""
+    path = os.path.realpath(place)
+    if os.path.isfile(path):
+        os.close(os.open(path, os.O_WRONLY))
+    elif not os.path.exists(path):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        os.unlink(path)
+    elif os.path.isdir(path):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(place))
+    # Neither file nor folder: a pipe, which would not open before somebody reads it, or a device.
+    elif not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
+
+
 def check_target(target: Path) -> None:
-    """Raise BundleError unless ``target`` is free or holds a bundle: nothing else is ever overwritten."""
+    """Raise BundleError unless ``target`` is free or holds a bundle: nothing else is ever overwritten.
+
+    A bundle that a killed process left aside counts, and is brought back.
+    """
+    recover(target)
     if target.is_symlink() or (
         target.exists() and not (target / MANIFEST).is_file() and not _is_empty(target)
     ):
         raise BundleError(f"{target} exists and is not a bundle: choose another name, or remove it first")
+
+
+def recover(target: Path) -> None:
+    """Bring back the bundle that a process was killed in replacing, where ``target`` is missing for that.
+
+    Where another process is about to put a new one there, this waits for it. Does nothing where that cannot
+    be told (a file system without locks, or one that is read-only).
+    """
+    target = Path(target).absolute()
+    if os.path.lexists(target):
+        return
+    for beside in _left(target, "replaced"):
+        with suppress(OSError, ImportError):
+            claim = _claim(beside, wait=True)
+            if claim is None:
+                continue
+            try:
+                if not os.path.lexists(target):
+                    (beside / target.name).rename(target)
+                    beside.rmdir()
+            finally:
+                os.close(claim)
 
 
 @contextmanager
@@ -37,14 +87,15 @@ def building(target: Path) -> Iterator[Path]:
     """A hidden folder beside ``target``, which it becomes when the block ends; it vanishes if that fails.
 
     A bundle already at ``target`` is replaced, and only by a whole one; anything else there is refused. A
-    process killed half-way leaves the hidden folder and nothing else. Raises BundleError, also when the disk
-    is full.
+    process killed half-way leaves hidden folders, never half a bundle; the next one that builds the same
+    ``target`` removes them. Raises BundleError, also when the disk is full.
     """
     target = Path(target).absolute()
     check_target(target)
+    _clear(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.building-", dir=target.parent))
+        folder, claim = _beside(target, "building")
     except OSError as error:
         raise BundleError(f"cannot write beside {target}: {error.strerror}; choose another folder") from None
     try:
@@ -58,6 +109,7 @@ def building(target: Path) -> Iterator[Path]:
         ) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        _release(claim)
 
 
 def _is_empty(path: Path) -> bool:
@@ -86,14 +138,78 @@ def _swap(folder: Path, target: Path) -> None:
     if not target.exists():
         folder.rename(target)
         return
-    # A folder cannot be renamed over another one: the old bundle steps aside, and comes back if the new one
-    # cannot.
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.replaced-", dir=target.parent)) / target.name
-    target.rename(aside)
+    beside, claim = _beside(target, "replaced")
+    aside = beside / target.name
     try:
+        target.rename(aside)
         folder.rename(target)
+        shutil.rmtree(beside, ignore_errors=True)
     except BaseException:
-        aside.rename(target)
+        if aside.exists() and not target.exists():
+            aside.rename(target)
+        # Not with what is in it: that would be the only copy.
+        with suppress(OSError):
+            beside.rmdir()
         raise
     finally:
-        shutil.rmtree(aside.parent, ignore_errors=True)
+        _release(claim)
+
+
+def _beside(target: Path, kind: str) -> tuple[Path, int | None]:
+    """A new hidden folder beside ``target``, and the claim on it: None where the file system has no locks."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.{kind}-", dir=target.parent))
+        try:
+            claim = _claim(folder)
+        except (OSError, ImportError):
+            return folder, None
+        # Another process may have taken it for a leftover before it was claimed; then that one removes it.
+        if claim is not None:
+            return folder, claim
+
+
+def _claim(folder: Path, wait: bool = False) -> int | None:
+    """Lock a folder for as long as the descriptor is open; None where it is another's, or gone.
+
+    Raises OSError where the file system has no locks, ImportError where Python has none (Windows).
+    """
+    import fcntl
+
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        # Its last owner may have removed it before letting go.
+        if folder.exists() and os.path.samestat(os.fstat(descriptor), folder.stat()):
+            return descriptor
+    except BlockingIOError:
+        pass
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
+
+
+def _release(claim: int | None) -> None:
+    if claim is not None:
+        os.close(claim)
+
+
+def _left(target: Path, kind: str) -> list[Path]:
+    return sorted(target.parent.glob(f".{glob.escape(target.name)}.{kind}-*"))
+
+
+def _clear(target: Path) -> None:
+    """Remove what killed processes left beside ``target``."""
+    leftovers = _left(target, "building")
+    if target.exists():
+        leftovers += _left(target, "replaced")
+    for folder in leftovers:
+        with suppress(OSError, ImportError):
+            claim = _claim(folder)
+            if claim is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+                os.close(claim)

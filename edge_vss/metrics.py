@@ -27,8 +27,10 @@ def confusion(
 ) -> Counts:
     """Count pixels by (true class, predicted class): (classes, classes) int64.
 
-    ``truth`` and ``labels`` are class ids of one shape; pixels whose truth is ``ignore`` are left out. Raises
-    OptionError where shapes or types differ from that, or an id is not below ``classes``.
+    ``truth`` and ``labels`` are class ids of one shape; pixels whose truth is ``ignore`` are left out. An
+    ``ignore`` that is no class adds a column, (classes, classes + 1): the pixels predicted as that, which are
+    wrong for every class. Raises OptionError where shapes or types differ from that, or an id is neither
+    below ``classes`` nor ``ignore``.
     """
     _check(truth, labels, classes, ignore)
     return _count(truth, labels, classes, ignore)
@@ -37,10 +39,17 @@ def confusion(
 def _count(
     truth: NDArray[np.integer], labels: NDArray[np.integer], classes: int, ignore: int | None
 ) -> Counts:
-    pairs = truth.astype(np.int32).ravel() * classes + labels.ravel()
+    columns, predicted = _columns(classes, ignore), labels.ravel()
+    if columns > classes:
+        predicted = np.where(predicted == ignore, np.int32(classes), predicted)
+    pairs = truth.astype(np.int32).ravel() * columns + predicted
     if ignore is not None:
         pairs = pairs[truth.ravel() != ignore]
-    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+    return np.bincount(pairs, minlength=classes * columns).reshape(classes, columns)
+
+
+def _columns(classes: int, ignore: int | None) -> int:
+    return classes if ignore is None or 0 <= ignore < classes else classes + 1
 
 
 def _check(truth: NDArray[np.integer], labels: NDArray[np.integer], classes: int, ignore: int | None) -> None:
@@ -54,7 +63,7 @@ def _check(truth: NDArray[np.integer], labels: NDArray[np.integer], classes: int
         if not ids.size:
             continue
         low, high = int(ids.min()), int(ids.max())
-        if name == "truth" and ignore is not None and (high >= classes or low < 0):
+        if ignore is not None and (high >= classes or low < 0):
             counted = ids[ids != ignore]
             low, high = (int(counted.min()), int(counted.max())) if counted.size else (0, 0)
         if low < 0 or high >= classes:
@@ -71,7 +80,7 @@ def _size(array: NDArray[np.integer]) -> str:
 def iou(counts: Counts) -> Floats:
     """Intersection over union per class, in percent: (classes,) float64, nan for a class in neither map."""
     both = np.diag(counts).astype(np.float64)
-    either = counts.sum(axis=0) + counts.sum(axis=1) - both
+    either = counts.sum(axis=0)[: len(both)] + counts.sum(axis=1) - both
     share: Floats = np.divide(both, either, out=np.full(len(both), np.nan), where=either > 0)
     return 100 * share
 
@@ -185,8 +194,9 @@ class Scores:
 
     @property
     def counts(self) -> Counts:
-        """The confusion matrix of all frames: (classes, classes) int64, (true class, predicted class)."""
-        return sum(self._by_distance.values(), np.zeros((self.classes, self.classes), np.int64))
+        """The confusion matrix of all frames, as `confusion` gives it: (true class, predicted class)."""
+        empty = np.zeros((self.classes, _columns(self.classes, self.ignore)), np.int64)
+        return sum(self._by_distance.values(), empty)
 
     def update(self, truth: NDArray[np.integer], labels: NDArray[np.integer], gap: int = 0) -> None:
         """Count a frame: class ids (H, W) of one shape; ``gap`` is how many frames ago the key frame was.

@@ -6,9 +6,10 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from importlib.metadata import entry_points
+from types import ModuleType
 from typing import Any
 
-from edge_vss.errors import OptionError
+from edge_vss.errors import MissingExtra, OptionError
 
 KINDS: dict[str, tuple[str, str]] = {
     "family": ("edge_vss.converters.families", "split"),
@@ -35,15 +36,27 @@ def names(kind: str) -> list[str]:
 
 def find(kind: str, name: str) -> Callable[..., Any]:
     """The function of one plugin. Built-in names win over entry points; an unknown name lists the known
-    ones."""
+    ones. Raises MissingExtra like `import_module`."""
     folder, function = KINDS[kind]
     if name.isidentifier() and not name.startswith("_") and name in _built_in(folder):
-        found: Callable[..., Any] = getattr(importlib.import_module(f"{folder}.{name}"), function)
+        module = import_module(f"{folder}.{name}", f"the {kind} {name!r}")
+        found: Callable[..., Any] = getattr(module, function)
         return found
     for point in entry_points(group=f"edge_vss.{kind}", name=name):
         loaded: Callable[..., Any] = point.load()
         return loaded
     raise OptionError(f"no {kind} is called {name!r}: choose one of {', '.join(names(kind))}")
+
+
+def import_module(name: str, purpose: str) -> ModuleType:
+    """A module of this package. Raises MissingExtra where it needs OpenCV and that is not installed."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        # OpenCV comes with the extras; whatever else the runtime imports at once is always installed.
+        if error.name != "cv2":
+            raise
+        raise MissingExtra("opencv-python-headless", "onnxruntime", purpose) from None
 
 
 def _built_in(folder: str) -> set[str]:

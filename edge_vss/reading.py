@@ -15,10 +15,15 @@ DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float3
 _T = TypeVar("_T")
 
 
+def broken(what: str) -> BundleError:
+    """The error for a manifest that breaks its contract: what is wrong, and what to do."""
+    return BundleError(f"{what}: convert the model again")
+
+
 def typed(value: object, kind: type[_T], where: str) -> _T:
     # bool is an int in Python, and never one here
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise BundleError(f'"{where}" is {_brief(value)}, and has to be {_NAMES[kind]}')
+        raise broken(f'"{where}" is {_brief(value)}, and has to be {_NAMES[kind]}')
     return value
 
 
@@ -40,7 +45,7 @@ class Reader:
     def get(self, key: str, kind: type[_T], optional: bool = False) -> Any:
         data = cast("Mapping[str, object]", typed(self.data, dict, self.where.rstrip(".") or "manifest.json"))
         if key not in data:
-            raise BundleError(f'"{self.where}{key}" is missing')
+            raise broken(f'"{self.where}{key}" is missing')
         return None if optional and data[key] is None else typed(data[key], kind, self.where + key)
 
     def readers(self, key: str) -> list[Reader]:
@@ -50,29 +55,33 @@ class Reader:
 
     def number(self, key: str, least: float = -math.inf) -> float:
         value = cast("Mapping[str, object]", self.data).get(key)
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not math.isfinite(value)
-            or value < least
-        ):
-            raise BundleError(f'"{self.where}{key}" is {_brief(value)}, and has to be a finite number')
-        return float(value)
+        try:
+            number = (
+                float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+            )
+        except OverflowError:  # JSON has integers of any length
+            number = math.inf
+        if not math.isfinite(number) or number < least:
+            raise broken(f'"{self.where}{key}" is {_brief(value)}, and has to be a finite number')
+        return number
+
+    def numbers(self, key: str) -> list[float]:
+        return [Reader({key: value}, self.where).number(key) for value in self.get(key, list)]
 
     def shape(self) -> tuple[int, ...]:
         values = tuple(typed(value, int, self.where + "shape") for value in self.get("shape", list))
         if not all(value >= 1 for value in values) or math.prod(values) > 1 << 31:
-            raise BundleError(f'"{self.where}shape" is {list(values)}, and has to be static and sensible')
+            raise broken(f'"{self.where}shape" is {list(values)}, and has to be static and sensible')
         return values
 
     def size(self, key: str) -> Size:
         values = [typed(value, int, self.where + key) for value in self.get(key, list)]
         if len(values) != 2 or not all(1 <= value <= 1 << 15 for value in values):
-            raise BundleError(f'"{self.where}{key}" is {values}, and has to be [height, width]')
+            raise broken(f'"{self.where}{key}" is {values}, and has to be [height, width]')
         return values[0], values[1]
 
     def dtype(self) -> str:
         value: str = self.get("dtype", str)
         if value not in DTYPES:
-            raise BundleError(f'"{self.where}dtype" is {value!r}: choose one of {", ".join(DTYPES)}')
+            raise broken(f'"{self.where}dtype" is {value!r}, and has to be one of {", ".join(DTYPES)}')
         return value

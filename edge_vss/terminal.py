@@ -15,8 +15,12 @@ from typing import Any, ParamSpec
 import typer
 
 from edge_vss.errors import EdgeVssError, MissingExtra, SinkError
+from edge_vss.files import check_writable
 
 P = ParamSpec("P")
+
+_ANY_WIDTH = 10_000
+"""More characters than any row has."""
 
 _EXTRAS = {
     "cv2": ("opencv-python-headless", "onnxruntime"),
@@ -70,6 +74,20 @@ def say(line: str) -> None:
     typer.echo(line, err=True)
 
 
+def writable(place: str | None, made: Path | None = None) -> None:
+    """Raise SinkError where `emit` could not write its JSON, so that this is known before any work is done.
+
+    ``made`` is a folder that the command is going to make: a file in it is not looked at before it is there.
+    """
+    if place is None or place == "-":
+        return
+    path = Path(os.path.realpath(place))
+    if made is not None and not path.parent.is_dir() and path.is_relative_to(os.path.realpath(made)):
+        return
+    with _writing_json(place):
+        check_writable(path)
+
+
 def emit(result: Mapping[str, Any], place: str | None) -> None:
     """Write a result as JSON to a file, to standard output for ``-``, or not at all for None.
 
@@ -83,8 +101,14 @@ def emit(result: Mapping[str, Any], place: str | None) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
         return
-    try:
+    with _writing_json(place):
         Path(place).write_text(text)
+
+
+@contextmanager
+def _writing_json(place: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise SinkError(f"cannot write JSON to {place}: {error.strerror}; choose another file") from error
 
@@ -118,7 +142,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         drawn.add_column(name, justify="right" if numeric else "left", no_wrap=not place, overflow="fold")
     for row in taken:
         drawn.add_row(*(Text(cell(value)) for value in row))
-    console = Console(stderr=True, highlight=False)
+    # In a file there is no edge to fold at, and a digest in two pieces is of no use.
+    console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _ANY_WIDTH)
     console.print(drawn)
     console.print()
 

@@ -20,7 +20,7 @@ def main() -> None:
     """Frames that come faster than the graphs can run pass without labels; their motion still counts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("bundle")
-    parser.add_argument("source", help="a camera (/dev/video0), a stream URL or a file")
+    parser.add_argument("source", help="a camera (/dev/video0 or 0), a stream URL or a file")
     parser.add_argument("--headless", action="store_true", help="write a file; open no window")
     parser.add_argument("--out", default="camera.mp4", help="the file for --headless")
     parser.add_argument("--limit", type=int, help="stop after so many frames")

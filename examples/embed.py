@@ -3,6 +3,7 @@
 python examples/embed.py street.vss drive.mp4
 """
 
+import argparse
 import sys
 
 import numpy as np
@@ -22,7 +23,11 @@ def main(bundle: str, video: str) -> None:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Print what each frame of a video shows most.")
+    parser.add_argument("bundle")
+    parser.add_argument("video")
+    args = parser.parse_args()
     try:
-        main(*sys.argv[1:3])
+        main(args.bundle, args.video)
     except vss.EdgeVssError as error:
         sys.exit(f"error: {error}")

@@ -59,10 +59,10 @@ def augment(rng: np.random.Generator, pair: Pair, crop: Size, ignore: int) -> Pa
     return np.pad(image[: crop[0], : crop[1]], ((0, down), (0, across), (0, 0))), labels
 
 
-def normalised(images: Bytes) -> torch.Tensor:
+def normalised(images: Bytes, mean: tuple[float, ...] = MEAN, std: tuple[float, ...] = STD) -> torch.Tensor:
     """(N, H, W, 3) uint8 RGB to the network's input."""
     x = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
-    x = (x - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(STD).view(1, 3, 1, 1)
+    x = (x - torch.tensor(mean).view(1, 3, 1, 1)) / torch.tensor(std).view(1, 3, 1, 1)
     return x.contiguous(memory_format=torch.channels_last)
 
 
@@ -75,6 +75,7 @@ def fit(
     steps: int,
     ignore: int = 255,
     peak: float = 4e-3,
+    prepare: Callable[[Bytes], torch.Tensor] = normalised,
 ) -> None:
     """Train for ``seconds`` or ``steps``, whichever ends first: AdamW, one cycle, cross entropy."""
     rng = np.random.default_rng(0)
@@ -92,7 +93,7 @@ def fit(
         batch = [augment(rng, pairs[i], crop, ignore) for i in rng.integers(0, len(pairs), 8)]
         target = torch.from_numpy(np.stack([labels for _, labels in batch])).long()
         with torch.autocast("cpu", torch.bfloat16):
-            logits = network(normalised(np.stack([image for image, _ in batch])))
+            logits = network(prepare(np.stack([image for image, _ in batch])))
         logits = functional.interpolate(logits.float(), size=crop, mode="bilinear", align_corners=False)
         loss = functional.cross_entropy(logits, target, weights, ignore_index=ignore)
         optimizer.zero_grad()
@@ -107,12 +108,18 @@ def fit(
     network.eval()
 
 
-def score(network: nn.Module, pairs: Iterator[Pair], classes: int, ignore: int = 255) -> Scores:
+def score(
+    network: nn.Module,
+    pairs: Iterator[Pair],
+    classes: int,
+    ignore: int = 255,
+    prepare: Callable[[Bytes], torch.Tensor] = normalised,
+) -> Scores:
     """How well the network does on whole frames."""
     scores = Scores(classes, ignore)
     for image, labels in pairs:
         with torch.inference_mode():
-            logits = network(normalised(image[None]))
+            logits = network(prepare(image[None]))
             logits = functional.interpolate(logits, size=labels.shape, mode="bilinear", align_corners=False)
         scores.update(labels, logits.argmax(1)[0].numpy().astype(np.uint8))
     return scores

@@ -121,7 +121,7 @@ def _luma_plane(picture: av.VideoFrame) -> NDArray[np.uint8] | None:
     """The luma plane as 8 bits, without copying where it has 8; None for formats that have no such plane."""
     name = picture.format.name
     bits = picture.format.components[0].bits
-    if not name.startswith(("yuv4", "yuvj4", "yuva4", "nv1", "nv2", "gray")) or name.startswith("yuyv"):
+    if not name.startswith(("yuv4", "yuvj4", "yuva4", "nv1", "nv2", "gray")):
         return None
     plane = picture.planes[0]
     if plane.line_size <= 0:

@@ -55,7 +55,8 @@ def evaluate(
             try:
                 scores.update(maps.matching(scores.frames, frame.size), prediction.labels, prediction.gap)
             except OptionError as error:
-                raise OptionError(f"{maps.files[scores.frames]}: {error}, as in --ignore ID") from None
+                hint = ", as in --ignore ID" if str(error).startswith("truth") else ""
+                raise OptionError(f"{maps.files[scores.frames]}: {error}{hint}") from None
             routes[prediction.decision.route] += 1
             if on_frame is not None:
                 on_frame(frame, prediction)

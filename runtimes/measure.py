@@ -45,10 +45,6 @@ def profile(
     with tempfile.TemporaryDirectory(prefix="edge-vss-profile-") as folder:
         _warm_up(segmenter, uri, policy, motion)
         with open_source(uri, motion=motion) as first, open_source(uri, motion="none") as second:
-            if first.info.live:
-                raise OptionError(
-                    f"{uri} is live and cannot be run twice: record some of it, and profile the file"
-                )
             scheduled = _Side(
                 first, segmenter.session(policy), _sinks(segmenter, first, sink, Path(folder, "a"))
             )
@@ -160,5 +156,8 @@ def _sinks(segmenter: Segmenter, source: Source, name: str, path: Path) -> list[
 def _warm_up(segmenter: Segmenter, uri: str | Path, policy: str | Policy | None, motion: str) -> None:
     # Engines plan their memory on the first call, and libraries load on first use.
     with open_source(uri, motion=motion) as source:
-        if not source.info.live:
-            run(source, segmenter.session(policy), limit=_WARM_UP_FRAMES)
+        if source.info.live:
+            raise OptionError(
+                f"{uri} is live and cannot be run twice: record some of it, and profile the file"
+            )
+        run(source, segmenter.session(policy), limit=_WARM_UP_FRAMES)

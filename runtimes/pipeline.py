@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Generic, TypeVar
 
+from edge_vss.runtimes.continuity import LOST
 from edge_vss.runtimes.session import Session
 from edge_vss.runtimes.sinks import Sink
 from edge_vss.video import Frame, Prediction
@@ -37,6 +38,9 @@ class RunReport:
 
     skipped: int = 0
     """Frames that passed without inference, because a live source was ahead."""
+
+    losses: int = 0
+    """Times that packets were missing, as far as the source could tell: frames that begin anew for it."""
 
     seconds: float = 0.0
     """Wall-clock time of the whole run."""
@@ -156,6 +160,7 @@ def run(
         while (frame := decoded.get()) is not None:
             began = perf_counter()
             prediction = None
+            report.losses += frame.start == LOST
             # Of the frames that wait now, the newest gets the graphs: that ends even where more come all
             # the time.
             behind = (behind or 1 + len(decoded)) - 1

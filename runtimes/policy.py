@@ -1,14 +1,16 @@
 """When a frame goes the long way: policies that choose key frames.
 
-A policy is any callable ``(frame, track) -> Decision`` with route ``key`` or ``nonkey``; frames that must
-start anew never reach it. The ones here keep no state, so that one can serve many sessions.
+A policy is any callable ``(frame, track) -> Decision`` with route ``key`` or ``nonkey`` (or ``start``).
+Frames that must start anew never reach it, frames that pass without inference do. The ones here keep no
+state, so that one can serve many sessions.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from edge_vss.errors import OptionError
+from edge_vss.errors import BundleError, OptionError
 from edge_vss.video import Decision, Frame, Policy, Track
 
 
@@ -113,6 +115,16 @@ def parse(text: str) -> Policy:
     except ValueError:
         pass
     raise OptionError(f"no policy is spelled {text!r}: use interval:5, gop, gop:30, adaptive or adaptive:12")
+
+
+def default(text: str, bundle: str | Path) -> Policy:
+    """A bundle's default policy, from its spelling in the manifest. Raises BundleError."""
+    try:
+        return parse(text)
+    except OptionError as error:
+        raise BundleError(
+            f'{bundle}: "policy" in its manifest: {error}; convert the model again, or upgrade edge-vss'
+        ) from None
 
 
 def _at_least_one(policy: str, frames: int) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edge_vss import bundle, plugins
 from edge_vss.bundle import Manifest
 from edge_vss.errors import OptionError
-from edge_vss.runtimes.policy import parse
+from edge_vss.runtimes.policy import default, parse
 from edge_vss.runtimes.session import Session
 from edge_vss.video import Policy
 
@@ -55,13 +55,15 @@ def load(path: str | Path, engine: str | None = None, threads: int = 0) -> Segme
 
     The engine is the argument, or the environment's EDGE_VSS_ENGINE, or the usual one of the bundle's
     target. ``threads`` is how many the engine may use inside one graph; 0 leaves it to the engine. Raises
-    BundleError for a bundle that is missing, altered or newer, MissingExtra for an engine that is not
-    installed, EngineError for a graph that the engine refuses.
+    BundleError for a bundle that is missing, altered or newer, OptionError for an engine that is not known
+    and for threads below 0, MissingExtra for an engine that is not installed, EngineError for a graph that
+    the engine refuses.
     """
     if threads < 0:
         raise OptionError(f"threads must be 0 or more, got {threads}: 0 leaves the number to the engine")
     path = Path(path)
     manifest = bundle.read(path)
+    default(manifest.policy, path)
     name = engine or os.environ.get(ENGINE_VARIABLE) or ENGINE_OF_TARGET.get(manifest.target, manifest.target)
     compile_graph = plugins.find("engine", name)
     graphs = {

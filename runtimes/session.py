@@ -16,6 +16,9 @@ from edge_vss.video import Decision, Frame, Policy, Prediction, Size
 if TYPE_CHECKING:
     from edge_vss.runtimes.segmenter import Segmenter
 
+ROUTES = ("start", "key", "nonkey")
+"""What a policy may decide on; the bundle says which graphs each of them runs."""
+
 
 class Session:
     """Segments the frames of one video, in order. Not thread-safe: one for every video.
@@ -41,6 +44,7 @@ class Session:
         self._gap = 0
         self._size: Size | None = None
         self._pending = ""
+        self._owed: Decision | None = None
         self._wanted = {
             route: {spec.name for role in roles for spec in manifest.graph(role).inputs}
             for route, roles in manifest.routes.items()
@@ -49,11 +53,14 @@ class Session:
     def step(self, frame: Frame) -> Prediction:
         """Labels for the frame shown after the last one.
 
-        Raises EngineError where a graph gives NaN or a class that the bundle does not know.
+        Raises EngineError where a graph gives NaN or a class that the bundle does not know, OptionError where
+        the policy gives a route that there is not. After a step that failed, the next one begins anew.
         """
         seconds = dict(frame.seconds)
         began = perf_counter()
         decision = self._decide(frame)
+        # The anchor has moved on, and the state follows only when all graphs have run.
+        self._pending = "failed step"
         tensors = self.state | self._prepare(frame, decision, seconds, began)
         made: dict[str, NDArray[Any]] = {}
         for role in self._manifest.routes[decision.route]:
@@ -64,6 +71,7 @@ class Session:
             tensors |= outputs
             made |= outputs
         self.state = {name: tensors[name] for name in self.state}
+        self._pending = ""
         began = perf_counter()
         labels = self._shown_labels(made["labels"][0], frame)
         seconds["post"] = perf_counter() - began
@@ -74,19 +82,27 @@ class Session:
             gap=self._gap,
             index=frame.index,
             pts_seconds=frame.pts_seconds,
-            logits=None if scores is None else scores[0],
+            # The scores may be what the session goes on with, and a prediction is the caller's to change.
+            logits=None if scores is None else scores[0].copy(),
             seconds=seconds,
         )
 
     def skip(self, frame: Frame) -> None:
-        """Let a frame pass without inference: no labels, but its motion counts for the next step."""
+        """Let a frame pass without inference: no labels, but its motion counts for the next step.
+
+        A key frame that the policy wanted here is made up for at the next step. Raises OptionError as step
+        does.
+        """
         reason = self._start_reason(frame)
+        self._size = frame.size
         if reason:
             self._pending = reason
-        else:
-            self._tracer.follow(frame)
-            self._gap += 1
-        self._size = frame.size
+            return
+        wanted = self._asked(frame)
+        if wanted.route == "start":
+            self._pending = wanted.reason or "skipped start"
+        elif wanted.route == "key":
+            self._owed = self._owed or wanted
 
     def _decide(self, frame: Frame) -> Decision:
         """The frame's route; the tracer then knows the way from the frame back to its anchor."""
@@ -95,8 +111,9 @@ class Session:
         if reason:
             decision = Decision("start", reason)
         else:
-            self._gap += 1
-            decision = self.policy(frame, self._tracer.follow(frame))
+            decision = self._asked(frame)
+            if self._owed is not None and decision.route == "nonkey":
+                decision = self._owed
             if decision.route not in self._manifest.routes:
                 # Some families treat every frame after the first alike, and have only one of key and nonkey.
                 present = [route for route in ("nonkey", "key", "start") if route in self._manifest.routes]
@@ -108,7 +125,18 @@ class Session:
         if decision.route != "nonkey":
             self._tracer.anchor(frame)
             self._gap = 0
-            self._pending = ""
+        self._owed = None
+        return decision
+
+    def _asked(self, frame: Frame) -> Decision:
+        """What the policy wants for the frame, which the tracer then has followed."""
+        self._gap += 1
+        decision = self.policy(frame, self._tracer.follow(frame))
+        if decision.route not in ROUTES:
+            raise OptionError(
+                f"the policy gave the route {decision.route!r} at frame {frame.index}: "
+                f"let it give one of {', '.join(ROUTES)}"
+            )
         return decision
 
     def _start_reason(self, frame: Frame) -> str:
@@ -124,7 +152,8 @@ class Session:
         """What the route's graphs want besides state. Pixels are converted only for a graph that looks."""
         wanted, tensors = self._wanted[decision.route], {}
         if "motion" in wanted and self._manifest.motion is not None:
-            tensors["motion"] = self._tracer.root(self._manifest.motion.grid)[None]
+            motion = self._manifest.motion
+            tensors["motion"] = self._tracer.root(motion.grid, motion.sampling)[None]
         seconds["motion"] = seconds.get("motion", 0.0) + perf_counter() - began
         if "image" in wanted:
             began = perf_counter()

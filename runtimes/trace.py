@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.errors import OptionError
+from edge_vss.runtimes.exact import Hops, points
 from edge_vss.runtimes.vectors import CELL_PX, at_centres, grid_of
 from edge_vss.video import Frame, MotionField, Size, Track
 
@@ -18,17 +19,16 @@ class Tracer:
 
     Mode ``grid`` keeps one sub-pixel displacement per cell and samples it bicubically at every hop:
     bilinear sampling smears the map a little each time, which costs 1.3 mIoU over 12 frames. Mode ``exact``
-    keeps one per pixel and rounds to whole pixels at every hop, as AR-Seg was trained. Not thread-safe: one
-    per session.
+    gives graphs motion that was rounded to whole pixels at every hop, as AR-Seg was trained
+    (edge_vss.runtimes.exact); what policies see stays the same. Not thread-safe: one per session.
     """
 
     def __init__(self, mode: str = "grid") -> None:
         if mode not in MODES:
             raise OptionError(f"no trace-back mode is called {mode!r}: choose one of {', '.join(MODES)}")
-        self._mode = mode
-        self._maps: dict[tuple[Size, float, Size], tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
+        self._maps: dict[tuple[Size, Size, str], tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
         self._size: Size = (0, 0)
-        self._cell_px = float(CELL_PX)
+        self._hops = Hops() if mode == "exact" else None
         self._root: NDArray[np.float32] = np.zeros((1, 1, 2), np.float32)
         self._known: NDArray[np.float32] = np.ones((1, 1), np.float32)
         self._gap = 0
@@ -37,8 +37,9 @@ class Tracer:
     def anchor(self, frame: Frame) -> None:
         """Make a frame the anchor: every position of it is its own root."""
         self._size, self._gap = frame.size, 0
-        self._cell_px = 1.0 if self._mode == "exact" else float(CELL_PX)
-        h, w = grid_of(frame.size, int(self._cell_px))
+        h, w = grid_of(frame.size)
+        if self._hops is not None:
+            self._hops.anchor(frame.size)
         self._root = np.zeros((h, w, 2), np.float32)
         self._known = np.ones(grid_of(frame.size), np.float32)
         self._anchor_thumb = _thumb(frame)
@@ -54,55 +55,57 @@ class Tracer:
             )
         self._gap += 1
         motion = frame.motion
+        if self._hops is not None:
+            self._hops.add(motion)
         if motion is None:
             self._known = np.zeros_like(self._known)
         else:
-            step = np.ascontiguousarray(motion.displacement_px.transpose(1, 2, 0))
-            known = motion.known.astype(np.float32)
-            self._known = np.minimum(known, self._hop(self._known, step, motion.cell_px, cv2.INTER_NEAREST))
-            if self._mode == "exact":
-                self._follow_pixels(motion)
-            else:
-                self._root = step + self._hop(self._root, step, motion.cell_px, cv2.INTER_CUBIC)
+            step, known = self._on_cells(motion)
+            self._known = np.minimum(known, self._hop(self._known, step, cv2.INTER_NEAREST))
+            self._root = step + self._hop(self._root, step, cv2.INTER_CUBIC)
         return self._track(frame)
 
-    def root(self, grid: Size) -> NDArray[np.float32]:
+    def root(self, grid: Size, sampling: str = "centres") -> NDArray[np.float32]:
         """Motion from the frame last followed back to the anchor: (2, h, w) float32, x then y, in pixels of
         ``grid``.
 
         The grid spans the frame exactly, as a resized picture does: one of its pixels is W/w by H/h pixels
-        of the frame.
+        of the frame. Motion is read at the ``centres`` of its cells, or with its first and last points on
+        the frame's first and last pixels (``corners``).
         """
         height, width = self._size
-        x, y = self._positions(grid)
-        root = cv2.remap(self._root, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        out = np.empty((2, *grid), np.float32)
-        np.multiply(root[..., 0], np.float32(grid[1] / width), out=out[0])
-        np.multiply(root[..., 1], np.float32(grid[0] / height), out=out[1])
+        if self._hops is None:
+            out = self._smooth_root(grid, sampling)
+        else:
+            out = self._hops.root(grid, sampling)
+        out[0] *= np.float32(grid[1] / width)
+        out[1] *= np.float32(grid[0] / height)
         return out
 
     def carry(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The anchor's label map (H, W) moved to the frame last followed, nearest pixel."""
         height, width = labels.shape
-        dx, dy = self.root(grid_of(labels.shape))
+        dx, dy = self._smooth_root(grid_of(labels.shape))
         across, down = self._pixels(labels.shape)
-        cell_x, cell_y = width / dx.shape[1], height / dx.shape[0]
-        full_x = cv2.resize(dx, (width, height), interpolation=cv2.INTER_LINEAR)
-        full_y = cv2.resize(dy, (width, height), interpolation=cv2.INTER_LINEAR)
-        x, y = across + full_x * np.float32(cell_x), down + full_y * np.float32(cell_y)
+        scale_x, scale_y = np.float32(width / self._size[1]), np.float32(height / self._size[0])
+        x = across + cv2.resize(dx, (width, height), interpolation=cv2.INTER_LINEAR) * scale_x
+        y = down + cv2.resize(dy, (width, height), interpolation=cv2.INTER_LINEAR) * scale_y
         moved: NDArray[np.uint8] = cv2.remap(labels, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
         return moved
 
     def _track(self, frame: Frame) -> Track:
-        cells = self.root(grid_of(self._size))
-        h, w = cells.shape[1:]
+        dx, dy = self._smooth_root(grid_of(self._size))
+        h, w = dx.shape
         x, y = self._pixels((h, w))
+        scale_x, scale_y = np.float32(w / self._size[1]), np.float32(h / self._size[0])
         carried = cv2.remap(
-            self._anchor_thumb, x + cells[0], y + cells[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            self._anchor_thumb,
+            x + dx * scale_x,
+            y + dy * scale_y,
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
         )
-        length = cv2.magnitude(
-            cells[0] * np.float32(self._size[1] / w), cells[1] * np.float32(self._size[0] / h)
-        )
+        length = cv2.magnitude(dx, dy)
         return Track(
             gap=self._gap,
             known=float(self._known.mean()),
@@ -110,41 +113,49 @@ class Tracer:
             error=float(cv2.absdiff(carried, _thumb(frame)).mean()),
         )
 
-    def _hop(
-        self, of: NDArray[np.float32], step: NDArray[np.float32], cell_px: int, sampling: int
-    ) -> NDArray[np.float32]:
+    def _on_cells(self, motion: MotionField) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Displacement (h, w, 2) in frame pixels and known (h, w), on the root map's cells."""
+        step = np.ascontiguousarray(motion.displacement_px.transpose(1, 2, 0))
+        known = motion.known.astype(np.float32)
+        if motion.cell_px == CELL_PX:
+            return step, known
+        # Finer cells are averaged, each mean kept where its first cell is; coarser ones are mixed.
+        within = max(1, CELL_PX // motion.cell_px)
+        means = cv2.blur(
+            np.dstack([step, known]), (within, within), anchor=(0, 0), borderType=cv2.BORDER_REPLICATE
+        )
+        x, y = self._pixels(grid_of(self._size))
+        scale, shift = np.float32(CELL_PX / motion.cell_px), np.float32(within / 2)
+        at_x, at_y = (x + np.float32(0.5)) * scale - shift, (y + np.float32(0.5)) * scale - shift
+        here = cv2.remap(means, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return np.ascontiguousarray(here[..., :2]), np.ascontiguousarray(here[..., 2])
+
+    def _hop(self, of: NDArray[np.float32], step: NDArray[np.float32], sampling: int) -> NDArray[np.float32]:
         x, y = self._pixels(step.shape[:2])
-        scale = np.float32(1 / cell_px)
+        scale = np.float32(1 / CELL_PX)
         there: NDArray[np.float32] = cv2.remap(
             of, x + step[..., 0] * scale, y + step[..., 1] * scale, sampling, borderMode=cv2.BORDER_REPLICATE
         )
         return there
 
-    def _follow_pixels(self, motion: MotionField) -> None:
-        height, width = self._size
-        step = motion.displacement_px.repeat(motion.cell_px, 1).repeat(motion.cell_px, 2)[:, :height, :width]
-        across, down = self._pixels(self._size)
-        x = np.clip(across + np.rint(step[0]), 0, width - 1)
-        y = np.clip(down + np.rint(step[1]), 0, height - 1)
-        before = cv2.remap(self._root, x, y, cv2.INTER_NEAREST)
-        self._root = before + np.dstack([x - across, y - down])
+    def _smooth_root(self, grid: Size, sampling: str = "centres") -> NDArray[np.float32]:
+        x, y = self._positions(grid, sampling)
+        root = cv2.remap(self._root, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return np.ascontiguousarray(root.transpose(2, 0, 1))
 
-    def _positions(self, grid: Size) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        key = (self._size, self._cell_px, grid)
+    def _positions(self, grid: Size, sampling: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        key = (self._size, grid, sampling)
         if key not in self._maps:
-            height, width = self._size
-            x = (
-                (np.arange(grid[1], dtype=np.float32) + 0.5) * (width / grid[1] / self._cell_px) - 0.5
-            ).astype(np.float32)
-            y = (
-                (np.arange(grid[0], dtype=np.float32) + 0.5) * (height / grid[0] / self._cell_px) - 0.5
-            ).astype(np.float32)
-            across, down = np.meshgrid(x, y)
+            y, x = (
+                (points(extent, count, sampling) + 0.5) / CELL_PX - 0.5
+                for extent, count in zip(self._size, grid, strict=True)
+            )
+            across, down = np.meshgrid(x.astype(np.float32), y.astype(np.float32))
             self._maps[key] = (across, down)
         return self._maps[key]
 
     def _pixels(self, grid: Size) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        key = (grid, 0.0, grid)
+        key = (grid, grid, "")
         if key not in self._maps:
             self._maps[key] = at_centres(grid, grid, 1.0)
         return self._maps[key]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import av
@@ -10,10 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.errors import SourceError
+from edge_vss.runtimes.sources import natural_order
 from edge_vss.video import Size
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GRAY, _PALETTE = 0, 3
+_BYTES_OF = {"gray": 1, "pal8": 1, "ya8": 2}
+"""Bytes of a pixel, the id first, in what FFmpeg makes of these; grey with a transparent value gets alpha."""
 
 
 class Truth:
@@ -25,7 +27,7 @@ class Truth:
             found = "is a file" if self.folder.exists() else "does not exist"
             raise SourceError(f"{folder} {found}: give the folder that holds one PNG of class ids per frame")
         self.files = sorted(
-            (path for path in self.folder.iterdir() if path.suffix.lower() == ".png"), key=_natural
+            (path for path in self.folder.iterdir() if path.suffix.lower() == ".png"), key=natural_order
         )
         if not self.files:
             raise SourceError(f"{folder} holds no PNG files: give the folder of the label maps")
@@ -57,7 +59,9 @@ def read_labels(path: Path) -> NDArray[np.uint8]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror}") from None
+        raise SourceError(
+            f"{path} cannot be read ({error.strerror}): check the place and its permissions"
+        ) from None
     if not data.startswith(_SIGNATURE) or len(data) < 33:
         raise SourceError(f"{path} is not a PNG file: label maps are PNG files of class ids")
     depth, colour = data[24], data[25]
@@ -75,11 +79,11 @@ def read_labels(path: Path) -> NDArray[np.uint8]:
     if not frames or not isinstance(frames[0], av.VideoFrame):
         raise SourceError(f"{path} is damaged: export the label map again")
     frame = frames[0]
+    step = _BYTES_OF.get(frame.format.name)
+    if step is None:
+        raise SourceError(
+            f"{path} is decoded as {frame.format.name}: export the label map as 8-bit grey or palette PNG"
+        )
     stride = frame.planes[0].line_size
     rows: NDArray[np.uint8] = np.frombuffer(bytes(frame.planes[0]), np.uint8).reshape(-1, stride)
-    return rows[: frame.height, : frame.width].copy()
-
-
-def _natural(path: Path) -> tuple[list[tuple[int, str]], str]:
-    parts = re.split(r"(\d+)", path.name)
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts], path.name
+    return rows[: frame.height, : frame.width * step : step].copy()

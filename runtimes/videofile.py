@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.errors import OptionError
+from edge_vss.files import check_writable
 from edge_vss.runtimes.sinks import writing
 from edge_vss.video import Size
 
@@ -27,10 +28,10 @@ _FRAGMENT_SECONDS = 2.0
 class VideoFile:
     """RGB pictures with their own times, as H.264 (or MPEG-4 where this FFmpeg has no libx264).
 
-    MP4 is written in fragments, each with its own index, and made an ordinary MP4 by close(): after a kill
-    or a power cut, everything but the last two seconds still plays. Odd sizes get one more row or column;
-    pictures of another size are scaled to the first. Raises OptionError for an unknown type of file,
-    SinkError where it cannot be written.
+    The file is made, and what was in it lost, with the first picture. MP4 is written in fragments, each with
+    its own index, and made an ordinary MP4 by close(): after a kill or a power cut, everything but the last
+    two seconds still plays. Odd sizes get one more row or column; pictures of another size are scaled to the
+    first. Raises OptionError for an unknown type of file, SinkError where it cannot be written.
     """
 
     def __init__(self, path: str | Path, size: Size, fps: float) -> None:
@@ -49,10 +50,11 @@ class VideoFile:
         if kind in ("mp4", "mov"):
             options["movflags"] = "+hybrid_fragmented+frag_keyframe"
         with _muxing(self._path):
+            check_writable(self._path)
+            # This makes no file yet: the header comes with the first packet. FFmpeg crashes on closing
+            # a fragmented MP4 that has a header and no packets.
             self._container: Any = av.open(str(self._path), "w", format=kind, options=options)
             self._stream = self._add_stream()
-            # The file is made now, not with the first picture, so that a bad place is told at once.
-            self._container.start_encoding()
 
     def _add_stream(self) -> Any:
         height, width = self._size

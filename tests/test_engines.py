@@ -1,4 +1,5 @@
 import builtins
+import platform
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -127,14 +128,17 @@ def test_a_missing_library_names_its_extra(
 def test_motion_that_is_not_a_number_does_no_harm(street: tuple[Path, Manifest]) -> None:
     folder, manifest = street
     graph, given = manifest.graph("state"), inputs(manifest)
-    given["motion"] = np.full_like(given["motion"], np.nan)
+    spoiled = {**given, "motion": np.full_like(given["motion"], np.nan)}
     call = plugins.find("engine", "onnxruntime")(folder / graph.file, graph)
-    try:
-        labels = call(given)["labels"]
-    except EngineError as error:
-        assert "\n" not in str(error)
+    before = call(given)["labels"]
+    # NaN as an index is the smallest integer on x86, which the gather refuses, and 0 on ARM.
+    if platform.machine() in ("x86_64", "AMD64"):
+        with pytest.raises(EngineError, match="state: ONNX Runtime failed") as caught:
+            call(spoiled)
+        assert "\n" not in str(caught.value)
     else:
-        assert labels.max() < 3
+        assert call(spoiled)["labels"].max() < 3
+    assert np.array_equal(call(given)["labels"], before)
 
 
 def test_the_fixture_is_a_valid_bundle(street: tuple[Path, Manifest]) -> None:

@@ -1,5 +1,7 @@
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -88,6 +90,27 @@ def test_an_ignored_id_counts_for_nothing(segmenter: Segmenter, tiny_video: Path
     found = evaluate(segmenter, tiny_video, truth, ignore=9)
     assert found["ignore"] == 9 and found["miou"] is not None
     assert found["iou"]["ground"] > 90
+
+
+def test_a_model_that_gives_the_ignored_id_is_wrong_there(
+    segmenter: Segmenter, tiny_video: Path, truth: Path
+) -> None:
+    key = segmenter.graphs["key"]
+
+    def unsure(tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        outputs = {name: value.copy() for name, value in key(tensors).items()}
+        outputs["labels"][:, :, :32] = 255
+        return outputs
+
+    assert segmenter.manifest.ignore == 255
+    doubtful = Segmenter(segmenter.manifest, {**segmenter.graphs, "key": unsure})
+    found = evaluate(doubtful, tiny_video, truth, policy="interval:1")
+    # A quarter of the picture has no class: it lowers what was found, and is no class of its own.
+    assert set(found["iou"]) == {"ground", "wall", "car"}
+    assert found["accuracy"] == pytest.approx(75, abs=1)
+    assert found["iou"]["ground"] == pytest.approx(75, abs=3)
+    with pytest.raises(OptionError, match=r"0\.png: labels have id 255.*other classes\?$"):
+        evaluate(doubtful, tiny_video, truth, policy="interval:1", ignore=9)
 
 
 def test_too_few_or_too_many_label_maps_say_both_numbers(

@@ -53,6 +53,13 @@ def test_camera_writes_a_file_without_a_screen(tiny_bundle: Path, tiny_video: Pa
         assert sum(1 for _ in container.decode(video=0)) == 12
 
 
+def test_camera_takes_a_number(tiny_bundle: Path, tmp_path: Path) -> None:
+    if Path("/dev/video97").exists():
+        pytest.skip("this machine has a camera 97")
+    done = run("camera", tiny_bundle, "97", "--headless", cwd=tmp_path)
+    assert done.returncode == 1 and done.stderr.startswith("error: ") and "/dev/video97" in done.stderr
+
+
 def test_camera_without_a_window_says_what_to_do(tiny_bundle: Path, tiny_video: Path) -> None:
     import cv2
 
@@ -131,3 +138,10 @@ def test_an_example_says_what_is_wrong_in_one_line(name: str, tiny_bundle: Path,
 
 def test_the_manifest_that_examples_rely_on_is_public(tiny_bundle: Path) -> None:
     assert json.loads((tiny_bundle / "manifest.json").read_text())["classes"] == ["ground", "wall", "car"]
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_an_example_without_arguments_says_how_to_call_it(name: str) -> None:
+    done = run(name)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert done.stderr.startswith("usage: ") and "bundle" in done.stderr

@@ -62,6 +62,10 @@ def test_importing_the_package_opens_no_decoder() -> None:
     assert loaded("import edge_vss", "av", "cv2", "torch", "onnx", "typer", "edge_vss.runtimes") == []
 
 
+def test_the_program_takes_care_of_ctrl_c_before_it_imports_anything_slow() -> None:
+    assert loaded("from edge_vss.__main__ import main", "numpy", "typer", "edge_vss.cli") == []
+
+
 def test_help_opens_no_decoder_and_no_framework() -> None:
     code = (
         "import sys; sys.argv = ['edge-vss', '--help']\nfrom edge_vss.cli import main\n"
@@ -112,3 +116,52 @@ def test_torch_is_named_under_converters_only() -> None:
             if path.is_relative_to(HALVES["converters"]):
                 continue
             assert not {item for item in imported(path) if item.partition(".")[0] == "torch"}, path
+
+
+@pytest.mark.parametrize(
+    ("use", "what"),
+    [
+        ("from edge_vss import load", "edge_vss.load"),
+        ("edge_vss.load('street.vss')", "edge_vss.load"),
+        ("edge_vss.Session", "edge_vss.Session"),
+        ("edge_vss.open_source('drive.mp4')", "the motion 'auto'"),
+        ("edge_vss.open_source([], motion='none')", "the source 'frames'"),
+    ],
+)
+def test_an_app_without_opencv_is_told_what_to_install(use: str, what: str) -> None:
+    # None in sys.modules is how Python itself marks a module that cannot be imported.
+    code = (
+        "import sys; sys.modules['cv2'] = None\nimport edge_vss\n"
+        f"try: {use}\nexcept edge_vss.MissingExtra as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (
+        f'{what} needs opencv-python-headless, which is not installed: pip install "edge-vss[onnxruntime]"\n'
+    )
+
+
+def imported_at_once(path: Path) -> set[str]:
+    """The top-level names of what a file imports as soon as it is imported itself."""
+    names, waiting = set(), list(ast.parse(path.read_text()).body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add((node.module or "").partition(".")[0])
+        elif not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and not (
+            isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        ):
+            waiting += [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)]
+    return names
+
+
+def test_the_contract_opens_no_decoder() -> None:
+    files = [path for path in modules(PACKAGE) if not path.is_relative_to(PACKAGE / "runtimes")]
+    files = [path for path in files if not path.is_relative_to(PACKAGE / "sample")]
+    assert {"bundle.py", "commands.py", "metrics.py"} <= {path.name for path in files}
+    for path in files:
+        assert not imported_at_once(path) & {"cv2", "av"}, path
+    sample = {name for path in modules(PACKAGE / "sample") for name in imported_at_once(path)}
+    assert {"cv2", "av"} <= sample, "the search finds nothing where there is something to find"

@@ -85,3 +85,18 @@ def test_a_video_that_is_absent_and_a_sink_that_is_unknown_are_refused(
         profile(segmenter, tmp_path / "absent.mp4")
     with pytest.raises(OptionError, match="sink"):
         profile(segmenter, tiny_video, sink="tape")
+
+
+def test_a_live_source_is_opened_once_to_be_refused(
+    segmenter: Segmenter, tiny_video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+
+    def live(uri: Path, *, motion: str) -> Source:
+        opened.append(motion)
+        return open_source(uri, motion=motion, live=True)
+
+    monkeypatch.setattr(measure, "open_source", live)
+    with pytest.raises(OptionError, match="is live and cannot be run twice"):
+        profile(segmenter, tiny_video)
+    assert opened == ["auto"]

@@ -69,7 +69,7 @@ def test_values_worked_out_by_hand() -> None:
     truth = np.array([[0, 0, 0, 1], [1, 1, 2, 9]], np.uint8)
     labels = np.array([[0, 0, 1, 1], [1, 0, 2, 0]], np.uint8)
     counts = confusion(truth, labels, 4, ignore=9)
-    assert counts.tolist() == [[2, 1, 0, 0], [1, 2, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
+    assert counts.tolist() == [[2, 1, 0, 0, 0], [1, 2, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 0, 0, 0]]
     np.testing.assert_allclose(iou(counts), [50, 50, 100, np.nan])
     assert miou(counts) == pytest.approx(200 / 3)
     assert wiou(counts) == pytest.approx((3 * 50 + 3 * 50 + 1 * 100) / 7)
@@ -102,6 +102,26 @@ def test_an_ignored_class_id_is_no_class() -> None:
     scores.update(truth, labels)
     assert scores.result().miou == 100
     assert scores.result().iou == {"0": None, "1": 100}
+
+
+def test_an_ignored_id_that_is_predicted_is_wrong() -> None:
+    truth = np.array([[0, 0, 0, 0, 1, 1, IGNORE, IGNORE]], np.uint8)
+    labels = np.array([[0, 0, 0, IGNORE, 1, IGNORE, IGNORE, 0]], np.uint8)
+    counts = confusion(truth, labels, 2, IGNORE)
+    assert counts.tolist() == [[3, 0, 1], [0, 1, 1]]
+    np.testing.assert_allclose(iou(counts), [75, 50])
+    assert miou(counts, IGNORE) == pytest.approx(62.5)
+    assert wiou(counts) == pytest.approx((4 * 75 + 2 * 50) / 6)
+    assert accuracy(counts) == pytest.approx(400 / 6)
+    scores = Scores(2, IGNORE)
+    scores.update(truth, labels)
+    report = scores.result()
+    assert np.array_equal(scores.counts, counts)
+    assert report.iou == {"0": 75, "1": 50} and report.accuracy == pytest.approx(400 / 6)
+    # Without an id to ignore, and beside it, an id that is no class is a mistake still.
+    for wrong, ignore in ((IGNORE, None), (7, IGNORE)):
+        with pytest.raises(OptionError, match=f"labels have id {wrong}, but classes are 0 to 1"):
+            confusion(truth % 2, np.full_like(labels, wrong), 2, ignore)
 
 
 @given(st.integers(0, 10_000), st.integers(1, 14), st.sampled_from([1, 2, 3, 5, 8]))

@@ -107,6 +107,16 @@ def test_stages_run_at_once() -> None:
     assert max(report.busy.values()) / report.seconds > 0.6
 
 
+def test_losses_that_the_source_noticed_are_counted() -> None:
+    for drop in (False, True):
+        shown = frames(30, step=1)
+        for index in (4, 5, 17):
+            shown[index].start = "lost packets"
+        shown[20].start = "seek"
+        report = run(shown, toys.segmenter().session("interval:100"), drop_inference=drop)
+        assert report.frames + report.skipped == 30 and report.losses == 3
+
+
 def test_limit_leaves_the_rest_for_later() -> None:
     source = iter(frames(20, step=1))
     session = toys.segmenter().session("interval:100")

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from edge_vss.bundle import TensorSpec
 from edge_vss.classes import find
-from edge_vss.converters.families.propagate import CELL_PX, CarryLabels, CarryScores, split, to_labels
+from edge_vss.converters.families.propagate import CELL_PX, CarryLabels, CarryScores, split_network, to_labels
 from edge_vss.converters.ops.warp import warp_labels, warp_scores
-from edge_vss.converters.split import Network, Request
+from edge_vss.converters.split import Network, Request, Split
 from edge_vss.errors import OptionError
 
 SIZES = [(48, 64), (45, 61), (8, 8), (90, 33)]
@@ -99,6 +99,11 @@ def test_scores_move_by_whole_grid_pixels() -> None:
     np.testing.assert_array_equal(warp_scores(scores, motion)[0].numpy(), shifted(scores[0].numpy(), 3, -2))
 
 
+def made_of(network: Network, request: Request) -> Split:
+    assert request.classes is not None
+    return split_network(network, request, request.classes, {})
+
+
 def network(name: str = "scores", shape: tuple[int, ...] = (1, 11, 12, 16)) -> Network:
     same = torch.nn.Identity()
     dtype = "float32" if name == "scores" else "uint8"
@@ -111,7 +116,7 @@ def request(**options: object) -> Request:
 
 
 def test_labels_are_carried_on_cells_of_eight_pixels() -> None:
-    made = split(network(), request())
+    made = made_of(network(), request())
     assert made.motion is not None and made.motion.grid == (6, 8)
     assert [state.name for state in made.state] == ["key_labels"]
     assert [spec.name for spec in made.part("key").outputs] == ["labels", "key_labels", "score_check"]
@@ -120,7 +125,7 @@ def test_labels_are_carried_on_cells_of_eight_pixels() -> None:
 
 
 def test_scores_are_carried_on_their_own_grid() -> None:
-    made = split(network(), request(carry="scores", logits=True))
+    made = made_of(network(), request(carry="scores", logits=True))
     assert made.motion is not None and made.motion.grid == (12, 16)
     assert [state.name for state in made.state] == ["scores"]
     assert [spec.name for spec in made.part("key").outputs] == ["labels", "scores", "logits", "score_check"]
@@ -128,14 +133,14 @@ def test_scores_are_carried_on_their_own_grid() -> None:
 
 
 def test_logits_make_scores_the_default() -> None:
-    assert split(network(), request(logits=True)).options["carry"] == "scores"
+    assert made_of(network(), request(logits=True)).options["carry"] == "scores"
 
 
 def test_label_maps_are_always_carried_as_labels() -> None:
-    assert split(network("labels", (1, 12, 16)), request()).options["carry"] == "labels"
+    assert made_of(network("labels", (1, 12, 16)), request()).options["carry"] == "labels"
     for options in ({"carry": "scores"}, {"logits": True}):
         with pytest.raises(OptionError, match="gives label maps"):
-            split(network("labels", (1, 12, 16)), request(**options))
+            made_of(network("labels", (1, 12, 16)), request(**options))
 
 
 @pytest.mark.parametrize(
@@ -148,4 +153,4 @@ def test_label_maps_are_always_carried_as_labels() -> None:
 )
 def test_options_that_make_no_sense(options: dict[str, object], message: str) -> None:
     with pytest.raises(OptionError, match=message):
-        split(network(), request(**options))
+        made_of(network(), request(**options))

@@ -10,8 +10,10 @@ import pytest
 from av.codec.context import Flags2
 from numpy.typing import NDArray
 
+from edge_vss import sample
+from edge_vss.classes import find
 from edge_vss.errors import OptionError, SinkError
-from edge_vss.sample import CLASSES, FPS, PALETTE, SIZE, WEIGHTS
+from edge_vss.sample import CLASSES, FPS, SIZE, WEIGHTS
 from edge_vss.sample.canvas import Canvas, Panel, Texture, rectangle
 from edge_vss.sample.encode import write
 from edge_vss.sample.street import AHEAD, DOWN, RIGHT, Ride
@@ -32,7 +34,6 @@ def test_frames_have_the_promised_shape(drive: list[tuple[Bytes, Bytes]]) -> Non
         assert image.shape == (*SIZE, 3) and labels.shape == SIZE
         assert image.dtype == labels.dtype == np.uint8
         assert labels.max() < len(CLASSES)
-    assert len(PALETTE) == len(set(PALETTE)) == len(CLASSES)
 
 
 def test_every_class_is_there(drive: list[tuple[Bytes, Bytes]]) -> None:
@@ -197,3 +198,11 @@ def test_the_sample_needs_no_torch() -> None:
 
 def test_the_weights_are_small() -> None:
     assert 100_000 < WEIGHTS.stat().st_size <= 1_000_000
+
+
+def test_the_sample_s_classes_are_those_of_the_class_set() -> None:
+    names = ("sky", "building", "vegetation", "road", "pavement", "marking", "pole", "vehicle", "person")
+    assert names == CLASSES == find("streets").names
+    assert not hasattr(sample, "PALETTE")
+    code = "import edge_vss.sample, sys; print([name for name in ('cv2', 'av') if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

@@ -153,6 +153,22 @@ def test_results_are_the_caller_s_to_keep(street: Path, clip: Path) -> None:
         assert np.array_equal(prediction.logits, logit)
 
 
+def test_a_bundle_that_was_left_aside_is_loaded(street: Path, tmp_path: Path) -> None:
+    aside = tmp_path / ".toy.vss.replaced-x"
+    shutil.copytree(street, aside / "toy.vss")
+    assert vss.load(tmp_path / "toy.vss").engine == "onnxruntime"
+    assert not aside.exists()
+
+
+def test_a_default_policy_that_is_not_known_is_the_bundle_s_fault(street: Path, tmp_path: Path) -> None:
+    spoiled = tmp_path / "often.vss"
+    shutil.copytree(street, spoiled)
+    manifest = bundle.read(spoiled)
+    bundle.write(spoiled, replace(manifest, policy="often"))
+    with pytest.raises(BundleError, match=r"often\.vss: \"policy\" .* 'often': .*; convert the model again"):
+        vss.load(spoiled)
+
+
 def test_what_cannot_be_loaded(street: Path, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="does not exist"):
         vss.load(tmp_path / "missing.vss")

@@ -258,6 +258,17 @@ def test_logits_where_the_route_makes_them() -> None:
         Segmenter(bare, toy.graphs).session(logits=True)
 
 
+def test_logits_are_the_caller_s_to_change() -> None:
+    session, other = (toys.segmenter().session("interval:9", logits=True) for _ in range(2))
+    shown = frames(3)
+    first = session.step(shown[0])
+    other.step(shown[0])
+    assert first.logits is not None
+    first.logits[:] = 0
+    for frame in shown[1:]:
+        assert np.array_equal(session.step(frame).labels, other.step(frame).labels)
+
+
 def spoiled(role: str, change: Callable[[dict[str, NDArray[Any]]], None]) -> Segmenter:
     toy = toys.segmenter()
 

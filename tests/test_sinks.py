@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -15,8 +16,8 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_vss.errors import OptionError, SinkError
-from edge_vss.runtimes.sinks import SinkContext, open_sink
-from edge_vss.runtimes.sinks.labels import encode_png
+from edge_vss.runtimes.sinks import SinkContext, check_places, open_sink
+from edge_vss.runtimes.sinks.labels import LabelFolder, encode_png
 from edge_vss.runtimes.sources import open_source
 from edge_vss.runtimes.sources.frames import ArrayPicture
 from edge_vss.video import Decision, Frame, Prediction, Size
@@ -286,3 +287,64 @@ def test_sinks_are_not_slow() -> None:
     for _ in range(20):
         encode_png(image, CONTEXT.palette)
     assert (time.perf_counter() - began) / 20 < 0.05
+
+
+def test_a_place_that_is_the_source_is_refused_whatever_it_is_called(tmp_path: Path) -> None:
+    video = tmp_path / "drive.mp4"
+    video.write_bytes(b"precious")
+    (tmp_path / "link.mp4").symlink_to(video)
+    (tmp_path / "twin.mp4").hardlink_to(video)
+    (tmp_path / "deep").mkdir()
+    for name in ("drive.mp4", "link.mp4", "twin.mp4", "deep/../drive.mp4"):
+        for source in (video, str(video), f"file:{video}"):
+            with pytest.raises(SinkError, match=r"what the frames are read from \(video\): choose another"):
+                check_places({"video": tmp_path / name}, source)
+    with pytest.raises(SinkError, match="is what the frames are read from"):
+        open_sink("jsonl", video, replace(CONTEXT, source=str(video)))
+    assert video.read_bytes() == b"precious"
+    check_places({"video": tmp_path / "other.mp4", "labels": tmp_path}, video)
+    check_places({"video": tmp_path / "other.mp4"}, 0)
+    check_places({"video": tmp_path / "other.mp4"}, [np.zeros((4, 4, 3), np.uint8)])
+
+
+def test_label_maps_do_not_take_the_names_of_the_images_that_are_read(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    (folder / "000000.png").write_bytes(b"image")
+    for source in (folder, folder / "000000.png", folder / "*.png"):
+        with pytest.raises(SinkError, match="choose another place"):
+            check_places({"labels": folder}, source)
+        check_places({"labels": tmp_path / "labels"}, source)
+
+
+def test_two_outputs_in_one_place_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "link.mp4").symlink_to(tmp_path / "o.mp4")
+    for other in ("o.mp4", "link.mp4"):
+        with pytest.raises(SinkError, match=r"video and jsonl both go to .*: give each a place of its own"):
+            check_places({"video": tmp_path / "o.mp4", "jsonl": tmp_path / other}, "drive.mp4")
+    check_places({"video": "/dev/null", "jsonl": "/dev/null", "json": "-", "labels": "-"}, "drive.mp4")
+
+
+def test_a_file_that_cannot_be_written_is_found_before_another_is_emptied(tmp_path: Path) -> None:
+    good = tmp_path / "good.jsonl"
+    good.write_text("precious")
+    for name in ("video", "json"):
+        with pytest.raises(SinkError, match=r"cannot write .*x\.mp4 \(No such file or directory\): choose"):
+            check_places({"jsonl": good, name: tmp_path / "absent" / "x.mp4"}, "drive.mp4")
+        with pytest.raises(SinkError, match="Is a directory"):
+            check_places({"jsonl": good, name: tmp_path}, "drive.mp4")
+    assert good.read_text() == "precious"
+    check_places({"jsonl": good, "video": tmp_path / "new.mp4"}, "drive.mp4")
+    # The folder of the label maps is still to be made.
+    check_places({"labels": tmp_path / "seen", "video": tmp_path / "seen" / "o.mp4"}, "drive.mp4")
+    assert [path.name for path in tmp_path.iterdir()] == ["good.jsonl"]
+
+
+def test_label_maps_of_another_run_are_counted(tmp_path: Path) -> None:
+    for name in ("000000.png", "000001.png", "000900.png", "sheet.png", "000002.txt"):
+        (tmp_path / name).write_bytes(b"old")
+    sink = LabelFolder(tmp_path, CONTEXT.palette)
+    assert sink.older == 3
+    for index in range(2):
+        sink.write(*result(index))
+    assert sink.older == 1

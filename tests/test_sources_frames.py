@@ -114,3 +114,10 @@ def test_frames_of_the_wrong_kind() -> None:
         open_source([])
     with pytest.raises(SourceError, match=r"\(N, H, W, 3\)"):
         open_source(np.zeros((3, 3), np.uint8))
+
+
+def test_a_superscript_in_a_name_is_no_number(tmp_path: Path) -> None:
+    for number, name in enumerate(("1²2.png", "1²10.png", "2²1.png")):
+        write(tmp_path, name, np.full((16, 16, 3), 40 * number, np.uint8))
+    with open_source(tmp_path, motion="none") as source:
+        assert [int(frame.image[0, 0, 0]) for frame in source] == [0, 40, 80]

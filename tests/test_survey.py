@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from edge_vss.errors import SourceError
-from edge_vss.runtimes.survey import draw, survey
-from tests.videos import decoded, encode
+from edge_vss.errors import OptionError, SinkError, SourceError
+from edge_vss.runtimes import survey as survey_module
+from edge_vss.runtimes.sinks.labels import encode_png
+from edge_vss.runtimes.sources import Source, open_source
+from edge_vss.runtimes.survey import Findings, draw, survey
+from tests.videos import decoded, encode, stills
 
 
 def test_a_clean_stream(p_only: Path) -> None:
@@ -65,10 +69,7 @@ REACH = {
 def test_carried_labels_on_real_streams(name: str, data: Path, tmp_path: Path) -> None:
     video = data / "video" / name
     if not video.exists():
-        import cv2
-
-        stills = sorted((data / "camvid" / "val").glob("*.png"))
-        images = [cv2.cvtColor(cv2.imread(str(still)), cv2.COLOR_BGR2RGB) for still in stills]
+        images = stills(data / "camvid" / "val")
         video = encode(tmp_path / "default.mp4", images, options={"preset": "medium"}, fps=15)
     codec, auto = REACH[name]
     for i, interval in enumerate((5, 12)):
@@ -80,3 +81,60 @@ def test_carried_labels_on_real_streams(name: str, data: Path, tmp_path: Path) -
             assert reached["codec"] >= codec[i]
         assert reached["auto"] >= auto[i]
         assert reached["auto"] >= max(reached["codec"] or 0, reached["flow"]) - 0.3
+
+
+def test_a_limit_ends_the_survey_and_the_drawing(p_only: Path, tmp_path: Path) -> None:
+    assert survey(p_only, limit=7)["frames"] == 7
+    assert survey(p_only, limit=300)["frames"] == 30
+    assert draw(p_only, tmp_path / "vectors.mp4", limit=7) == 7
+    with pytest.raises(OptionError, match="limit wants 1 frame or more, got 0"):
+        survey(p_only, limit=0)
+    with pytest.raises(OptionError, match="interval wants 1 frame or more, got 0"):
+        survey(p_only, interval=0)
+
+
+def test_label_maps_of_a_whole_video_fit_its_beginning(p_only: Path, tmp_path: Path) -> None:
+    for index in range(30):
+        (tmp_path / f"{index}.png").write_bytes(encode_png(np.zeros((96, 128), np.uint8), ((0, 0, 0),)))
+    assert survey(p_only, tmp_path, limit=7)["miou"]["auto"] == 100
+    (tmp_path / "7.png").unlink()
+    with pytest.raises(SourceError, match="29 label maps, but the video has 30 frames"):
+        survey(p_only, tmp_path)
+    for index in range(6, 30):
+        (tmp_path / f"{index}.png").unlink(missing_ok=True)
+    with pytest.raises(SourceError, match="6 label maps, but the video has 7 frames"):
+        survey(p_only, tmp_path, limit=7)
+
+
+def test_a_live_source_is_not_compared_with_label_maps(
+    p_only: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def live(uri: Path, *, motion: str) -> Source:
+        return open_source(uri, motion=motion, live=True)
+
+    monkeypatch.setattr(survey_module, "open_source", live)
+    assert survey(p_only)["frames"] == 30
+    with pytest.raises(OptionError, match="live and cannot be compared"):
+        survey(p_only, tmp_path)
+
+
+def test_what_was_read_before_an_interruption_is_kept(p_only: Path) -> None:
+    findings, seen = Findings(), []
+
+    def stop() -> None:
+        seen.append(1)
+        if len(seen) == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        survey(p_only, on_frame=stop, findings=findings)
+    assert findings.result() == survey(p_only, limit=5)
+    with pytest.raises(SourceError, match="no frame"):
+        Findings().result()
+
+
+def test_the_drawing_is_not_drawn_over_its_source(p_only: Path) -> None:
+    before = p_only.read_bytes()
+    with pytest.raises(SinkError, match="choose another place"):
+        draw(p_only, p_only)
+    assert p_only.read_bytes() == before

@@ -31,12 +31,14 @@ class Gray:
         return np.full(self.size, 90, np.uint8)
 
 
-def frame(index: int, size: Size = (64, 96), motion: tuple[float, float] | None = None) -> Frame:
+def frame(
+    index: int, size: Size = (64, 96), motion: tuple[float, float] | None = None, cell_px: int = 8
+) -> Frame:
     field = None
     if motion is not None:
-        h, w = grid_of(size)
+        h, w = grid_of(size, cell_px)
         displacement = np.broadcast_to(np.array(motion, np.float32)[:, None, None], (2, h, w)).copy()
-        field = MotionField(displacement, np.ones((h, w), bool), np.ones((h, w), np.int8), 8)
+        field = MotionField(displacement, np.ones((h, w), bool), np.ones((h, w), np.int8), cell_px)
     return Frame(index, index / 25, "P", size, Gray(size), motion=field)
 
 
@@ -130,3 +132,45 @@ def test_bad_use_is_an_error() -> None:
     tracer.anchor(frame(0))
     with pytest.raises(OptionError, match="new size"):
         tracer.follow(frame(1, (32, 32), motion=(0, 0)))
+
+
+@pytest.mark.parametrize("mode", ["grid", "exact"])
+@pytest.mark.parametrize("cell_px", [1, 3, 4, 16, 64])
+def test_motion_may_come_on_cells_of_any_size(cell_px: int, mode: str) -> None:
+    tracers = [Tracer(mode), Tracer(mode)]
+    for tracer in tracers:
+        tracer.anchor(frame(0, (61, 97)))
+    for index in range(1, 5):
+        # In turn, so that both kinds of fields meet the same map.
+        cells = cell_px if index % 2 else 8
+        tracks = [
+            tracer.follow(frame(index, (61, 97), (3, -2), size))
+            for tracer, size in zip(tracers, (8, cells), strict=True)
+        ]
+        assert tracks[0].known == tracks[1].known == 1
+        assert tracks[1].travel_px == pytest.approx(tracks[0].travel_px, abs=1e-4)
+    usual, other = (tracer.root((61, 97)) for tracer in tracers)
+    np.testing.assert_allclose(other, usual, atol=1e-4)
+
+
+def ramp(size: Size, cell_px: int) -> MotionField:
+    """Motion that grows to the right and downwards, taken at the cells' centres; the right half is known."""
+    h, w = grid_of(size, cell_px)
+    y, x = ((np.arange(count) + 0.5) * cell_px - 0.5 for count in (h, w))
+    displacement = np.stack(np.broadcast_arrays(x[None] / 16, y[:, None] / 8)).astype(np.float32)
+    known = np.broadcast_to(x[None] >= size[1] / 2, (h, w)).copy()
+    return MotionField(displacement, known, np.ones((h, w), np.int8), cell_px)
+
+
+@pytest.mark.parametrize("cell_px", [1, 4, 16])
+def test_cells_of_another_size_are_read_where_they_lie(cell_px: int) -> None:
+    size, roots, known = (128, 192), [], []
+    for side in (8, cell_px):
+        tracer, shown = Tracer(), frame(1, size)
+        tracer.anchor(frame(0, size))
+        shown.motion = ramp(size, side)
+        known.append(tracer.follow(shown).known)
+        roots.append(tracer.root(size))
+    assert known == pytest.approx([0.5, 0.5])
+    inner = (slice(None), slice(16, -16), slice(16, -16))
+    np.testing.assert_allclose(roots[1][inner], roots[0][inner], atol=1e-3)

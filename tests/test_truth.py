@@ -56,6 +56,23 @@ def test_files_come_in_natural_order(tmp_path: Path) -> None:
     assert np.array_equal(truth.matching(0, (33, 47)), LABELS)
 
 
+def with_transparent(path: Path, value: int) -> Path:
+    """A grey PNG in which one value stands for transparent, as image editors write it."""
+    data = path.read_bytes()
+    body = b"tRNS" + value.to_bytes(2, "big")
+    end = 8 + 25
+    path.write_bytes(data[:end] + b"\0\0\0\2" + body + zlib.crc32(body).to_bytes(4, "big") + data[end:])
+    return path
+
+
+def test_ids_of_a_grey_png_in_which_one_is_transparent(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), LABELS)
+    path = with_transparent(tmp_path / "a.png", 3)
+    with Image.open(path) as image:
+        assert image.info["transparency"] == 3
+    assert np.array_equal(read_labels(path), LABELS)
+
+
 def refused(path: Path) -> str:
     with pytest.raises(SourceError) as caught:
         read_labels(path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,3 +39,43 @@ def test_bad_places(tmp_path: Path) -> None:
         VideoFile(tmp_path / "movie.gif", (16, 16), 25)
     with pytest.raises(SinkError, match="choose a place"):
         VideoFile(tmp_path / "nowhere" / "movie.mp4", (16, 16), 25)
+
+
+UNUSED = """
+import sys
+from edge_vss.runtimes.videofile import VideoFile
+file = VideoFile(sys.argv[1], (48, 64), 15.0)
+file.close()
+file.close()
+"""
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "m4v", "mkv", "ts"])
+def test_a_file_without_a_picture_is_not_made(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"v.{suffix}"
+    # In a process of its own: FFmpeg crashed on this.
+    done = subprocess.run([sys.executable, "-c", UNUSED, str(path)], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(tmp_path.iterdir()) == []
+    path.write_bytes(b"precious")
+    assert subprocess.run([sys.executable, "-c", UNUSED, str(path)]).returncode == 0
+    assert path.read_bytes() == b"precious"
+
+
+def test_what_was_there_is_replaced_with_the_first_picture(tmp_path: Path) -> None:
+    path = tmp_path / "v.mp4"
+    path.write_bytes(b"precious")
+    file = VideoFile(path, (48, 64), 25)
+    assert path.read_bytes() == b"precious"
+    file.write(pan(1, (48, 64))[0], 0.0)
+    file.close()
+    assert len(decoded(path)) == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_disk_that_is_full_from_the_start(tmp_path: Path) -> None:
+    (tmp_path / "v.mp4").symlink_to("/dev/full")
+    file = VideoFile(tmp_path / "v.mp4", (48, 64), 25)
+    with pytest.raises(SinkError, match="make room"):
+        file.write(pan(1, (48, 64))[0], 0.0)
+    file.close()

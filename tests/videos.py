@@ -123,6 +123,11 @@ def decoded(path: Path) -> list[Image]:
         return [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in container.decode(video=0)]
 
 
+def stills(folder: Path) -> list[Image]:
+    """Every PNG of a folder in the order of the names, (H, W, 3) uint8 RGB."""
+    return [cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB) for path in sorted(folder.glob("*.png"))]
+
+
 def audio(path: Path, seconds: float = 0.5) -> Path:
     """A file with sound and no picture."""
     with av.open(str(path), "w") as container:

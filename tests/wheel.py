@@ -23,7 +23,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = {"edge_vss": "edge_vss", "converters": "edge_vss/converters", "runtimes": "edge_vss/runtimes"}
-DATA = ("edge_vss/py.typed", "edge_vss/sample/streetnet.pt")
+WEIGHTS = ("streetnet.pt", "arseg_high.pth", "arseg_low.pth")
+DATA = ("edge_vss/py.typed", *(f"edge_vss/sample/{name}" for name in WEIGHTS))
 
 
 SLOW = ("test_convert.py", "test_models.py", "test_sample.py", "test_streetnet.py")

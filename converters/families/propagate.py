@@ -11,14 +11,19 @@ network's output resolution, bilinear, upsampled and argmaxed afterwards).
 from __future__ import annotations
 
 import math
+import re
+from dataclasses import asdict
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from edge_vss.bundle import MotionSpec, StateSpec, TensorSpec
+from edge_vss.classes import ClassSet
+from edge_vss.converters import models
 from edge_vss.converters.ops.warp import warp_labels, warp_scores
-from edge_vss.converters.split import Chain, Network, Part, Request, Split
+from edge_vss.converters.split import Chain, Network, Part, Preprocess, Request, Source, Split
 from edge_vss.errors import OptionError
 from edge_vss.video import Size
 
@@ -27,8 +32,40 @@ CELL_PX = 8
 """Side of a motion cell when labels are carried: the smallest block that codecs commonly move."""
 
 
-def split(network: Network, request: Request) -> Split:
-    """Split a network into ``key`` and ``state``. Raises OptionError for a carry it cannot give."""
+def split(source: Source, request: Request) -> Split:
+    """Split a model into ``key`` and ``state``. Raises ModelError, or OptionError for an option.
+
+    Option: ``carry``.
+    """
+    if request.classes is None:
+        raise OptionError("--classes is missing: give the name of a class set, a file of names, or a number")
+    prepare = source.preprocess()
+    network = models.load(
+        source.path,
+        classes=len(request.classes),
+        size=source.size,
+        ignore=request.classes.ignore,
+        preprocess=prepare,
+        factory=source.factory,
+        output_name=source.output_name,
+        trust_pickle=source.trust_pickle,
+    )
+    # Enough for `verify` to load the model in the same way. The factory's folder is this machine's own
+    # business.
+    notes: dict[str, Any] = {**network.notes, "preprocess": _plain(prepare)}
+    if source.factory:
+        notes["factory"] = re.split(r"[\\/]", source.factory)[-1]
+    if source.path is None:
+        notes["untrained"] = True
+    return split_network(network, request, request.classes, notes)
+
+
+def _plain(prepare: Preprocess) -> dict[str, Any]:
+    return {**asdict(prepare), "mean": list(prepare.mean), "std": list(prepare.std)}
+
+
+def split_network(network: Network, request: Request, classes: ClassSet, notes: dict[str, Any]) -> Split:
+    """Split a network that is loaded already."""
     options = dict(request.options)
     gives_scores = network.output.name == "scores"
     wanted = options.pop("carry", None)
@@ -77,6 +114,10 @@ def split(network: Network, request: Request) -> Split:
         routes={"start": ("key",), "key": ("key",), "nonkey": ("state",)},
         motion=MotionSpec(grid),
         options={"carry": carry, "logits": request.logits},
+        size=network.size,
+        source=network.source,
+        notes=notes,
+        classes=classes,
     )
 
 

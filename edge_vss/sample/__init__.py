@@ -8,14 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-CLASSES = ("sky", "building", "vegetation", "road", "pavement", "marking", "pole", "vehicle", "person")
-"""Class names, by id."""
+from edge_vss import classes
 
-PALETTE = (
-    (70, 130, 180), (92, 84, 96), (107, 142, 35), (128, 64, 128), (244, 35, 232), (250, 250, 250),
-    (220, 220, 0), (0, 60, 200), (220, 20, 60),
-)  # fmt: skip
-"""RGB colours, by id."""
+CLASSES = classes.find("streets").names
+"""Class names, by id."""
 
 SIZE = (352, 640)
 """Height and width of the sample, in pixels: both multiples of 32, so that a network needs no padding."""
@@ -24,6 +20,9 @@ FPS = 25
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """What the network's input was normalised with, on RGB from 0 to 1."""
+
+ARSEG_HIGH, ARSEG_LOW = (Path(__file__).with_name(f"arseg_{branch}.pth") for branch in ("high", "low"))
+"""AR-Seg's two branches at an eighth of their width, in half precision, made by examples/train_arseg.py."""
 
 WEIGHTS = Path(__file__).with_name("streetnet.pt")
 """State dict of `edge_vss.converters.networks.streetnet`, made by examples/train_streets.py.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+import glob
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,12 @@ from typing import Protocol
 from edge_vss import plugins
 from edge_vss.bundle import Manifest
 from edge_vss.errors import SinkError
+from edge_vss.files import check_writable
+from edge_vss.runtimes.sources import IMAGE_SUFFIXES
 from edge_vss.video import Frame, Prediction, Size, StreamInfo
+
+_FILES = ("video", "jsonl", "json")
+"""Names of the outputs that are one file. ``labels`` is a folder; what other sinks' places are, they know."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +41,13 @@ class SinkContext:
     fps: float
     """Frames per second of the source."""
 
+    source: str = ""
+    """What is read meanwhile, so that no sink writes over it; empty where that is no file."""
+
     @classmethod
     def of(cls, manifest: Manifest, info: StreamInfo) -> SinkContext:
         """The context of a bundle run on a source."""
-        return cls(manifest.classes, manifest.palette, manifest.ignore, info.size, info.fps)
+        return cls(manifest.classes, manifest.palette, manifest.ignore, info.size, info.fps, info.uri)
 
 
 class Sink(Protocol):
@@ -53,10 +63,50 @@ class Sink(Protocol):
 def open_sink(name: str, path: str | Path, context: SinkContext) -> Sink:
     """Opens a sink by the name of its plugin: ``labels`` (a folder), ``video`` or ``jsonl`` (a file).
 
-    Raises OptionError for an unknown name or file type, SinkError for a place that cannot be written to.
+    Raises OptionError for an unknown name or file type, SinkError for a place that cannot be written to, or
+    that the source is read from.
     """
+    check_places({name: path}, context.source)
     sink: Sink = plugins.find("sink", name)(path, context)
     return sink
+
+
+def check_places(places: Mapping[str, str | Path], source: object) -> None:
+    """Refuses outputs (name → place) that would destroy the source or each other, and files that cannot be
+    written. What is there stays as it is.
+
+    Sinks empty the file that they open, so this has to come before all of them. Raises SinkError.
+    """
+    read = _read_from(source)
+    taken: dict[str, str] = {}
+    for name, place in places.items():
+        there = os.path.exists(place)
+        # Standard output, /dev/null and pipes can be written to by several, and nothing in them is lost.
+        if str(place) == "-" or (there and not os.path.isfile(place) and not os.path.isdir(place)):
+            continue
+        if there and any(os.path.samefile(place, path) for path in read):
+            raise SinkError(f"{place} is what the frames are read from ({name}): choose another place")
+        other = taken.setdefault(os.path.realpath(place), name)
+        if other != name:
+            raise SinkError(f"{other} and {name} both go to {place}: give each a place of its own")
+    for path, name in taken.items():
+        folder = Path(path).parent
+        # A folder that is missing may be another output, which makes it.
+        made = not folder.is_dir() and any(str(above) in taken for above in (folder, *folder.parents))
+        if name in _FILES and not made:
+            with writing(places[name]):
+                check_writable(path)
+
+
+def _read_from(source: object) -> list[str]:
+    """The files and folders that a source reads, as far as its name tells."""
+    if not isinstance(source, (str, Path)) or not str(source):
+        return []
+    name = str(source).removeprefix("file:")
+    found = [name] if os.path.exists(name) else glob.glob(name)
+    # Label maps in the folder of the images would take their names.
+    images = [Path(path) for path in found if Path(path).suffix.lower() in IMAGE_SUFFIXES]
+    return [*found, *{str(image.parent) for image in images}]
 
 
 @contextmanager

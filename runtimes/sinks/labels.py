@@ -23,7 +23,8 @@ def open(path: str | Path, context: SinkContext) -> LabelFolder:
 class LabelFolder:
     """Writes ``000000.png``, ``000001.png``, ... named by the frame's index.
 
-    Each file appears whole or not at all. Files of the same name are replaced, others are left alone.
+    Each file appears whole or not at all. Files of the same name are replaced, others are left alone;
+    ``older`` says how many label maps of another run are among these.
     """
 
     def __init__(self, folder: Path, palette: Palette) -> None:
@@ -35,6 +36,12 @@ class LabelFolder:
             probe = folder / ".edge-vss-probe"
             probe.touch()
             probe.unlink()
+            self._older = {path.name for path in folder.glob("*.png") if path.stem.isdecimal()}
+
+    @property
+    def older(self) -> int:
+        """Label maps that were there before and have not been replaced."""
+        return len(self._older)
 
     def write(self, frame: Frame, prediction: Prediction) -> None:
         """Writes one label map."""
@@ -44,6 +51,7 @@ class LabelFolder:
             with writing(target):
                 part.write_bytes(encode_png(prediction.labels, self._palette))
                 part.replace(target)
+            self._older.discard(target.name)
         except BaseException:
             part.unlink(missing_ok=True)
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -158,8 +159,9 @@ def _plugin(uri: Any) -> tuple[str, Any]:
     """The name of the plugin that reads this, and what to give to it."""
     if isinstance(uri, bool) or uri is None:
         raise SourceError(f"{uri} is no source: give a path, a URL, a camera number or arrays")
-    if isinstance(uri, int):
-        return "av", f"v4l2:///dev/video{uri}"
+    # A command line gives a camera's number as text; a file that happens to be called 0 goes first.
+    if isinstance(uri, int) or (isinstance(uri, str) and uri.isdecimal() and not os.path.exists(uri)):
+        return "av", f"v4l2:///dev/video{int(uri)}"
     if not isinstance(uri, (str, Path)):
         return "frames", uri
     text = str(uri)
@@ -179,3 +181,10 @@ def _plugin(uri: Any) -> tuple[str, Any]:
 
 def _is_live(target: Any) -> bool:
     return isinstance(target, str) and target.partition("://")[0] in LIVE_SCHEMES and "://" in target
+
+
+def natural_order(path: Path) -> tuple[list[tuple[int, str]], str]:
+    """A key that sorts files by the numbers in their names: 2.png before 10.png."""
+    # Not isdigit, which is true of ² as well: int refuses that.
+    parts = re.split(r"(\d+)", path.name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts], path.name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import re
 from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
 from itertools import chain
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.errors import SourceError
-from edge_vss.runtimes.sources import DEFAULT_FPS, IMAGE_SUFFIXES
+from edge_vss.runtimes.sources import DEFAULT_FPS, IMAGE_SUFFIXES, natural_order
 from edge_vss.video import Frame, Size, StreamInfo
 
 
@@ -137,17 +136,13 @@ class _FolderImages:
             missing = f"no image called {where}: check the path or the pattern"
         if not paths:
             raise SourceError(missing)
-        self.paths = sorted(paths, key=_natural)
+        self.paths = sorted(paths, key=natural_order)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         return map(_read_image, self.paths)
-
-
-def _natural(path: Path) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]
 
 
 def _read_image(path: Path) -> NDArray[np.uint8]:
