@@ -175,6 +175,7 @@ def low_alone(folder: Path, segmenter: Segmenter) -> Callable[[Any], Any]:
 
     from edge_vss.converters.families.arseg import to_labels
     from edge_vss.converters.networks.arseg import VARIANTS, Normalised, branches, low_size
+    from edge_vss.converters.ops.resize import bilinear
     from edge_vss.converters.split import Part
     from edge_vss.converters.targets.onnx import export
 
@@ -187,7 +188,11 @@ def low_alone(folder: Path, segmenter: Segmenter) -> Callable[[Any], Any]:
             self.normalised = Normalised(variant, low_size(variant.size, 0.5))
 
         def forward(self, image: torch.Tensor) -> torch.Tensor:
-            return to_labels(self.low(self.normalised(image)), variant.size)
+            scores = self.low.classifier(self.low.feature(self.normalised(image)))
+            # As small as its picture is: what the low branch knows without a key frame.
+            return to_labels(
+                bilinear(scores, self.low.grid(variant.size), align_corners=True), 8, variant.size
+            )
 
     image, labels = (
         TensorSpec("image", (1, *variant.size, 3), "uint8"),

@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from edge_vss.converters.families.arseg import to_labels
+from edge_vss.converters.networks.bisenet import BiSeNet18
 from edge_vss.converters.networks.creff import CReFF
 from edge_vss.converters.networks.resnet import scaled
 from edge_vss.converters.ops.local_attention import local_attention, macs
@@ -103,6 +105,15 @@ def test_rows_of_a_resize_are_those_of_the_whole() -> None:
         torch.testing.assert_close(
             bilinear_rows(x, (31, 20), first, end), whole[:, :, first:end], rtol=1e-4, atol=1e-5
         )
+
+
+@pytest.mark.parametrize("size", [(360, 480), (90, 120), (97, 131)])
+def test_labels_are_those_of_both_resizes(size: tuple[int, int]) -> None:
+    grid = BiSeNet18.grid(size)
+    scores = torch.randn(1, 12, *grid, generator=torch.Generator().manual_seed(5))
+    twice = bilinear(scores, (8 * grid[0], 8 * grid[1]), align_corners=False)
+    expected = bilinear(twice, size, align_corners=True).argmax(1)
+    assert (to_labels(scores, 8, size) == expected).float().mean() > 0.9999
 
 
 def test_a_width_never_leaves_nothing() -> None:

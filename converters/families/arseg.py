@@ -25,7 +25,7 @@ from edge_vss.converters.networks.arseg import (
     published,
 )
 from edge_vss.converters.networks.creff import CReFF
-from edge_vss.converters.ops.resize import bilinear
+from edge_vss.converters.ops.resize import bilinear, enlarging
 from edge_vss.converters.ops.warp import warp_feature
 from edge_vss.converters.split import Part, Request, Source, Split
 from edge_vss.errors import OptionError
@@ -88,9 +88,9 @@ def _parts(
     warped = TensorSpec("warped", feature.shape, "float32")
     motion = TensorSpec("motion", (1, 2, *grid), "float32")
     check = TensorSpec("score_check", (1,), "float32")
-    wanted = (TensorSpec("logits", (1, classes, *_scores(high, grid)), "float32"),) if logits else ()
+    wanted = (TensorSpec("logits", (1, classes, *grid), "float32"),) if logits else ()
     # Not given away, but compared with torch.
-    scores = () if logits else (TensorSpec("scores", (1, classes, *_scores(high, grid)), "float32"),)
+    scores = () if logits else (TensorSpec("scores", (1, classes, *grid), "float32"),)
     key = Part(
         "key",
         Key(high, variant, size, logits),
@@ -138,11 +138,11 @@ class Key(torch.nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         feature = self.network.feature(self.normalised(image))
-        scores = self.network.classify(feature)
+        scores = self.network.classifier(feature)
         # Channels last: a position is then one row, which the warp can gather.
         rows = feature.permute(0, 2, 3, 1).contiguous()
         shown = (scores, scores.sum().reshape(1)) if self.logits else (scores.sum().reshape(1), scores)
-        return to_labels(scores, self.size), rows, *shown
+        return to_labels(scores, self.network.upsampling, self.size), rows, *shown
 
 
 class Warp(torch.nn.Module):
@@ -166,9 +166,9 @@ class Nonkey(torch.nn.Module):
 
     def forward(self, image: Tensor, warped: Tensor) -> tuple[Tensor, ...]:
         low = self.network.feature(self.normalised(image))
-        scores = self.network.classify(self.network.fuse_attention(warped.permute(0, 3, 1, 2), low))
+        scores = self.network.classifier(self.network.fuse_attention(warped.permute(0, 3, 1, 2), low))
         shown = (scores, scores.sum().reshape(1)) if self.logits else (scores.sum().reshape(1), scores)
-        return to_labels(scores, self.size), *shown
+        return to_labels(scores, self.network.upsampling, self.size), *shown
 
 
 class Strips(torch.nn.Module):
@@ -186,20 +186,30 @@ class Strips(torch.nn.Module):
         labels, checks = [], []
         for first in range(0, rows, STRIP_ROWS):
             end = min(first + STRIP_ROWS, rows)
-            scores = self.network.classify(fuse.rows(feature, motion, low, first, end))
+            scores = self.network.classifier(fuse.rows(feature, motion, low, first, end))
             labels.append(scores.argmax(1).to(torch.uint8))
             checks.append(scores.sum().reshape(1))
         whole = torch.cat(labels, 1)[:, : self.size[0], : self.size[1]]
         return whole, torch.cat(checks).sum().reshape(1)
 
 
-def to_labels(scores: Tensor, size: Size) -> Tensor:
-    """Scores float32 (1, C, h, w) → the best class at ``size``, uint8 (1, H, W), corners aligned."""
-    return bilinear(scores, size, align_corners=True).argmax(1).to(torch.uint8)
+def to_labels(scores: Tensor, upsampling: int, size: Size) -> Tensor:
+    """The classifier's scores float32 (1, C, h, w) → the best class at ``size``, uint8 (1, H, W).
 
-
-def _scores(network: Any, grid: Size) -> Size:
-    return grid[0] * network.upsampling, grid[1] * network.upsampling
+    The networks enlarge scores by ``upsampling`` (edges aligned), and then to the frame (corners aligned).
+    Where both are needed they are one pair of matrices, applied with classes last: a quarter of the time.
+    """
+    _, classes, height, width = (int(extent) for extent in scores.shape)
+    larger = (height * upsampling, width * upsampling)
+    if upsampling == 1 or larger == size:
+        once = bilinear(scores, larger, align_corners=False)
+        return bilinear(once, size, align_corners=True).argmax(1).to(torch.uint8)
+    down, across = (
+        enlarging(extent, upsampling, wanted) for extent, wanted in zip((height, width), size, strict=True)
+    )
+    wide = torch.matmul(across, scores[0].permute(1, 2, 0))
+    full = torch.matmul(down, wide.reshape(height, size[1] * classes)).reshape(1, *size, classes)
+    return full.argmax(3).to(torch.uint8)
 
 
 def _variant(name: Any) -> tuple[Variant, str]:

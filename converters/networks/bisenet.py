@@ -147,7 +147,7 @@ class BiSeNet18(nn.Module):
 
     def classify(self, feature: Tensor) -> Tensor:
         """Scores (N, classes, 8 h, 8 w) of a feature (N, C, h, w)."""
-        scores: Tensor = self.conv_out.conv_out(feature)
+        scores: Tensor = self.classifier(feature)
         return bilinear(scores, (8 * feature.shape[2], 8 * feature.shape[3]), align_corners=False)
 
     def forward(self, x: Tensor) -> Tensor:

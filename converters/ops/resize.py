@@ -29,6 +29,15 @@ def bilinear_rows(x: Tensor, size: Size, first: int, end: int) -> Tensor:
     return upper + (lower - upper) * share
 
 
+def enlarging(extent: int, times: int, size: int) -> Tensor:
+    """Matrix (size, extent): ``times`` as large with edges aligned, and then to ``size`` with corners
+    aligned."""
+    line = torch.eye(extent).reshape(1, extent, extent, 1)
+    larger = functional.interpolate(line, (extent * times, 1), mode="bilinear", align_corners=False)
+    whole = functional.interpolate(larger, (size, 1), mode="bilinear", align_corners=True)
+    return whole.reshape(extent, size).T.contiguous()
+
+
 def double(x: Tensor) -> Tensor:
     """Every pixel twice in both directions."""
     return functional.interpolate(x, (2 * x.shape[2], 2 * x.shape[3]), mode="nearest")
