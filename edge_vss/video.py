@@ -155,7 +155,10 @@ class StreamInfo:
 
 @dataclass(frozen=True)
 class Track:
-    """What is known about the way from the current frame back to its anchor, for a policy to decide on."""
+    """What is known about the way from the current frame back to its anchor, for a policy to decide on.
+
+    A policy that has an attribute ``looks`` and sets it to False gets the gap alone, and NaN for the rest.
+    """
 
     gap: int
     """Frames since the anchor; 1 on the first frame after it."""

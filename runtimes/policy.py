@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from edge_vss.errors import BundleError, OptionError
 from edge_vss.video import Decision, Frame, Policy, Track
@@ -18,6 +19,7 @@ from edge_vss.video import Decision, Frame, Policy, Track
 class Interval:
     """A key frame every ``frames`` frames; 1 makes every frame a key frame."""
 
+    looks: ClassVar[bool] = False
     frames: int = 5
 
     def __post_init__(self) -> None:
@@ -36,6 +38,7 @@ class Interval:
 class Gop:
     """A key frame at every I-frame of the stream, and at the latest after ``longest`` frames."""
 
+    looks: ClassVar[bool] = False
     longest: int = 30
 
     def __post_init__(self) -> None:

@@ -131,7 +131,7 @@ class Session:
     def _asked(self, frame: Frame) -> Decision:
         """What the policy wants for the frame, which the tracer then has followed."""
         self._gap += 1
-        decision = self.policy(frame, self._tracer.follow(frame))
+        decision = self.policy(frame, self._tracer.follow(frame, getattr(self.policy, "looks", True)))
         if decision.route not in ROUTES:
             raise OptionError(
                 f"the policy gave the route {decision.route!r} at frame {frame.index}: "

@@ -224,7 +224,7 @@ def _carry(uri: Uri, maps: Truth, interval: int, motion: str, ignore: int | None
                 tracer.anchor(frame)
                 labels = given = true
             else:
-                tracer.follow(frame)
+                tracer.follow(frame, look=False)
                 labels = tracer.carry(given)
             counts += confusion(true, labels, EVERY_ID, ignore)
     return miou(counts, ignore)

@@ -30,11 +30,12 @@ from tests.bench import Row
 GOP = 12
 PAPER_RATIO = 3.08
 MEASURE = """
-import sys, resource
+import sys
 import numpy as np
 import onnxruntime
-empty = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 from edge_vss import load
+from edge_vss.profile import peak_rss_mb
+empty = peak_rss_mb()
 segmenter = load(sys.argv[1])
 manifest = segmenter.manifest
 rng = np.random.default_rng(0)
@@ -42,7 +43,7 @@ tensors = {"image": rng.integers(0, 255, (1, *manifest.frame_size, 3), np.uint8)
 tensors["motion"] = rng.uniform(-3, 3, (1, 2, *manifest.motion.grid)).astype(np.float32)
 for role in ("key", *manifest.routes["nonkey"], *manifest.routes["nonkey"]):
     tensors |= segmenter.graphs[role](tensors)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - empty) * 1024 / 1e6)
+print(peak_rss_mb() - empty)
 """
 
 
@@ -137,7 +138,7 @@ def trace(folder: Path) -> Row:
                 tracer.anchor(frame)
                 continue
             began = perf_counter()
-            tracer.follow(frame)
+            tracer.follow(frame, look=False)
             tracer.root((90, 160), "corners")
             spent += perf_counter() - began
         began = perf_counter()

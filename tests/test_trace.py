@@ -174,3 +174,17 @@ def test_cells_of_another_size_are_read_where_they_lie(cell_px: int) -> None:
     assert known == pytest.approx([0.5, 0.5])
     inner = (slice(None), slice(16, -16), slice(16, -16))
     np.testing.assert_allclose(roots[1][inner], roots[0][inner], atol=1e-3)
+
+
+@pytest.mark.parametrize("mode", ["grid", "exact"])
+def test_not_looking_changes_nothing_but_what_is_known(mode: str) -> None:
+    looking, not_looking = Tracer(mode), Tracer(mode)
+    for tracer in (looking, not_looking):
+        tracer.anchor(frame(0))
+    for index in range(1, 6):
+        shown = frame(index, motion=(1.25 * index, -2))
+        assert looking.follow(shown).gap == not_looking.follow(shown, look=False).gap == index
+    assert np.isnan(not_looking.follow(frame(6, motion=(0, 0)), look=False).error)
+    looking.follow(frame(6, motion=(0, 0)))
+    for sampling in ("centres", "corners"):
+        np.testing.assert_array_equal(looking.root((6, 8), sampling), not_looking.root((6, 8), sampling))
