@@ -22,7 +22,7 @@ def field(rng: np.random.Generator, cell_px: int = 8) -> MotionField:
 
 
 def every_pixel(fields: list[MotionField]) -> np.ndarray:
-    """Appendix D of the published trace-back: a root map of all pixels, rounded half to even at every hop."""
+    """The published trace-back: a root map of all pixels, rounded half to even at every hop."""
     down, across = np.mgrid[: FRAME[0], : FRAME[1]]
     root = np.stack([across, down])
     for motion in fields:

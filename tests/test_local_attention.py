@@ -55,19 +55,26 @@ def test_padding_takes_part_in_the_softmax() -> None:
 
 
 @pytest.mark.parametrize("rows", [5, 8, 40])
-def test_strips_give_what_the_whole_gives(rows: int) -> None:
-    fusion = CReFF(6)
-    fill(fusion)
+def test_scores_and_their_strips_are_those_of_the_fused_feature(rows: int) -> None:
+    fusion, classifier = CReFF(6), torch.nn.Conv2d(6, 5, 1)
+    for module in (fusion, classifier):
+        fill(module)
     generator = torch.Generator().manual_seed(1)
-    feature, low = (
-        torch.randn(1, 24, 30, 6, generator=generator),
+    feature = torch.randn(1, 24, 30, 6, generator=generator)
+    low, motion = (
         torch.randn(1, 6, 12, 15, generator=generator),
+        torch.randn(1, 2, 24, 30, generator=generator),
     )
-    motion = torch.randn(1, 2, 24, 30, generator=generator) * 2
     with torch.inference_mode():
-        whole = fusion(warp_feature(feature, motion).permute(0, 3, 1, 2), low)
-        strips = [fusion.rows(feature, motion, low, top, min(top + rows, 24)) for top in range(0, 24, rows)]
-    torch.testing.assert_close(torch.cat(strips, 2), whole, rtol=1e-4, atol=1e-5)
+        warped = warp_feature(feature, motion * 2).permute(0, 3, 1, 2)
+        expected = classifier(fusion(warped, low))
+        whole = fusion.scores(warped, low, classifier)
+        strips = [
+            fusion.score_rows(feature, motion * 2, low, classifier, top, min(top + rows, 24))
+            for top in range(0, 24, rows)
+        ]
+    torch.testing.assert_close(whole, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(torch.cat(strips, 2), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_cost_is_counted_by_the_window() -> None:

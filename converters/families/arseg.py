@@ -166,7 +166,8 @@ class Nonkey(torch.nn.Module):
 
     def forward(self, image: Tensor, warped: Tensor) -> tuple[Tensor, ...]:
         low = self.network.feature(self.normalised(image))
-        scores = self.network.classifier(self.network.fuse_attention(warped.permute(0, 3, 1, 2), low))
+        fuse = self.network.fuse_attention
+        scores = fuse.scores(warped.permute(0, 3, 1, 2), low, self.network.classifier)
         shown = (scores, scores.sum().reshape(1)) if self.logits else (scores.sum().reshape(1), scores)
         return to_labels(scores, self.network.upsampling, self.size), *shown
 
@@ -186,7 +187,7 @@ class Strips(torch.nn.Module):
         labels, checks = [], []
         for first in range(0, rows, STRIP_ROWS):
             end = min(first + STRIP_ROWS, rows)
-            scores = self.network.classifier(fuse.rows(feature, motion, low, first, end))
+            scores = fuse.score_rows(feature, motion, low, self.network.classifier, first, end)
             labels.append(scores.argmax(1).to(torch.uint8))
             checks.append(scores.sum().reshape(1))
         whole = torch.cat(labels, 1)[:, : self.size[0], : self.size[1]]

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-POSITIONS = 1000
+POSITIONS = 2700
 """Positions of a feature that are warped at a time."""
 
 
@@ -67,8 +67,8 @@ def warp_feature(feature: Tensor, motion: Tensor, first_row: int = 0, rows: int 
     Outside is 0.
 
     Channels come last, so that a tap is one row of them. The four taps of a position are gathered together
-    and mixed by a small matrix product, a thousand positions at a time: half the time of four products over
-    the whole map, which leave the processor's cache between each other.
+    and mixed by a small matrix product, a few thousand positions at a time: half the time of four products
+    over the whole map, which leave the processor's cache between each other.
     """
     _, height, width, channels = (int(extent) for extent in feature.shape)
     end = height if rows is None else first_row + rows

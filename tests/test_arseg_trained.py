@@ -1,0 +1,44 @@
+"""AR-Seg trained on CamVid's stills (examples/train_arseg.py), on real video: does it gain what it is for?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch", reason="the converter's half is not installed")
+
+from edge_vss.converters.convert import convert
+from edge_vss.runtimes.evaluate import evaluate
+from edge_vss.runtimes.segmenter import load
+
+WEIGHTS = Path(__file__).parent / "data" / "arseg_camvid"
+OPTIONS = {"variant": "camvid-bise18", "high": WEIGHTS / "high.pth"}
+
+
+@pytest.fixture(scope="module")
+def evaluated(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What `evaluate` finds with the high branch on every frame, and with key frames at I-frames."""
+    if not WEIGHTS.is_dir():
+        pytest.skip("tests/data is not here: it is no part of the package")
+    path = tmp_path_factory.mktemp("trained") / "camvid.vss"
+    convert(WEIGHTS / "low.pth", path, family="arseg", size=(360, 480), options=OPTIONS)
+    video, truth = data / "video" / "0016E5_h264_p_refs1_g12.mp4", data / "camvid" / "valannot"
+    return {
+        policy: evaluate(load(path), video, truth, policy=policy, ignore=11)
+        for policy in ("interval:1", "gop:12")
+    }
+
+
+def test_it_keeps_what_the_high_branch_sees(evaluated: dict[str, dict[str, Any]]) -> None:
+    every, scheduled = evaluated["interval:1"], evaluated["gop:12"]
+    assert scheduled["miou"] >= every["miou"] - 1.0
+    assert scheduled["gmac_per_frame"] <= 0.4 * every["gmac_per_frame"]
+    assert scheduled["keyframes"] == 9 and every["keyframes"] == 101
+
+
+def test_it_does_not_fade_with_the_distance(evaluated: dict[str, dict[str, Any]]) -> None:
+    by_distance = evaluated["gop:12"]["miou_by_distance"]
+    assert len(by_distance) == 12
+    assert by_distance[11] >= by_distance[1] - 2.0
