@@ -36,7 +36,8 @@ def local_attention(
     first = radius if haloed else 0
     keys_at = _positions(tiles, (high, wide), radius, (int(key.shape[2]), width), first)
     queries_at = _positions(tiles, (high, wide), 0, (height, width), 0)
-    rows = (_rows(query), _rows(key), _rows(value))
+    whole = (tiles[0] * high, tiles[1] * wide) == (height, width)
+    rows = (_rows(query, not whole), _rows(key, True), _rows(value, True))
     band = _band((high, wide), radius)
     parts = []
     # A few tiles at a time: what is gathered then stays in the processor's cache until it is used.
@@ -58,11 +59,11 @@ def macs(size: Size, channels: int, depth: int, window: int) -> int:
     return size[0] * size[1] * window * window * (channels + depth)
 
 
-def _rows(x: Tensor) -> Tensor:
-    # (1, C, H, W) → (H · W + 1, C): one row per position, and zeros for what lies outside
+def _rows(x: Tensor, outside: bool) -> Tensor:
+    # (1, C, H, W) → (H · W, C): one row per position, and after them zeros if anything lies outside
     channels = int(x.shape[1])
     rows = x.permute(0, 2, 3, 1).reshape(-1, channels)
-    return torch.cat([rows, torch.zeros(1, channels)])
+    return torch.cat([rows, torch.zeros(1, channels)]) if outside else rows
 
 
 def _positions(tiles: Size, tile: Size, radius: int, size: Size, first_row: int) -> Tensor:
