@@ -29,7 +29,7 @@ same to six digits the label may change; a wrong weight, mean or resize mode cha
 in a thousand.
 """
 
-STEPS = ("start", *("nonkey",) * 5, "key", *("nonkey",) * 5)
+STEPS: tuple[str, ...] = ("start", *("nonkey",) * 5, "key", *("nonkey",) * 5)
 Tensors = dict[str, NDArray[Any]]
 Graph = Callable[[Mapping[str, NDArray[Any]]], Tensors]
 

@@ -67,6 +67,20 @@ def test_a_demo_that_shows_nothing_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_arseg_has_a_sample_of_its_own(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="the converter's half is not installed")
+    found = demo.demo(tmp_path, 24, family="arseg")
+    every, scheduled = found["every_frame"], found["scheduled"]
+    assert found["policy"] == "interval:12" and scheduled["key_share"] == pytest.approx(1 / 12)
+    assert scheduled["gmac_per_frame"] < 0.4 * every["gmac_per_frame"]
+    assert every["miou"] > 55 and scheduled["miou"] > every["miou"] - 10
+
+
+def test_a_family_without_a_sample_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="choose propagate or arseg"):
+        demo.demo(tmp_path, 24, family="mpvss")
+
+
 def test_without_the_converter_half_the_extra_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

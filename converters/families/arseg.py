@@ -35,7 +35,7 @@ POLICY = "gop:12"
 """Key frames where the stream has I-frames; at the latest after 12, the longest way back in training."""
 OPTIONS = ("variant", "high", "scale", "width")
 LEAST_PX = 32
-STRIP_ROWS = 72
+STRIP_ROWS = 90
 LARGE_PX = 1 << 17
 """A feature of more positions than this is fused in strips."""
 

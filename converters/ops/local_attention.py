@@ -16,7 +16,9 @@ from edge_vss.video import Size
 TILE: Size = (6, 6)
 """Measured: of seven shapes, the fastest at 256 channels and at 64, if only by a little."""
 OUTSIDE = -1e9
-GROUP_POSITIONS = 1080
+GROUP_VALUES = 1080 * 256
+MOST_GROUPS = 6
+"""Exporters take more than twice the time for twice the nodes."""
 
 
 def local_attention(
@@ -41,8 +43,9 @@ def local_attention(
     band = _band((high, wide), radius)
     parts = []
     # A few tiles at a time: what is gathered then stays in the processor's cache until it is used.
-    group = max(1, GROUP_POSITIONS // (high * wide))
-    for first_tile in range(0, tiles[0] * tiles[1], group):
+    count = tiles[0] * tiles[1]
+    group = max(GROUP_VALUES // (int(query.shape[1]) * high * wide), -(-count // MOST_GROUPS))
+    for first_tile in range(0, count, group):
         chosen = slice(first_tile, first_tile + group)
         q, k, v = (
             part.index_select(0, at[chosen].reshape(-1)).reshape(*at[chosen].shape, -1)

@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-POSITIONS = 2700
-"""Positions of a feature that are warped at a time."""
+VALUES = 2700 * 256
+"""Values of a feature that are warped at a time."""
+MOST_PARTS = 4
 
 
 def warp_labels(labels: Tensor, motion: Tensor) -> Tensor:
@@ -67,7 +68,7 @@ def warp_feature(feature: Tensor, motion: Tensor, first_row: int = 0, rows: int 
     Outside is 0.
 
     Channels come last, so that a tap is one row of them. The four taps of a position are gathered together
-    and mixed by a small matrix product, a few thousand positions at a time: half the time of four products
+    and mixed by a small matrix product, some positions at a time: half the time of four products
     over the whole map, which leave the processor's cache between each other.
     """
     _, height, width, channels = (int(extent) for extent in feature.shape)
@@ -89,8 +90,9 @@ def warp_feature(feature: Tensor, motion: Tensor, first_row: int = 0, rows: int 
     at, weight = torch.stack(taps, 1), torch.stack(weights, 1).unsqueeze(1)
     cells = feature.reshape(height * width, channels)
     parts = []
-    for first in range(0, int(at.shape[0]), POSITIONS):
-        chosen = slice(first, first + POSITIONS)
+    together = max(VALUES // channels, -(-int(at.shape[0]) // MOST_PARTS))
+    for first in range(0, int(at.shape[0]), together):
+        chosen = slice(first, first + together)
         four = cells.index_select(0, at[chosen].reshape(-1)).reshape(-1, 4, channels)
         parts.append(torch.matmul(weight[chosen], four).reshape(-1, channels))
     return torch.cat(parts).reshape(1, end - first_row, width, channels)
