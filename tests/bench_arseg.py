@@ -33,16 +33,20 @@ MEASURE = """
 import sys
 import numpy as np
 import onnxruntime
-from edge_vss import load
+from pathlib import Path
+from edge_vss.bundle import read
 from edge_vss.profile import peak_rss_mb
+from edge_vss.runtimes.engines.onnxruntime import load
 empty = peak_rss_mb()
-segmenter = load(sys.argv[1])
-manifest = segmenter.manifest
+folder, roles = Path(sys.argv[1]), sys.argv[2].split(",")
+manifest = read(folder)
+graphs = {role: load(folder / manifest.graph(role).file, manifest.graph(role)) for role in roles}
 rng = np.random.default_rng(0)
 tensors = {"image": rng.integers(0, 255, (1, *manifest.frame_size, 3), np.uint8)}
 tensors["motion"] = rng.uniform(-3, 3, (1, 2, *manifest.motion.grid)).astype(np.float32)
-for role in ("key", *manifest.routes["nonkey"], *manifest.routes["nonkey"]):
-    tensors |= segmenter.graphs[role](tensors)
+tensors |= {state.name: np.zeros(state.shape, state.dtype) for state in manifest.state}
+for role in (*roles, *manifest.routes["nonkey"]):
+    tensors |= graphs[role](tensors)
 print(peak_rss_mb() - empty)
 """
 
@@ -53,8 +57,8 @@ def main() -> None:
         "speed": speed,
         "fusion": fusion,
         "trace": trace,
-        "memory": partial(memory, "camvid-bise18", 600),
-        "strips": partial(memory, "camvid-psp18", 1200),
+        "memory": partial(memory, "camvid-bise18", ("key", "state", "nonkey"), 600),
+        "strips": partial(memory, "camvid-psp18", ("nonkey",), 1200),
     }
     parser = argparse.ArgumentParser(description="Measures the speed rows of AR-Seg.")
     parser.add_argument(
@@ -149,14 +153,23 @@ def trace(folder: Path) -> Row:
     return Row("trace-back of a 720p frame / decoding it", statistics.median(ratios), "x", 0.3, True, notes)
 
 
-def memory(variant: str, target: float, folder: Path) -> Row:
-    """Peak memory of one key and two non-key steps, above a process that has imported ONNX Runtime."""
+def memory(variant: str, roles: tuple[str, ...], target: float, folder: Path) -> Row:
+    """Peak memory of a step of each of ``roles`` and of another non-key step, above a process that has
+    imported ONNX Runtime; the state counts."""
     path = bundle(folder, variant)
     done = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(path)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", MEASURE, str(path), ",".join(roles)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return Row(
-        f"{variant}: peak memory above empty ONNX Runtime", float(done.stdout), "MB", target, True, "720x960"
+        f"{variant}, {' '.join(roles)}: peak memory above empty ONNX Runtime",
+        float(done.stdout),
+        "MB",
+        target,
+        True,
+        "720x960",
     )
 
 
