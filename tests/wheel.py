@@ -27,7 +27,16 @@ WEIGHTS = ("streetnet.pt", "arseg_high.pth", "arseg_low.pth")
 DATA = ("edge_vss/py.typed", *(f"edge_vss/sample/{name}" for name in WEIGHTS))
 
 
-SLOW = ("test_convert.py", "test_models.py", "test_sample.py", "test_streetnet.py")
+SLOW = (
+    "test_arseg.py",
+    "test_arseg_trained.py",
+    "test_goldens.py",
+    "test_local_attention.py",
+    "test_convert.py",
+    "test_models.py",
+    "test_sample.py",
+    "test_streetnet.py",
+)
 """Half of the time, and nothing that packaging could break: the demo converts from the wheel as well."""
 
 
