@@ -107,6 +107,18 @@ def test_a_large_feature_is_fused_in_strips(tmp_path: Path, monkeypatch: pytest.
     assert manifest.parity["rollout"]["labels_equal"] >= 0.999
 
 
+def test_scores_that_have_to_be_resized_are_not_fused_in_strips(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edge_vss.converters.families import arseg
+
+    monkeypatch.setattr(arseg, "LARGE_PX", 100)
+    high, low = released(tmp_path, "camvid-psp18")
+    options = {"variant": "camvid-psp18", "high": high}
+    manifest = convert(low, tmp_path / "a.vss", family="arseg", size=(92, 124), options=options)
+    assert manifest.routes["nonkey"] == ("state", "nonkey")
+
+
 def test_untrained_needs_no_file_and_says_so(tmp_path: Path) -> None:
     out = tmp_path / "u.vss"
     command = ["convert", "--untrained", "--family", "arseg", "--variant", "cityscapes-bise18"]

@@ -37,7 +37,7 @@ OPTIONS = ("variant", "high", "scale", "width")
 LEAST_PX = 32
 STRIP_ROWS = 90
 LARGE_PX = 1 << 17
-"""A feature of more positions than this is fused in strips."""
+"""A feature of the frame's own size, and of more positions than this, is fused in strips."""
 
 
 def split(source: Source, request: Request) -> Split:
@@ -103,7 +103,8 @@ def _parts(
     between = cost.convolutions(low.feature, (1, 3, *small))
     between += (CReFF.macs(low.channels, grid) + low.channels * classes * math.prod(grid)) / 1e9
     nonkey = (labels, *wanted, check)
-    if grid[0] * grid[1] > LARGE_PX:
+    # Only where scores need no resizing: strips are classified by themselves.
+    if grid == size and math.prod(grid) > LARGE_PX:
         if logits:
             raise OptionError(
                 "--logits would hold scores of the whole picture beside its feature: leave it out"
@@ -190,8 +191,7 @@ class Strips(torch.nn.Module):
             scores = fuse.score_rows(feature, motion, low, self.network.classifier, first, end)
             labels.append(scores.argmax(1).to(torch.uint8))
             checks.append(scores.sum().reshape(1))
-        whole = torch.cat(labels, 1)[:, : self.size[0], : self.size[1]]
-        return whole, torch.cat(checks).sum().reshape(1)
+        return torch.cat(labels, 1), torch.cat(checks).sum().reshape(1)
 
 
 def to_labels(scores: Tensor, upsampling: int, size: Size) -> Tensor:
