@@ -13,8 +13,8 @@ import edge_vss
 from edge_vss import bundle, plugins
 from edge_vss import classes as class_sets
 from edge_vss.bundle import GraphSpec, Manifest
-from edge_vss.converters import cost, verify
-from edge_vss.converters.split import Request, Source, Split
+from edge_vss.converters import verify
+from edge_vss.converters.split import Artifact, Part, Request, Source, Split
 from edge_vss.errors import BundleError, OptionError
 from edge_vss.video import Size
 
@@ -91,23 +91,25 @@ def convert(
         tools=_tools(),
     )
     with bundle.building(output) as folder:
-        graphs = []
-        for part in parts.parts:
-            file = export(part, folder, _metadata(manifest, part.role))
-            graphs.append(
-                GraphSpec(
-                    part.role,
-                    file,
-                    bundle.sha256(folder / file),
-                    part.inputs,
-                    part.outputs,
-                    cost.gmac(folder / file) if part.gmac is None else part.gmac,
-                )
-            )
-        manifest = replace(manifest, graphs=tuple(graphs))
+        metadata = {part.role: _metadata(manifest, part.role) for part in parts.parts}
+        written = export(parts.parts, folder, metadata)
+        manifest = replace(manifest, graphs=tuple(_spec(folder, parts.part(a.role), a) for a in written))
         manifest = replace(manifest, parity=verify.parity(folder, manifest, parts))
         bundle.write(folder, manifest)
     return manifest
+
+
+def _spec(folder: Path, part: Part, artifact: Artifact) -> GraphSpec:
+    return GraphSpec(
+        part.role,
+        artifact.file,
+        bundle.sha256(folder / artifact.file),
+        part.inputs,
+        part.outputs,
+        artifact.gmac if part.gmac is None else part.gmac,
+        artifact.data,
+        bundle.sha256(folder / artifact.data) if artifact.data else "",
+    )
 
 
 def _check(size: Size | None, policy: str | None) -> None:

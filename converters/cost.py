@@ -42,6 +42,17 @@ def convolutions(network: Callable[[Any], Any], shape: tuple[int, ...]) -> float
     return float(sum(count for name, count in counted.items() if "convolution" in str(name)) / 2e9)
 
 
+def gmac_of(part: Any) -> float:
+    """The same count for a part (edge_vss.converters.split.Part), by running it on empty tensors."""
+    import torch
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FakeTensorMode(allow_non_fake_inputs=True), FlopCounterMode(display=False) as counter:
+        part.module(*(torch.empty(spec.shape, dtype=getattr(torch, spec.dtype)) for spec in part.inputs))
+    return float(counter.get_total_flops() / 2e9)
+
+
 def _count(graph: Any, outer: dict[str, tuple[int, ...]], where: str) -> int:
     shapes = dict(outer)
     shapes |= {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}

@@ -140,6 +140,19 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Artifact:
+    """What a target has written of one part."""
+
+    role: str
+    file: str
+    """Path relative to the bundle."""
+    gmac: float
+    """Counted on the exported graph."""
+    data: str = ""
+    """A second file that ``file`` finds by its name."""
+
+
+@dataclass(frozen=True)
 class Split:
     """A model split by a family: the plugin function ``split(source, request)`` of a family gives one."""
 

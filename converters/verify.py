@@ -21,7 +21,7 @@ from edge_vss.converters.targets.onnx import reveal
 from edge_vss.errors import BundleError, ModelError, OptionError
 from edge_vss.reading import Reader
 from edge_vss.runtimes.check import check
-from edge_vss.runtimes.segmenter import ENGINE_OF_TARGET
+from edge_vss.runtimes.segmenter import ENGINE_OF_TARGET, compiler
 
 AGREEMENT = 0.999
 """Share of labels that have to be equal. Rounding differs between engines, so where two classes score the
@@ -41,7 +41,8 @@ def parity(folder: Path, manifest: Manifest, split: Split) -> dict[str, Any]:
     equal labels and the largest absolute difference of every float tensor. Raises ModelError below
     ``AGREEMENT``.
     """
-    trained = {part.role: _torch(part) for part in split.parts}
+    # Only in an ONNX file can what is hidden be looked at.
+    trained = {part.role: _torch(part, hidden=manifest.target == "onnx") for part in split.parts}
     with tempfile.TemporaryDirectory() as scratch:
         graphs = {part.role: _artifact(folder, manifest, part, Path(scratch)) for part in split.parts}
         inputs = _inputs(manifest)
@@ -160,10 +161,9 @@ def _engine(manifest: Manifest) -> Callable[[Path, GraphSpec], Graph]:
     if manifest.target not in ENGINE_OF_TARGET:
         raise BundleError(
             f"no engine here runs the target {manifest.target!r}: this edge-vss knows "
-            f"{', '.join(ENGINE_OF_TARGET)}"
+            f"{', '.join(ENGINE_OF_TARGET)}; upgrade it, or convert for one of these"
         )
-    load: Callable[[Path, GraphSpec], Graph] = plugins.find("engine", ENGINE_OF_TARGET[manifest.target])
-    return load
+    return compiler(ENGINE_OF_TARGET[manifest.target], manifest.target)
 
 
 def _reference(split: Split) -> str:
@@ -171,13 +171,13 @@ def _reference(split: Split) -> str:
     return f"the given ONNX graph, and torch {torch.__version__}" if given else f"torch {torch.__version__}"
 
 
-def _torch(part: Part) -> Graph:
+def _torch(part: Part, hidden: bool) -> Graph:
     def call(tensors: Mapping[str, NDArray[Any]]) -> Tensors:
         with torch.no_grad(), quiet():
             results = part.module(*(torch.from_numpy(tensors[spec.name]) for spec in part.inputs))
         results = results if isinstance(results, tuple) else (results,)
-        names = [spec.name for spec in part.outputs + part.hidden]
-        return {name: result.numpy() for name, result in zip(names, results, strict=True)}
+        names = [spec.name for spec in part.outputs + (part.hidden if hidden else ())]
+        return {name: result.numpy() for name, result in zip(names, results, strict=False)}
 
     return call
 

@@ -41,7 +41,8 @@ __all__ = [
 ]
 
 FORMAT = "edge-vss bundle"
-VERSION = "1.0"
+VERSION = "1.1"
+"""1.1 added ``data`` and ``precision``; what reads 1.0 reads it, unless a graph has ``data``."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,9 @@ class GraphSpec:
     outputs: tuple[TensorSpec, ...]
     gmac: float
     """Billions of multiply-accumulates in convolutions and matrix products, for one call."""
+    data: str = ""
+    """A second file that ``file`` finds by its name: an OpenVINO graph's weights."""
+    data_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,8 @@ class Manifest:
     colour: str = "RGB"
     parity: dict[str, Any] = field(default_factory=dict)
     tools: dict[str, str] = field(default_factory=dict)
+    precision: dict[str, Any] = field(default_factory=lambda: {"weights": "fp32"})
+    """``weights``: ``fp32``, ``fp16`` or ``int8``; and below fp32, what that loses (``against_fp32``)."""
     version: str = VERSION
 
     def graph(self, role: str) -> GraphSpec:
@@ -224,6 +230,7 @@ def parse(data: object) -> Manifest:
         motion=None if motion is None else _motion(Reader(motion, "motion.")),
         parity=top.get("parity", dict),
         tools=top.get("tools", dict),
+        precision=top.get("precision", dict, default={"weights": "fp32"}),
     )
     _check_contract(manifest)
     return manifest
@@ -283,37 +290,34 @@ def _check_contract(manifest: Manifest) -> None:
 
 
 def _check_file(folder: Path, graph: GraphSpec, check_hash: bool) -> None:
-    relative = PurePosixPath(graph.file)
-    if (
-        not graph.file
-        or relative.is_absolute()
-        or ".." in relative.parts
-        or re.search(r"[\\:\0]", graph.file)
-    ):
-        raise BundleError(
-            f"the file {graph.file!r} of {graph.role} leaves the bundle: do not use this bundle"
-        )
+    _check_one(folder, graph, graph.file, graph.sha256 if check_hash else None)
+    if graph.data:
+        _check_one(folder, graph, graph.data, graph.data_sha256 if check_hash else None)
+
+
+def _check_one(folder: Path, graph: GraphSpec, name: str, digest: str | None) -> None:
+    relative = PurePosixPath(name)
+    if not name or relative.is_absolute() or ".." in relative.parts or re.search(r"[\\:\0]", name):
+        raise BundleError(f"the file {name!r} of {graph.role} leaves the bundle: do not use this bundle")
     file = folder / relative
     try:
-        _check_place(folder, file, graph)
-        if check_hash and sha256(file) != graph.sha256:
+        _check_place(folder, file, graph.role, name)
+        if digest is not None and sha256(file) != digest:
             raise BundleError(
-                f"{graph.file} is altered (its SHA-256 is not the recorded one): convert the model again"
+                f"{name} is altered (its SHA-256 is not the recorded one): convert the model again"
             )
     except (OSError, ValueError) as error:  # a name that no file can have raises the latter
         reason = error.strerror if isinstance(error, OSError) else error
         raise BundleError(
-            f"{graph.file[:80]!r} cannot be read ({reason}): check permissions, or convert the model again"
+            f"{name[:80]!r} cannot be read ({reason}): check permissions, or convert the model again"
         ) from None
 
 
-def _check_place(folder: Path, file: Path, graph: GraphSpec) -> None:
+def _check_place(folder: Path, file: Path, role: str, name: str) -> None:
     if not file.resolve().is_relative_to(folder.resolve()):
-        raise BundleError(
-            f"the file {graph.file!r} of {graph.role} leaves the bundle by a link: do not use this bundle"
-        )
+        raise BundleError(f"the file {name!r} of {role} leaves the bundle by a link: do not use this bundle")
     if not file.is_file():
-        raise BundleError(f"the file {graph.file} of {graph.role} is missing: convert the model again")
+        raise BundleError(f"the file {name} of {role} is missing: convert the model again")
 
 
 def _show(spec: TensorSpec) -> str:
@@ -330,6 +334,8 @@ def _graph(reader: Reader) -> GraphSpec:
         file=reader.get("file", str),
         sha256=reader.get("sha256", str),
         gmac=reader.number("gmac", least=0),
+        data=reader.get("data", str, default=""),
+        data_sha256=reader.get("data_sha256", str, default=""),
         **specs,
     )
 

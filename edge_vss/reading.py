@@ -42,8 +42,11 @@ class Reader:
     data: object
     where: str
 
-    def get(self, key: str, kind: type[_T], optional: bool = False) -> Any:
+    def get(self, key: str, kind: type[_T], optional: bool = False, default: _T | None = None) -> Any:
+        """What ``key`` holds. ``optional`` allows null; ``default`` stands in for a key that is not there."""
         data = cast("Mapping[str, object]", typed(self.data, dict, self.where.rstrip(".") or "manifest.json"))
+        if key not in data and default is not None:
+            return default
         if key not in data:
             raise broken(f'"{self.where}{key}" is missing')
         return None if optional and data[key] is None else typed(data[key], kind, self.where + key)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +52,19 @@ class Segmenter:
         return Session(self, policy, logits)
 
 
-def load(path: str | Path, engine: str | None = None, threads: int = 0) -> Segmenter:
+def load(
+    path: str | Path, engine: str | None = None, threads: int = 0, provider: str = "", hint: str = ""
+) -> Segmenter:
     """Reads and checks a bundle and compiles its graphs.
 
     The engine is the argument, or the environment's EDGE_VSS_ENGINE, or the usual one of the bundle's
-    target. ``threads`` is how many the engine may use inside one graph; 0 leaves it to the engine. Raises
-    BundleError for a bundle that is missing, altered or newer, OptionError for an engine that is not known
-    and for threads below 0, MissingExtra for an engine that is not installed, EngineError for a graph that
-    the engine refuses.
+    target. ``threads`` is how many the engine may use inside one graph; 0 leaves it to the engine.
+    ``provider`` is what it computes on, where it has a choice (onnxruntime: ``cpu``, ``cuda``, ``tensorrt``;
+    openvino: ``cpu``, ``gpu``, ``npu``, ``auto``), ``hint`` is openvino's ``latency`` or ``throughput``.
+
+    Raises BundleError for a bundle that is missing, altered or newer, OptionError for an engine that is not
+    known, that does not run the bundle's target or has no such option, and for threads below 0, MissingExtra
+    for an engine that is not installed, EngineError for a graph that the engine refuses.
     """
     if threads < 0:
         raise OptionError(f"threads must be 0 or more, got {threads}: 0 leaves the number to the engine")
@@ -65,8 +72,26 @@ def load(path: str | Path, engine: str | None = None, threads: int = 0) -> Segme
     manifest = bundle.read(path)
     default(manifest.policy, path)
     name = engine or os.environ.get(ENGINE_VARIABLE) or ENGINE_OF_TARGET.get(manifest.target, manifest.target)
-    compile_graph = plugins.find("engine", name)
+    compile_graph = compiler(name, manifest.target)
+    wanted = {"provider": provider, "hint": hint}
+    options = {option: value for option, value in wanted.items() if value}
+    if unknown := set(options) - set(signature(compile_graph).parameters):
+        raise OptionError(f"the engine {name} has no choice of {min(unknown)}: leave --{min(unknown)} out")
     graphs = {
-        graph.role: compile_graph(path / graph.file, graph, threads=threads) for graph in manifest.graphs
+        graph.role: compile_graph(path / graph.file, graph, threads=threads, **options)
+        for graph in manifest.graphs
     }
     return Segmenter(manifest, graphs, name)
+
+
+def compiler(engine: str, target: str) -> Callable[..., Graph]:
+    """The function of an engine, which compiles a graph. Raises OptionError for an engine that is not known
+    or does not run ``target``."""
+    found = plugins.find("engine", engine)
+    targets = getattr(sys.modules.get(found.__module__), "TARGETS", (target,))
+    if target not in targets:
+        raise OptionError(
+            f"the engine {engine} runs {' and '.join(targets)}, and this bundle is for {target}: "
+            f"leave --engine out, or convert with --target {targets[0]}"
+        )
+    return found

@@ -215,7 +215,7 @@ def low_alone(folder: Path, segmenter: Segmenter) -> Callable[[Any], Any]:
         TensorSpec("image", (1, *variant.size, 3), "uint8"),
         TensorSpec("alone", (1, *variant.size), "uint8"),
     )
-    file = export(Part("alone", Alone().eval(), (image,), (labels,)), folder, {})
+    file = export([Part("alone", Alone().eval(), (image,), (labels,))], folder, {})[0].file
     return compile_onnx(folder / file, GraphSpec("alone", file, "", (image,), (labels,), 0.0), threads=1)
 
 

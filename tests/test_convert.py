@@ -188,15 +188,16 @@ def test_an_export_that_computes_something_else_is_refused(
     model = save_exported(tmp_path)
     export = plugins.find("target", "onnx")
 
-    def wrong(part: Any, folder: Path, metadata: dict[str, str]) -> str:
-        name: str = export(part, folder, metadata)
+    def wrong(parts: Any, folder: Path, metadata: Any) -> Any:
+        written = export(parts, folder, metadata)
+        name = written[0].file
         graph = onnx.load(folder / name)
         for tensor in graph.graph.initializer:
             if tensor.name.endswith("second.weight"):
                 weights = onnx.numpy_helper.to_array(tensor)
                 tensor.CopyFrom(onnx.numpy_helper.from_array(weights[::-1].copy(), tensor.name))
         onnx.save(graph, folder / name)
-        return name
+        return written
 
     find = plugins.find
     monkeypatch.setattr(plugins, "find", lambda kind, name: wrong if kind == "target" else find(kind, name))

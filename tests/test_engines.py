@@ -1,6 +1,14 @@
+"""One suite for every engine, ours or a third party's. Where torch is absent (a device, or the environment of
+tflite-runtime) EDGE_VSS_BUNDLES names a folder that tests/engine_bundles.py has filled.
+"""
+
 import builtins
+import os
 import platform
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,50 +17,137 @@ import pytest
 
 from edge_vss import bundle, plugins
 from edge_vss.bundle import GraphSpec, Manifest, TensorSpec
-from edge_vss.converters.convert import convert
-from edge_vss.converters.split import motions, pictures
-from edge_vss.errors import EngineError, MissingExtra
-from tests.conversion import SIZE, save_exported
+from edge_vss.errors import EngineError, MissingExtra, OptionError
+from edge_vss.runtimes.segmenter import Segmenter, load
+from edge_vss.runtimes.sources import open_source
+from edge_vss.video import Frame
+from tests.engine_bundles import NETWORKS, STEPS, make
 
-ENGINES = ["onnxruntime", "numpy"]
+ENGINES = ["numpy", "onnxruntime", "openvino", "openvino on onnx", "tflite"]
+"""Engine, and the target that it runs where that is not its own."""
+TARGET = {"numpy": "onnx", "onnxruntime": "onnx", "openvino on onnx": "onnx"}
+NEEDS = {"numpy": ("onnx",), "tflite": ("ai_edge_litert", "tflite_runtime")}
+
+Made = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Engine (of ENGINES) and network → its bundle. Skips where the engine is not installed."""
+    given = os.environ.get("EDGE_VSS_BUNDLES")
+    folder = Path(given) if given else tmp_path_factory.mktemp("engines")
+
+    def find(engine: str, network: str = "labels") -> Path:
+        name = engine.partition(" ")[0]
+        if not any(find_spec(module) for module in NEEDS.get(name, (name,))):
+            pytest.skip(f"{name} is not installed")
+        target = TARGET.get(engine, engine)
+        if not given:
+            pytest.importorskip("torch", reason="the converter's half is not installed")
+        if target == "tflite" and not given and find_spec("litert_torch") is None:
+            pytest.skip("litert-torch is not installed: nothing writes TFLite")
+        return make(folder, network, target)
+
+    return find
 
 
 @pytest.fixture(scope="module")
-def street(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest]:
-    folder = tmp_path_factory.mktemp("engines")
-    manifest = convert(save_exported(folder), folder / "street.vss", classes=3, size=SIZE)
-    return folder / "street.vss", manifest
+def street(made: Made) -> tuple[Path, Manifest]:
+    path = made("onnxruntime")
+    return path, bundle.read(path)
+
+
+def compiled(engine: str, folder: Path, graph: GraphSpec, **options: Any) -> Any:
+    return plugins.find("engine", engine.partition(" ")[0])(folder / graph.file, graph, **options)
 
 
 def inputs(manifest: Manifest) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
     assert manifest.motion is not None
-    labels = np.random.default_rng(0).integers(0, 3, (1, *SIZE)).astype(np.uint8)
-    motion = motions(manifest.motion.grid, 1)[0].numpy()
-    return {"image": pictures(SIZE, 1)[0].numpy(), "motion": motion, "key_labels": labels}
+    given = {"image": rng.integers(0, 256, (1, *manifest.frame_size, 3), np.uint8)}
+    given["motion"] = rng.uniform(-2, 2, (1, 2, *manifest.motion.grid)).astype(np.float32)
+    for state in manifest.state:
+        high = 3 if state.dtype == "uint8" else 2
+        given[state.name] = rng.integers(0, high, state.shape).astype(state.dtype)
+    return given
 
 
-@pytest.mark.parametrize("role", ["key", "state"])
-def test_both_engines_give_the_same(street: tuple[Path, Manifest], role: str) -> None:
-    folder, manifest = street
-    graph, given = manifest.graph(role), inputs(manifest)
-    results = {name: plugins.find("engine", name)(folder / graph.file, graph)(given) for name in ENGINES}
-    for spec in graph.outputs:
-        fast, plain = (results[name][spec.name] for name in ENGINES)
-        assert fast.dtype == plain.dtype == np.dtype(spec.dtype)
-        assert fast.shape == plain.shape == spec.shape
-        if fast.dtype == np.uint8:
-            assert (fast == plain).mean() > 0.999
-        else:
-            np.testing.assert_allclose(fast, plain, rtol=1e-4, atol=1e-3)
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_twelve_frames_are_labelled_as_torch_labels_them(made: Made, engine: str, network: str) -> None:
+    path = made(engine, network)
+    segmenter = load(path, engine.partition(" ")[0])
+    expected = np.load(path.parent / f"{network}.npz")
+    manifest = segmenter.manifest
+    state = {s.name: np.full(s.shape, s.initial, s.dtype) for s in manifest.state}
+    equal = []
+    for step, route in enumerate(STEPS):
+        tensors = {"image": expected[f"image{step}"], "motion": expected[f"motion{step}"], **state}
+        for role in manifest.routes[route]:
+            outputs = segmenter.graphs[role](tensors)
+            for spec in manifest.graph(role).outputs:
+                assert outputs[spec.name].dtype == spec.dtype and outputs[spec.name].shape == spec.shape
+            tensors |= outputs
+        state = {name: tensors[name] for name in state}
+        equal.append((tensors["labels"] == expected[f"labels{step}"]).mean())
+    assert np.mean(equal) >= 0.999, equal
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_call_gives_only_what_the_manifest_names(street: tuple[Path, Manifest], engine: str) -> None:
-    folder, manifest = street
-    graph = manifest.graph("key")
-    fewer = replace(graph, outputs=graph.outputs[:1])
-    call = plugins.find("engine", engine)(folder / graph.file, fewer, threads=1)
-    assert set(call(inputs(manifest))) == {"labels"}
+def test_a_call_gives_only_what_the_manifest_names(made: Made, engine: str) -> None:
+    folder = made(engine)
+    manifest = bundle.read(folder)
+    fewer = replace(manifest.graph("key"), outputs=manifest.graph("key").outputs[:1])
+    assert set(compiled(engine, folder, fewer, threads=1)(inputs(manifest))) == {"labels"}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_a_call_gave_is_the_callers(made: Made, engine: str) -> None:
+    folder = made(engine)
+    manifest = bundle.read(folder)
+    call, given = compiled(engine, folder, manifest.graph("key")), inputs(manifest)
+    first = call(given)
+    kept = {name: array.copy() for name, array in first.items()}
+    second = call({**given, "image": 255 - given["image"]})
+    assert any(not np.array_equal(second[name], kept[name]) for name in kept)
+    for name, array in first.items():
+        assert np.array_equal(array, kept[name])
+        array[...] = 0
+    for name, array in call(given).items():
+        assert np.array_equal(array, kept[name])
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_two_sessions_on_one_bundle_do_not_disturb_each_other(made: Made, engine: str) -> None:
+    segmenter = load(made(engine), engine.partition(" ")[0])
+    image = inputs(segmenter.manifest)["image"][0]
+    pair = []
+    for flip in (0, 255):
+        with open_source([np.roll(image ^ flip, 2 * i, 1) for i in range(4)], motion="none") as source:
+            pair.append(list(source))
+    alone = [labelled(segmenter, frames) for frames in pair]
+    sessions = [segmenter.session("interval:2") for _ in pair]
+    for step in range(4):
+        for session, frames, expected in zip(sessions, pair, alone, strict=True):
+            assert np.array_equal(session.step(frames[step]).labels, expected[step])
+
+
+def labelled(segmenter: Segmenter, frames: list[Frame]) -> list[np.ndarray]:
+    session = segmenter.session("interval:2")
+    return [session.step(frame).labels for frame in frames]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_threads_share_a_graph(made: Made, engine: str) -> None:
+    folder = made(engine)
+    manifest = bundle.read(folder)
+    call, given = compiled(engine, folder, manifest.graph("key"), threads=1), inputs(manifest)
+    pictures = [np.roll(given["image"], shift, 2) for shift in range(8)]
+    expected = [call({"image": picture})["labels"] for picture in pictures]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda picture: call({"image": picture})["labels"], pictures * 4))
+    for labels, wanted in zip(found, expected * 4, strict=True):
+        assert np.array_equal(labels, wanted)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -61,26 +156,32 @@ def test_a_call_gives_only_what_the_manifest_names(street: tuple[Path, Manifest]
     [
         ({"image": None}, "image"),
         ({"image": np.zeros((1, 8, 8, 3), np.uint8)}, "key"),
-        ({"image": np.zeros((1, *SIZE, 3), np.float32)}, "key"),
+        ({"image": np.zeros((1, 48, 64, 3), np.float32)}, "key"),
     ],
 )
 def test_a_wrong_tensor_is_an_engine_error(
-    street: tuple[Path, Manifest], engine: str, change: dict[str, Any], message: str
+    made: Made, engine: str, change: dict[str, Any], message: str
 ) -> None:
-    folder, manifest = street
-    graph = manifest.graph("key")
+    folder = made(engine)
+    manifest = bundle.read(folder)
     given = {name: value for name, value in (inputs(manifest) | change).items() if value is not None}
     with pytest.raises(EngineError, match=message) as caught:
-        plugins.find("engine", engine)(folder / graph.file, graph)(given)
+        compiled(engine, folder, manifest.graph("key"))(given)
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("keep", [0, 11, 0.5])
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_broken_file_is_an_engine_error(tmp_path: Path, street: tuple[Path, Manifest], engine: str) -> None:
-    graph = street[1].graph("key")
-    (tmp_path / "key.onnx").write_bytes(b"not a graph")
-    with pytest.raises(EngineError, match=r"key\.onnx") as caught:
-        plugins.find("engine", engine)(tmp_path / "key.onnx", graph)
+def test_a_broken_file_is_an_engine_error(tmp_path: Path, made: Made, engine: str, keep: float) -> None:
+    folder = made(engine)
+    graph = bundle.read(folder).graph("key")
+    whole = (folder / graph.file).read_bytes()
+    content = b"not a graph" if keep == 11 else whole[: int(len(whole) * keep)]
+    (tmp_path / graph.file).write_bytes(content)
+    if graph.data:
+        (tmp_path / graph.data).write_bytes((folder / graph.data).read_bytes())
+    with pytest.raises(EngineError, match=graph.file) as caught:
+        compiled(engine, tmp_path, graph)
     assert "\n" not in str(caught.value)
 
 
@@ -96,27 +197,33 @@ def wrong_specs(graph: GraphSpec) -> list[GraphSpec]:
 
 
 @pytest.mark.parametrize("index", range(5))
-def test_a_file_that_breaks_its_contract_is_refused(street: tuple[Path, Manifest], index: int) -> None:
-    folder, manifest = street
-    graph = wrong_specs(manifest.graph("key"))[index]
+@pytest.mark.parametrize("engine", [engine for engine in ENGINES if engine != "numpy"])
+def test_a_file_that_breaks_its_contract_is_refused(made: Made, engine: str, index: int) -> None:
+    folder = made(engine)
+    graph = wrong_specs(bundle.read(folder).graph("key"))[index]
     with pytest.raises(EngineError, match="convert the model again"):
-        plugins.find("engine", "onnxruntime")(folder / graph.file, graph)
+        compiled(engine, folder, graph)
 
 
 @pytest.mark.parametrize(
     ("engine", "package", "extra"),
-    [("onnxruntime", "onnxruntime", "onnxruntime"), ("numpy", "onnx", "convert")],
+    [
+        ("onnxruntime", "onnxruntime", "onnxruntime"),
+        ("numpy", "onnx", "convert"),
+        ("openvino", "openvino", "openvino"),
+        ("tflite", "ai_edge_litert", "tflite"),
+    ],
 )
 def test_a_missing_library_names_its_extra(
-    street: tuple[Path, Manifest], monkeypatch: pytest.MonkeyPatch, engine: str, package: str, extra: str
+    made: Made, monkeypatch: pytest.MonkeyPatch, engine: str, package: str, extra: str
 ) -> None:
+    folder = made(engine)
+    graph = bundle.read(folder).graph("key")
     load = plugins.find("engine", engine)
-    folder, manifest = street
-    graph = manifest.graph("key")
     original = builtins.__import__
 
     def without(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name.split(".")[0] == package:
+        if name.split(".")[0] in (package, "tflite_runtime"):
             raise ImportError(name)
         return original(name, *args, **kwargs)
 
@@ -143,3 +250,78 @@ def test_motion_that_is_not_a_number_does_no_harm(street: tuple[Path, Manifest])
 
 def test_the_fixture_is_a_valid_bundle(street: tuple[Path, Manifest]) -> None:
     assert bundle.read(street[0]) == street[1]
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_a_provider_that_is_not_there_is_named_with_those_that_are(made: Made, engine: str) -> None:
+    with pytest.raises(EngineError, match=r"no .*warp.* here: it has .*cpu"):
+        load(made(engine), engine, provider="warp")
+    assert load(made(engine), engine, provider="CPU").engine == engine
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "tflite", "numpy"])
+def test_an_option_that_an_engine_does_not_have_is_refused(made: Made, engine: str) -> None:
+    with pytest.raises(OptionError, match=f"{engine} has no choice of hint"):
+        load(made(engine), engine, hint="throughput")
+
+
+def test_openvino_takes_a_hint(made: Made) -> None:
+    path = made("openvino")
+    assert load(path, hint="throughput").engine == "openvino"
+    with pytest.raises(OptionError, match="no hint is called 'speed': choose one of latency, throughput"):
+        load(path, hint="speed")
+
+
+def test_openvino_keeps_what_it_compiled(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = made("openvino")
+    monkeypatch.setenv("EDGE_VSS_CACHE", str(tmp_path / "cache"))
+    load(path)
+    assert list((tmp_path / "cache" / "openvino").glob("*.blob"))
+    monkeypatch.setenv("EDGE_VSS_CACHE", "")
+    assert load(path).engine == "openvino"
+
+
+@pytest.mark.parametrize(("engine", "target"), [("tflite", "onnx"), ("onnxruntime", "tflite")])
+def test_an_engine_that_does_not_run_the_target_says_which_it_runs(
+    made: Made, engine: str, target: str
+) -> None:
+    path = made({"onnx": "onnxruntime"}.get(target, target))
+    with pytest.raises(OptionError, match=f"{engine} runs .*, and this bundle is for {target}"):
+        load(path, engine)
+
+
+def test_the_old_tflite_runtime_is_refused_beside_numpy_2(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edge_vss.runtimes.engines import tflite
+
+    path = made("tflite")
+    if int(np.__version__.partition(".")[0]) < 2:
+        pytest.skip("NumPy is older than 2 here")
+    monkeypatch.setitem(__import__("sys").modules, "ai_edge_litert.interpreter", None)
+    monkeypatch.setattr(tflite, "_has_old_runtime", lambda: True)
+    with pytest.raises(EngineError, match=r"tflite-runtime does not work with NumPy 2.*ai-edge-litert"):
+        load(path)
+
+
+def test_a_third_partys_engine_is_found_by_its_entry_point(
+    street: tuple[Path, Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def engine(path: Path, graph: GraphSpec, threads: int = 0) -> Callable[..., Any]:
+        asked.append((path.name, graph.role, threads))
+        return lambda tensors: {}
+
+    class Point:
+        name = "theirs"
+
+        @staticmethod
+        def load() -> Any:
+            return engine
+
+    monkeypatch.setattr(
+        plugins, "entry_points", lambda group, name=None: [Point] if "engine" in group else []
+    )
+    assert load(street[0], "theirs", threads=3).engine == "theirs"
+    assert asked == [("key.onnx", "key", 3), ("state.onnx", "state", 3)]

@@ -41,7 +41,8 @@ def part(module: nn.Module | None = None) -> Part:
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported")
-    assert export(part(), folder, {"edge_vss": json.dumps({"role": "key"})}) == "key.onnx"
+    (artifact,) = export([part()], folder, {"key": {"edge_vss": json.dumps({"role": "key"})}})
+    assert (artifact.role, artifact.file, artifact.data) == ("key", "key.onnx", "")
     return folder
 
 
@@ -72,7 +73,7 @@ def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
     module = Upsampled()
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        export(part(module), tmp_path / name, {})
+        export([part(module)], tmp_path / name, {})
     assert (tmp_path / "a" / "key.onnx").read_bytes() == (tmp_path / "b" / "key.onnx").read_bytes()
 
 
@@ -80,7 +81,7 @@ def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_upsampling_moves_to_channels_last_and_keeps_every_result(tmp_path: Path, align: bool) -> None:
     module = Upsampled(align).eval()
     made = part(module)
-    export(made, tmp_path, {})
+    export([made], tmp_path, {})
     reveal(tmp_path / "key.onnx", made.hidden, tmp_path / "open.onnx")
     nodes = onnx.load(tmp_path / "key.onnx").graph.node
     resize = next(node for node in nodes if node.op_type == "Resize")
@@ -194,7 +195,7 @@ class Impossible(nn.Module):
 
 def test_the_older_exporter_is_tried_too(tmp_path: Path) -> None:
     out = TensorSpec("out", IMAGE.shape, "float32")
-    export(Part("key", OnlyTraced(), (IMAGE,), (out,)), tmp_path, {})
+    export([Part("key", OnlyTraced(), (IMAGE,), (out,))], tmp_path, {})
     x = np.ones(IMAGE.shape, np.float32)
     np.testing.assert_array_equal(
         ort.InferenceSession(tmp_path / "key.onnx").run(None, {"image": x})[0], x * 2
@@ -204,7 +205,7 @@ def test_the_older_exporter_is_tried_too(tmp_path: Path) -> None:
 def test_what_cannot_be_exported_is_one_line(tmp_path: Path) -> None:
     out = TensorSpec("out", (1, 3, 12), "float32")
     with pytest.raises(ModelError, match="key: torch cannot export") as caught:
-        export(Part("key", Impossible(), (IMAGE,), (out,)), tmp_path, {})
+        export([Part("key", Impossible(), (IMAGE,), (out,))], tmp_path, {})
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -212,4 +213,4 @@ def test_what_cannot_be_exported_is_one_line(tmp_path: Path) -> None:
 def test_outputs_have_to_be_what_the_part_says(tmp_path: Path) -> None:
     wrong = TensorSpec("out", (1, 3, 12, 17), "float32")
     with pytest.raises(ModelError, match="have to be"):
-        export(Part("key", nn.ReLU(), (IMAGE,), (wrong,)), tmp_path, {})
+        export([Part("key", nn.ReLU(), (IMAGE,), (wrong,))], tmp_path, {})

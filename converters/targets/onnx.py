@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import torch
 from torch import Tensor
 
 from edge_vss.bundle import TensorSpec
+from edge_vss.converters.cost import gmac
 from edge_vss.converters.onnx_model import OPSETS, OnnxNetwork
 from edge_vss.converters.onnx_passes import LAST, prune, tidy, uncopy, upsample_channels_last
-from edge_vss.converters.split import Chain, Part, quiet
+from edge_vss.converters.split import Artifact, Chain, Part, quiet
 from edge_vss.errors import MissingExtra, ModelError
 
 OPSET = 18
@@ -20,13 +22,33 @@ OPSET = 18
 IR_VERSION = 10
 
 
-def export(part: Part, folder: Path, metadata: dict[str, str]) -> str:
-    """Write ``part`` into ``folder``, with ``metadata`` as its ``metadata_props``; gives the file's name.
+def export(parts: Sequence[Part], folder: Path, metadata: Mapping[str, Mapping[str, str]]) -> list[Artifact]:
+    """Write every part into ``folder``, with ``metadata`` of its role as its ``metadata_props``.
 
-    Tensors keep the part's names. Raises ModelError for a module that cannot be exported, in one line.
+    Tensors keep the parts' names. Raises ModelError for a module that cannot be exported, in one line.
+    """
+    return [_write(part, folder, metadata.get(part.role, {})) for part in parts]
+
+
+def _write(part: Part, folder: Path, metadata: Mapping[str, str]) -> Artifact:
+    import onnx
+
+    model = graph(part)
+    upsample_channels_last(model)
+    prune(model)
+    onnx.helper.set_model_props(model, dict(metadata))
+    file = folder / f"{part.role}.onnx"
+    save(model, part, file)
+    return Artifact(part.role, file.name, gmac(file))
+
+
+def graph(part: Part) -> Any:
+    """``part`` as a ModelProto: no outputs but its own, nothing of this machine in it.
+
+    Raises ModelError for a module that cannot be exported.
     """
     try:
-        import onnx
+        import onnx  # noqa: F401
     except ImportError:
         raise MissingExtra("onnx", "convert", "writing ONNX") from None
     model = _graph(part)
@@ -35,23 +57,26 @@ def export(part: Part, folder: Path, metadata: dict[str, str]) -> str:
     del model.graph.output[:]
     model.graph.output.extend(shown)
     uncopy(model, hidden)
-    upsample_channels_last(model)
     prune(model)
     tidy(model)
     model.ir_version = min(model.ir_version, IR_VERSION)
     model.producer_name = "edge-vss"
     model.producer_version = ""
     del model.metadata_props[:]
-    onnx.helper.set_model_props(model, metadata)
     _check_contract(model, part)
+    return model
+
+
+def save(model: Any, part: Part, file: Path) -> None:
+    """Write a ModelProto. Raises ModelError for one that is not valid."""
+    import onnx
+
     try:
         onnx.checker.check_model(model, full_check=True)
         data = model.SerializeToString(deterministic=True)
     except Exception as error:  # the checker raises its own, protobuf a ValueError beyond 2 GiB
         raise ModelError(f"{part.role}: the exported graph is not valid ONNX ({_line(error)})") from None
-    name = f"{part.role}.onnx"
-    (folder / name).write_bytes(data)
-    return name
+    file.write_bytes(data)
 
 
 def reveal(path: Path, specs: tuple[TensorSpec, ...], to: Path) -> None:

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from edge_vss.bundle import GraphSpec
 from edge_vss.errors import EngineError, MissingExtra
+from edge_vss.runtimes.engines import check_given, one_line
+
+TARGETS = ("onnx",)
 
 
 def load(
@@ -39,7 +42,7 @@ def load(
         evaluator = ReferenceEvaluator(str(path), new_ops=[GatherElements])
     except Exception as error:  # protobuf, onnx and numpy each raise their own
         raise EngineError(
-            f"{path} is not a graph that onnx can evaluate ({_line(error)}): convert again"
+            f"{path} is not a graph that onnx can evaluate ({one_line(error)}): convert again"
         ) from None
     inputs = [spec.name for spec in graph.inputs]
     outputs = [spec.name for spec in graph.outputs]
@@ -50,23 +53,11 @@ def load(
         )
 
     def call(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
-        for spec in graph.inputs:
-            if spec.name not in tensors:
-                raise EngineError(f"{graph.role}: the tensor {spec.name!r} is not given")
-            given = tensors[spec.name]
-            if given.shape != spec.shape or given.dtype != spec.dtype:
-                raise EngineError(
-                    f"{graph.role}: {spec.name} is {given.dtype} {given.shape}, "
-                    f"and has to be {spec.dtype} {spec.shape}"
-                )
+        given = check_given(graph, tensors)
         try:
-            results = evaluator.run(outputs, {name: tensors[name] for name in inputs})
+            results = evaluator.run(outputs, dict(zip(inputs, given, strict=True)))
         except Exception as error:
-            raise EngineError(f"{graph.role}: the reference evaluator failed ({_line(error)})") from None
+            raise EngineError(f"{graph.role}: the reference evaluator failed ({one_line(error)})") from None
         return dict(zip(outputs, results, strict=True))
 
     return call
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

@@ -1,4 +1,4 @@
-"""Engine ``onnxruntime``: ONNX Runtime on the CPU."""
+"""Engine ``onnxruntime``: ONNX Runtime on the CPU, or on what else its build brings (CUDA, TensorRT)."""
 
 from __future__ import annotations
 
@@ -11,18 +11,23 @@ from numpy.typing import NDArray
 
 from edge_vss.bundle import GraphSpec, TensorSpec
 from edge_vss.errors import EngineError, MissingExtra
+from edge_vss.runtimes.engines import one_line
+
+TARGETS = ("onnx",)
+CPU = "CPUExecutionProvider"
 
 _DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64"}
 
 
 def load(
-    path: Path, graph: GraphSpec, threads: int = 0
+    path: Path, graph: GraphSpec, threads: int = 0, provider: str = ""
 ) -> Callable[[Mapping[str, NDArray[np.generic]]], dict[str, NDArray[np.generic]]]:
     """One graph, ready to call: tensors by name in, outputs by name out. Extra tensors are passed over.
 
-    ``threads`` 0 leaves the choice to ONNX Runtime (one per core). The call may be shared by several threads.
-    Raises MissingExtra without onnxruntime, EngineError if it refuses the file, the file breaks its contract,
-    or a call fails.
+    ``threads`` 0 leaves the choice to ONNX Runtime (one per core). ``provider`` is what computes: ``cpu``, or
+    what this build of ONNX Runtime has (``cuda``, ``tensorrt``); what that cannot run, the CPU does. The call
+    may be shared by several threads. Raises MissingExtra without onnxruntime, EngineError for a provider that
+    is not there, if ONNX Runtime refuses the file, the file breaks its contract, or a call fails.
     """
     try:
         import onnxruntime as ort
@@ -34,13 +39,22 @@ def load(
     options.inter_op_num_threads = 1
     # Idle workers that spin take the core on which the decoder is at work.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # A planned block of memory comes on top of what the first run has taken: 1.1 GB become 2.0 with the largest
-    # network, and no graph here runs quicker for it.
+    # A planned block of memory comes on top of what the first run has taken: 1.1 GB become 2.0 with the
+    # largest network, and no graph here runs quicker for it.
     options.enable_mem_pattern = False
+    chosen = _provider(provider or "cpu", ort.get_available_providers())
     try:
-        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(str(path), options, providers=list(dict.fromkeys((chosen, CPU))))
     except Exception as error:  # ONNX Runtime has a class per status and no base class of its own
-        raise EngineError(f"ONNX Runtime refuses {path} ({_line(error)}): convert the model again") from None
+        raise EngineError(
+            f"ONNX Runtime refuses {path} ({one_line(error)}): convert the model again"
+        ) from None
+    # Where a provider's own libraries are missing, ONNX Runtime goes on with the CPU.
+    if session.get_providers()[0] != chosen:
+        raise EngineError(
+            f"ONNX Runtime has {provider}, and cannot start it: check its driver and libraries, or leave "
+            "--provider out"
+        )
     _compare(path, "inputs", graph.inputs, session.get_inputs())
     _compare(path, "outputs", graph.outputs, session.get_outputs())
     inputs = [spec.name for spec in graph.inputs]
@@ -52,10 +66,17 @@ def load(
         except KeyError as error:
             raise EngineError(f"{graph.role}: the tensor {error} is not given") from None
         except Exception as error:
-            raise EngineError(f"{graph.role}: ONNX Runtime failed ({_line(error)})") from None
+            raise EngineError(f"{graph.role}: ONNX Runtime failed ({one_line(error)})") from None
         return dict(zip(outputs, results, strict=True))
 
     return call
+
+
+def _provider(name: str, present: list[str]) -> str:
+    short = {entry.removesuffix("ExecutionProvider").lower(): entry for entry in present}
+    if name.lower() not in short:
+        raise EngineError(f"ONNX Runtime has no provider {name} here: it has {', '.join(short)}")
+    return short[name.lower()]
 
 
 def _compare(path: Path, side: str, specs: tuple[TensorSpec, ...], nodes: list[Any]) -> None:
@@ -76,7 +97,3 @@ def _compare(path: Path, side: str, specs: tuple[TensorSpec, ...], nodes: list[A
         raise EngineError(
             f"{path} has {len(found)} inputs, the manifest has {len(specs)}: convert the model again"
         )
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

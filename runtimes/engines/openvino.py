@@ -1,0 +1,104 @@
+"""Engine ``openvino``: Intel's OpenVINO, on the CPU or any other device that it finds."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_vss.bundle import GraphSpec, TensorSpec
+from edge_vss.errors import EngineError, MissingExtra, OptionError
+from edge_vss.runtimes.engines import HINTS, cache_folder, check_given, one_line
+
+TARGETS = ("openvino", "onnx")
+
+_DTYPES = {"f32": "float32", "f64": "float64", "f16": "float16", "boolean": "bool"}
+_DTYPES |= {f"u{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)}
+_DTYPES |= {f"i{bits}": f"int{bits}" for bits in (8, 16, 32, 64)}
+
+
+def load(
+    path: Path, graph: GraphSpec, threads: int = 0, provider: str = "", hint: str = "latency"
+) -> Callable[[Mapping[str, NDArray[np.generic]]], dict[str, NDArray[np.generic]]]:
+    """One graph, ready to call: tensors by name in, outputs by name out. Extra tensors are passed over.
+
+    ``provider`` is a device that OpenVINO finds (``cpu``, ``gpu``, ``npu``, ``auto``); ``hint`` is
+    ``latency`` or ``throughput`` (for several sessions at once). What was compiled is kept on disk, so that
+    the next start is quick (``cache_folder``). The call may be shared by several threads.
+
+    Raises MissingExtra without openvino, OptionError for a hint that is not known, EngineError for a device
+    that is not there, for a file that is refused or breaks its contract, and for a call that fails.
+    """
+    try:
+        import openvino as ov
+    except ImportError:
+        raise MissingExtra("openvino", "openvino", "running an OpenVINO graph") from None
+    if hint not in HINTS:
+        raise OptionError(f"no hint is called {hint!r}: choose one of {', '.join(HINTS)}")
+    core = ov.Core()
+    device = (provider or "cpu").upper()
+    if device != "AUTO" and device.partition(".")[0] not in {
+        d.partition(".")[0] for d in core.available_devices
+    }:
+        have = ", ".join(name.lower() for name in core.available_devices)
+        raise EngineError(f"OpenVINO finds no {provider} here: it has {have}, auto")
+    config: dict[str, Any] = {"PERFORMANCE_HINT": hint.upper()}
+    if device == "CPU":
+        # Where a processor knows bfloat16, OpenVINO would round to it unasked.
+        config |= {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
+        # Pinned workers wait for the core on which the decoder is at work.
+        config["ENABLE_CPU_PINNING"] = False
+    if cache := cache_folder("openvino"):
+        config["CACHE_DIR"] = str(cache)
+    try:
+        compiled = core.compile_model(str(path), device, config)
+    except Exception as error:  # OpenVINO has one class for all errors, and it is RuntimeError in the end
+        raise EngineError(
+            f"OpenVINO refuses {path} ({one_line(error)}): convert the model again, or upgrade openvino"
+        ) from None
+    inputs = _ports(path, graph.inputs, compiled.inputs)
+    outputs = _ports(path, graph.outputs, compiled.outputs)
+    if len(inputs) != len(compiled.inputs):
+        raise EngineError(
+            f"{path} has {len(compiled.inputs)} inputs, the manifest {len(inputs)}: convert the model again"
+        )
+    kept = threading.local()
+
+    def call(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+        if not hasattr(kept, "request"):
+            kept.request = compiled.create_infer_request()
+        given = check_given(graph, tensors)
+        # Written straight into arrays that are the caller's: nothing is copied, and nothing is shared.
+        results = {spec.name: np.empty(spec.shape, spec.dtype) for spec in graph.outputs}
+        try:
+            for port, array in zip(inputs, given, strict=True):
+                kept.request.set_tensor(port, ov.Tensor(array, shared_memory=True))
+            for port, spec in zip(outputs, graph.outputs, strict=True):
+                kept.request.set_tensor(port, ov.Tensor(results[spec.name], shared_memory=True))
+            kept.request.infer()
+        except Exception as error:
+            raise EngineError(f"{graph.role}: OpenVINO failed ({one_line(error)})") from None
+        return results
+
+    return call
+
+
+def _ports(path: Path, specs: tuple[TensorSpec, ...], ports: list[Any]) -> list[Any]:
+    """The ports of a compiled model, in the manifest's order."""
+    found = {
+        name: (port, TensorSpec(name, tuple(port.shape), _DTYPES.get(port.element_type.to_string(), "")))
+        for port in ports
+        for name in port.names
+    }
+    for spec in specs:
+        if spec.name not in found or found[spec.name][1] != spec:
+            have = ", ".join(f"{s.name} {s.dtype} {s.shape}" for _, s in found.values())
+            raise EngineError(
+                f"{path}: the manifest wants {spec.name} {spec.dtype} {spec.shape}, the file has {have}: "
+                "convert the model again"
+            )
+    return [found[spec.name][0] for spec in specs]

@@ -1,0 +1,87 @@
+"""What every engine is measured by: bundles of the same networks for every target, and what torch makes of
+twelve frames. ``python -m tests.engine_bundles FOLDER`` makes them for an environment without torch.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+TARGETS = ("onnx", "openvino", "tflite")
+NETWORKS = ("labels", "scores", "arseg")
+STEPS = ("start", *("nonkey",) * 5, "key", *("nonkey",) * 5)
+Tensors = dict[str, NDArray[Any]]
+
+
+def make(folder: Path, network: str, target: str) -> Path:
+    """The bundle of a network for a target, with ``NETWORK.npz`` beside it; made once."""
+    path = folder / f"{network}-{target}.vss"
+    if path.exists():
+        return path
+    from edge_vss.converters.convert import convert
+    from tests.conversion import SIZE, factory_file, save_state_dict
+
+    if network == "arseg":
+        options: dict[str, Any] = {"variant": "streets-bise18", "width": 0.125}
+        convert(None, path, family="arseg", target=target, size=(64, 96), options=options)
+    else:
+        model, factory = save_state_dict(folder), factory_file(folder)
+        convert(model, path, classes=3, size=SIZE, factory=factory, carry=network, target=target)
+    if not (folder / f"{network}.npz").exists():
+        arrays: Any = _rollout(path)
+        np.savez(folder / f"{network}.npz", **arrays)
+    return path
+
+
+def _rollout(path: Path) -> Tensors:
+    """Inputs of every step, and the labels that torch gives for them."""
+    import torch
+
+    from edge_vss import bundle
+    from edge_vss.converters.split import Request, Source, motions, pictures
+    from edge_vss.plugins import find
+    from tests.conversion import SIZE
+
+    manifest = bundle.read(path)
+    assert manifest.motion is not None
+    source = Source(None, manifest.frame_size)
+    options = {"variant": "streets-bise18", "width": 0.125}
+    classes = None
+    if manifest.family == "propagate":
+        from edge_vss.classes import find as class_set
+
+        folder, classes = path.parent, class_set("3")
+        source = Source(folder / "weights.pt", SIZE, factory=f"{folder / 'network.py'}:build")
+        options = {"carry": manifest.options["carry"]}
+    split = find("family", manifest.family)(source, Request(classes, False, options))
+    state = {s.name: torch.full(s.shape, s.initial, dtype=getattr(torch, s.dtype)) for s in manifest.state}
+    images, moved = pictures(manifest.frame_size, len(STEPS)), motions(manifest.motion.grid, len(STEPS))
+    made: Tensors = {}
+    for step, route in enumerate(STEPS):
+        tensors = {"image": images[step], "motion": moved[step], **state}
+        for role in manifest.routes[route]:
+            part = split.part(role)
+            with torch.no_grad():
+                results = part.module(*(tensors[spec.name] for spec in part.inputs))
+            results = results if isinstance(results, tuple) else (results,)
+            tensors |= {spec.name: value for spec, value in zip(part.outputs, results, strict=False)}
+        state = {name: tensors[name] for name in state}
+        for name in ("image", "motion", "labels"):
+            made[f"{name}{step}"] = tensors[name].numpy()
+    return made
+
+
+def main(folder: Path) -> None:
+    """All bundles."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for target in TARGETS:
+        for network in NETWORKS:
+            make(folder, network, target)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
