@@ -11,6 +11,7 @@ demo: $(READY)
 test: $(READY) lint
 	$(BIN)/python -m pytest
 	$(BIN)/python tests/wheel.py
+	$(BIN)/python tests/old_tflite.py
 
 bench: $(READY)
 	$(BIN)/python -m tests.bench
@@ -30,4 +31,4 @@ $(READY): pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist demo .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-tflite build dist demo .pytest_cache .mypy_cache .ruff_cache

@@ -1,5 +1,5 @@
 """What every engine is measured by: bundles of the same networks for every target, and what torch makes of
-twelve frames. ``python -m tests.engine_bundles FOLDER`` makes them for an environment without torch.
+twelve frames. ``python -m tests.engine_bundles FOLDER TARGET`` makes them for an environment without torch.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-TARGETS = ("onnx", "openvino", "tflite")
 NETWORKS = ("labels", "scores", "arseg")
 STEPS = ("start", *("nonkey",) * 5, "key", *("nonkey",) * 5)
 Tensors = dict[str, NDArray[Any]]
@@ -75,13 +74,6 @@ def _rollout(path: Path) -> Tensors:
     return made
 
 
-def main(folder: Path) -> None:
-    """All bundles."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for target in TARGETS:
-        for network in NETWORKS:
-            make(folder, network, target)
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    for wanted in NETWORKS:
+        make(Path(sys.argv[1]), wanted, sys.argv[2])

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edge_vss.bundle import GraphSpec, TensorSpec
 from edge_vss.errors import EngineError, MissingExtra
+from edge_vss.files import sha256
 from edge_vss.runtimes.engines import check_given, one_line
 
 TARGETS = ("tflite",)
@@ -39,7 +40,7 @@ def load(
     without a TFLite runtime, EngineError for one that does not work with the NumPy here, for a file that is
     refused or breaks its contract, and for a call that fails.
     """
-    shared = _shared(path, threads or os.cpu_count() or 1)
+    shared = _shared(path, graph, threads or os.cpu_count() or 1)
     try:
         runner = shared.interpreter.get_signature_runner(graph.role)
         inputs, outputs = runner.get_input_details(), runner.get_output_details()
@@ -63,12 +64,15 @@ def load(
     return call
 
 
-def _shared(path: Path, threads: int) -> _Shared:
+def _shared(path: Path, graph: GraphSpec, threads: int) -> _Shared:
     file = path.stat() if path.exists() else None
     key = (str(path.resolve()), threads, file and (file.st_mtime_ns, file.st_size, file.st_ino))
     shared = _OPEN.get(key)
     if shared is None:
         interpreter = _interpreter()
+        # tflite-runtime takes the whole process with it where a file is damaged.
+        if "tflite_runtime" in interpreter.__module__ and (file is None or sha256(path) != graph.sha256):
+            raise EngineError(f"TFLite refuses {path} (its SHA-256 is not the recorded one): convert again")
         try:
             shared = _Shared(interpreter(model_path=str(path), num_threads=threads))
         except Exception as error:  # ValueError or RuntimeError, with what the runtime has printed
