@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from edge_vss import bundle, plugins
 from edge_vss import classes as class_sets
 from edge_vss.bundle import GraphSpec, Manifest
 from edge_vss.converters import verify
+from edge_vss.converters.sniff import sniff
 from edge_vss.converters.split import Artifact, Part, Request, Source, Split
 from edge_vss.errors import BundleError, OptionError
 from edge_vss.video import Size
@@ -26,7 +27,7 @@ def convert(
     classes: str | int | None = None,
     size: Size | None = None,
     family: str = "propagate",
-    target: str = "onnx",
+    target: str | None = None,
     factory: str | None = None,
     output_name: str | None = None,
     mean: Sequence[float] | None = None,
@@ -48,13 +49,15 @@ def convert(
     takes ``scale`` as that of its small pictures. ``factory`` builds the network of a state dict:
     ``file.py:function``. ``output_name`` picks one of several outputs, by name or index. ``carry`` and
     ``options`` are the family's. Without a model (None) the network has no trained weights: enough to learn
-    how fast it is. An existing bundle is replaced only with ``force``, and only once the new one is whole.
+    how fast it is. ``target`` is ``onnx``, ``openvino`` or ``tflite``; by default, what a given graph is,
+    and else ``onnx``. An existing bundle is replaced only with ``force``, and only once the new one is whole.
 
     Raises ModelError, OptionError or BundleError; nothing is left behind then.
 
         convert("weights.pt", "street.vss", size=(360, 480), classes="camvid", factory="network.py:build")
     """
     output = Path(output)
+    target = target or _target(model)
     split, export = plugins.find("family", family), plugins.find("target", target)
     class_set = None if classes is None else class_sets.find(str(classes))
     _check(size, policy)
@@ -88,15 +91,19 @@ def convert(
         routes=parts.routes,
         policy=policy or parts.policy,
         motion=parts.motion,
-        tools=_tools(),
     )
     with bundle.building(output) as folder:
         metadata = {part.role: _metadata(manifest, part.role) for part in parts.parts}
         written = export(parts.parts, folder, metadata)
         manifest = replace(manifest, graphs=tuple(_spec(folder, parts.part(a.role), a) for a in written))
-        manifest = replace(manifest, parity=verify.parity(folder, manifest, parts))
+        manifest = replace(manifest, parity=verify.parity(folder, manifest, parts), tools=_tools())
         bundle.write(folder, manifest)
     return manifest
+
+
+def _target(model: str | Path | None) -> str:
+    kind = "" if model is None else sniff(Path(model))
+    return {"OpenVINO": "openvino", "TFLite": "tflite"}.get(kind, "onnx")
 
 
 def _spec(folder: Path, part: Part, artifact: Artifact) -> GraphSpec:
@@ -131,7 +138,8 @@ def _metadata(manifest: Manifest, role: str) -> dict[str, str]:
 
 
 def _tools() -> dict[str, str]:
-    packages = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy")
+    packages = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy", "openvino", "litert-torch", "nncf")
     # Asked of the module: what is imported as onnxruntime may be installed as onnxruntime-gpu.
-    versions = {package: str(import_module(package).__version__) for package in packages}
+    modules = {name: sys.modules.get(name.replace("-", "_")) for name in packages}
+    versions = {name: str(getattr(module, "__version__", "?")) for name, module in modules.items() if module}
     return {"edge-vss": edge_vss.__version__, **versions}

@@ -29,19 +29,13 @@ def write(path: Path, model: Any) -> None:
     path.write_bytes(builder.Output())
 
 
-def name_tensors(
-    path: Path, names: Mapping[str, tuple[Sequence[str], Sequence[str]]], metadata: Mapping[str, str]
-) -> None:
-    """Name the inputs and outputs of every signature, in their order, and add ``metadata``."""
-    model = read(path)
+def name_tensors(model: Any, names: Mapping[str, tuple[Sequence[str], Sequence[str]]]) -> None:
+    """Name the inputs and outputs of every signature (``args_0``, ..., ``output_0``, ...) in their order."""
     for signature in model.signatureDefs:
         inputs, outputs = names[_text(signature.signatureKey)]
         for maps, wanted in ((signature.inputs, inputs), (signature.outputs, outputs)):
-            # args_0, args_1, ... and output_0, output_1, ...: the number says the place.
             for entry in maps:
                 entry.name = wanted[int(_text(entry.name).rpartition("_")[2])]
-    add_metadata(model, metadata)
-    write(path, model)
 
 
 def add_metadata(model: Any, metadata: Mapping[str, str]) -> None:
@@ -68,3 +62,88 @@ def metadata(model: Any) -> dict[str, str]:
 
 def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def custom_operators(path: Path) -> list[str]:
+    """The operators of a file that no TFLite runtime brings."""
+    return [_text(code.customCode) for code in read(path).operatorCodes if code.customCode]
+
+
+def append(model: Any, other: Any) -> list[int]:
+    """Put the subgraphs of ``other`` behind those of ``model``; gives their numbers there."""
+    buffers, codes, graphs = len(model.buffers), len(model.operatorCodes), len(model.subgraphs)
+    model.buffers.extend(other.buffers)
+    model.operatorCodes.extend(other.operatorCodes)
+    for graph in other.subgraphs:
+        for tensor in graph.tensors:
+            # Buffer 0 means none, in every file.
+            tensor.buffer = tensor.buffer and tensor.buffer + buffers
+        for operator in graph.operators:
+            operator.opcodeIndex += codes
+        model.subgraphs.append(graph)
+    return list(range(graphs, len(model.subgraphs)))
+
+
+def join(model: Any, first: int, second: int) -> None:
+    """Make subgraph ``first`` go on with ``second``, whose one input is ``first``'s one output; a quantised
+    output becomes real numbers in between. ``second`` is left empty."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    graph, more = model.subgraphs[first], model.subgraphs[second]
+    (result,), (wanted,) = graph.outputs, more.inputs
+    tensor = graph.tensors[result]
+    low = (schema.TensorType.UINT8, schema.TensorType.INT8)
+    if tensor.type in low and more.tensors[wanted].type == schema.TensorType.FLOAT32:
+        result = _dequantised(model, graph, result)
+    elif tensor.quantization is None:
+        tensor.quantization = more.tensors[wanted].quantization
+    offset = len(graph.tensors)
+
+    def moved(index: int) -> int:
+        return int(result) if index == wanted else index + offset if index >= 0 else index
+
+    graph.tensors = [*graph.tensors, *more.tensors]
+    for operator in more.operators:
+        operator.inputs = [moved(index) for index in operator.inputs]
+        operator.outputs = [moved(index) for index in operator.outputs]
+    graph.operators = [*graph.operators, *more.operators]
+    graph.outputs = [moved(index) for index in more.outputs]
+
+
+def _dequantised(model: Any, graph: Any, index: int) -> int:
+    from ai_edge_litert import schema_py_generated as schema
+
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.DEQUANTIZE
+    code.version = 2
+    model.operatorCodes.append(code)
+    tensor = schema.TensorT()
+    tensor.name, tensor.type = "dequantised", schema.TensorType.FLOAT32
+    tensor.shape, tensor.buffer = graph.tensors[index].shape, 0
+    graph.tensors = [*graph.tensors, tensor]
+    operator = schema.OperatorT()
+    operator.opcodeIndex = len(model.operatorCodes) - 1
+    operator.inputs, operator.outputs = [index], [len(graph.tensors) - 1]
+    graph.operators = [*graph.operators, operator]
+    return len(graph.tensors) - 1
+
+
+def sign(model: Any, role: str, subgraph: int) -> None:
+    """Give a subgraph a signature, as LiteRT's converter would name its tensors."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    graph, signature = model.subgraphs[subgraph], schema.SignatureDefT()
+    signature.signatureKey, signature.subgraphIndex = role, subgraph
+    signature.inputs, signature.outputs = [], []
+    sides = ((signature.inputs, "args", graph.inputs), (signature.outputs, "output", graph.outputs))
+    for maps, name, tensors in sides:
+        for number, index in enumerate(tensors):
+            entry = schema.TensorMapT()
+            entry.name, entry.tensorIndex = f"{name}_{number}", int(index)
+            maps.append(entry)
+    model.signatureDefs = [*(model.signatureDefs or []), signature]
+
+
+def only_output(model: Any, number: int) -> None:
+    """Leave the first subgraph one of its outputs."""
+    model.subgraphs[0].outputs = [model.subgraphs[0].outputs[number]]

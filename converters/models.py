@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 
 from edge_vss.bundle import TensorSpec, sha256
-from edge_vss.converters import untrained, weights
-from edge_vss.converters.onnx_model import OnnxNetwork, check_size, make_static, read
+from edge_vss.converters import onnx_model, openvino_model, tflite_model, untrained, weights
+from edge_vss.converters.given import GivenNetwork, check_size
 from edge_vss.converters.outputs import Canonical, Select, choose, flatten, form
 from edge_vss.converters.sniff import sniff
 from edge_vss.converters.split import Network, Preprocess, pictures, quiet
 from edge_vss.errors import ModelError, OptionError
 from edge_vss.video import Size
 
+_GIVEN = {"ONNX": onnx_model.load, "OpenVINO": openvino_model.load, "TFLite": tflite_model.load}
 _GPU = "it was made on a GPU, and says so inside; move the model to the CPU and save it again"
 
 
@@ -50,15 +51,13 @@ def load(
         raise OptionError(
             f"--model {factory} is for state dicts, and {path} is a whole model ({kind}): leave it out"
         )
-    if kind == "ONNX":
-        proto = read(path)
-        size, layout, dtype = make_static(path, proto, size)
-        if dtype == "uint8" and (preprocess or Preprocess()) != Preprocess(bgr=prepare.bgr):
+    if kind in _GIVEN:
+        model, size, layout, dtype = _GIVEN[kind](path, size)
+        if dtype != "float32" and prepare != Preprocess(bgr=prepare.bgr):
             raise OptionError(
-                f"{path} takes uint8 pictures and scales them itself: leave --mean, --std and --scale out"
+                f"{path} takes {dtype} pictures and scales them itself: leave --mean, --std and --scale out"
             )
         before = Normalize(prepare, layout, dtype)
-        model = OnnxNetwork(proto)
     elif kind == "exported program":
         model, size = _exported_program(path, size)
     elif kind == "TorchScript":
@@ -74,7 +73,7 @@ def load(
         raise OptionError(
             "--size is missing: a model of this kind takes pictures of any size, say which with --size HxW"
         )
-    if not isinstance(model, OnnxNetwork):
+    if not isinstance(model, GivenNetwork):
         for parameter in model.parameters():
             parameter.requires_grad_(False)
         if kind != "exported program":  # its mode was fixed when it was exported
@@ -84,7 +83,7 @@ def load(
     outputs = [_run(path, model, before(test), size) for test in tests]
     _check_stateless(path, model, before, tests, outputs, size)
     name = choose(outputs[0], output_name, classes)
-    model = model.only(name) if isinstance(model, OnnxNetwork) else Select(model, name)
+    model = model.only(name) if isinstance(model, GivenNetwork) else Select(model, name)
     chosen = [output[name] for output in outputs]
     after, described = _canonical(path, name, chosen, classes, ignore)
     result = after(chosen[0])
@@ -122,6 +121,8 @@ class Normalize(torch.nn.Module):
             image = image.permute(0, 3, 1, 2)
         if self.dtype == "uint8":
             return image.contiguous()
+        if self.dtype == "int8":  # quantised about the middle
+            return (image.to(torch.int32) - 128).to(torch.int8)
         factor, shift = self.get_buffer("factor"), self.get_buffer("shift")
         return image.to(torch.float32) * factor + shift
 
@@ -214,7 +215,7 @@ def _check_stateless(
 
 def _mutated_when_exported(model: torch.nn.Module, picture: Tensor) -> list[str]:
     # Sees a change that leaves the value as it was on these pictures; what it cannot trace was run
-    if isinstance(model, OnnxNetwork | torch.jit.ScriptModule | torch.fx.GraphModule):
+    if isinstance(model, GivenNetwork | torch.jit.ScriptModule | torch.fx.GraphModule):
         return []
     try:
         with quiet(), torch.no_grad():

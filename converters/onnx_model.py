@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from edge_vss.converters.given import GivenNetwork, one_line, picture_input
 from edge_vss.errors import MissingExtra, ModelError
 from edge_vss.video import Size
 
@@ -16,11 +17,11 @@ OPSETS = range(18, 21)
 """Opsets of artifacts: the newest that ONNX Runtime on JetPack 6 and OpenVINO both read, and two back."""
 
 
-class OnnxNetwork(torch.nn.Module):
-    """A given ONNX graph with static shapes. torch can run it (through ONNX Runtime), not trace it.
+class OnnxNetwork(GivenNetwork):
+    """A given ONNX graph."""
 
-    Gives its outputs by name, or the one chosen with ``only`` as a tensor.
-    """
+    kind = "ONNX"
+    targets = ("onnx", "openvino")
 
     def __init__(self, model: Any, chosen: str | None = None) -> None:
         super().__init__()
@@ -35,17 +36,17 @@ class OnnxNetwork(torch.nn.Module):
         except (
             Exception
         ) as error:  # unknown operators, broken graphs, more than 2 GiB: each with its own class
-            raise ModelError(f"ONNX Runtime cannot run this model ({_line(error)})") from None
+            raise ModelError(f"ONNX Runtime cannot run this model ({one_line(error)})") from None
 
     @property
     def opset(self) -> int:
         return _opset(self.model)
 
-    def forward(self, picture: Tensor) -> Any:
+    def run(self, picture: Tensor) -> dict[str, Tensor]:
         feed = {self.session.get_inputs()[0].name: picture.numpy()}
         names = [node.name for node in self.session.get_outputs()]
         results = [torch.from_numpy(np.array(array)) for array in self.session.run(names, feed)]
-        return results[0] if self.chosen else dict(zip(names, results, strict=True))
+        return dict(zip(names, results, strict=True))
 
     def only(self, output: str) -> OnnxNetwork:
         """The same graph with one output."""
@@ -75,8 +76,16 @@ class OnnxNetwork(torch.nn.Module):
             )
         except Exception as error:
             raise ModelError(
-                f"the ONNX model cannot be joined with its pre- and postprocessing ({_line(error)})"
+                f"the ONNX model cannot be joined with its pre- and postprocessing ({one_line(error)})"
             ) from None
+
+
+def load(path: Path, size: Size | None) -> tuple[OnnxNetwork, Size, str, str]:
+    """The network of a file, its size, layout and dtype. Raises ModelError for what is not one network that
+    takes one picture, MissingExtra without onnx."""
+    model = read(path)
+    size, layout, dtype = make_static(path, model, size)
+    return OnnxNetwork(model), size, layout, dtype
 
 
 def read(path: Path) -> Any:
@@ -91,10 +100,10 @@ def read(path: Path) -> Any:
         model = onnx.load(str(path))
     except FileNotFoundError as error:
         raise ModelError(
-            f"{path} keeps weights in another file that is missing ({_line(error)}): put it beside"
+            f"{path} keeps weights in another file that is missing ({one_line(error)}): put it beside"
         ) from None
     except Exception as error:  # protobuf and onnx raise their own
-        raise ModelError(f"{path} cannot be read as ONNX ({_line(error)})") from None
+        raise ModelError(f"{path} cannot be read as ONNX ({one_line(error)})") from None
     if not model.graph.node:
         raise ModelError(f"{path} is an ONNX file without a graph")
     names = {tensor.name for tensor in model.graph.initializer}
@@ -111,7 +120,7 @@ def read(path: Path) -> Any:
     except Exception as error:
         raise ModelError(
             f"{path} has opset {_opset(model)}, which cannot be brought to {OPSETS[0]}..{OPSETS[-1]} "
-            f"({_line(error)}): export it again with opset {OPSETS[-1]}"
+            f"({one_line(error)}): export it again with opset {OPSETS[-1]}"
         ) from None
     return model
 
@@ -134,16 +143,8 @@ def make_static(path: Path, model: Any, size: Size | None) -> tuple[Size, str, s
     extents: list[int | None] = [
         dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim
     ]
-    if not dtype or len(extents) != 4:
-        name = onnx.TensorProto.DataType.Name(kind.elem_type).lower()
-        raise ModelError(
-            f"{path} takes {name} {extents}: it has to take one picture, float32 or uint8, (1, 3, H, W)"
-        )
-    layout = "NHWC" if extents[3] == 3 and extents[1] != 3 else "NCHW"
-    batch, channels, height, width = (extents[layout.index(axis)] for axis in "NCHW")
-    if (batch or 1) < 0 or channels not in (None, 3) or batch not in (None, 0, -1, 1):
-        raise ModelError(f"{path} takes {extents} ({layout}): it has to take one picture with 3 channels")
-    found = check_size(path, (height, width), size)
+    name = onnx.TensorProto.DataType.Name(kind.elem_type).lower()
+    found, layout = picture_input(path, dtype or name, extents, size, ("float32", "uint8"))
     shape = {"N": 1, "C": 3, "H": found[0], "W": found[1]}
     for dim, axis in zip(kind.shape.dim, layout, strict=True):
         dim.dim_value = shape[axis]
@@ -155,29 +156,9 @@ def make_static(path: Path, model: Any, size: Size | None) -> tuple[Size, str, s
     try:
         model.CopyFrom(onnx.shape_inference.infer_shapes(model, data_prop=True))
     except Exception as error:
-        raise ModelError(f"{path} does not fit {found[0]}x{found[1]} ({_line(error)})") from None
+        raise ModelError(f"{path} does not fit {found[0]}x{found[1]} ({one_line(error)})") from None
     return found, layout, dtype
-
-
-def check_size(path: Path, fixed: tuple[int | None, int | None], size: Size | None) -> Size:
-    """The size to convert at: what the model fixes, what was asked. Raises ModelError where they differ."""
-    height, width = ((extent if extent and extent > 0 else None) for extent in fixed)
-    if size is None:
-        if height is None or width is None:
-            raise ModelError(f"{path} takes pictures of any size: say which with --size HxW")
-        return height, width
-    if height not in (None, size[0]) or width not in (None, size[1]):
-        made_for = f"{height or size[0]}x{width or size[1]}"
-        raise ModelError(
-            f"{path} was exported for {made_for} and does not take {size[0]}x{size[1]}: use --size "
-            f"{made_for}, or export it again"
-        )
-    return size
 
 
 def _opset(model: Any) -> int:
     return next((int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

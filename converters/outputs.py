@@ -70,7 +70,7 @@ def form(tensor: Tensor, classes: int) -> str:
     if len(shape) not in (3, 4) or shape[0] != 1:
         return ""
     if tensor.dtype in INTEGERS:
-        return "labels" if len(shape) == 3 or shape[1] == 1 else ""
+        return "labels" if len(shape) == 3 or 1 in (shape[1], shape[3]) else ""
     if len(shape) == 3 or min(shape[1:]) < 1:
         return ""
     if shape[1] == classes and min(shape[2:]) > 1:
@@ -108,7 +108,8 @@ class Canonical(torch.nn.Module):
 
     def forward(self, output: Tensor) -> Tensor:
         if self.form == "labels":
-            return output.reshape(1, *output.shape[-2:]).to(torch.uint8)
+            last = output.dim() == 4 and output.shape[1] > 1
+            return output.reshape(1, *output.shape[1:3] if last else output.shape[-2:]).to(torch.uint8)
         output = output.to(torch.float32)
         if self.form == "scores channels-last":
             return output.permute(0, 3, 1, 2)

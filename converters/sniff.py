@@ -9,7 +9,8 @@ from edge_vss.errors import ModelError
 
 
 def sniff(path: Path) -> str:
-    """What a file is by its content: ``exported program``, ``TorchScript``, ``torch.save`` or ``ONNX``.
+    """What a file is by its content: ``exported program``, ``TorchScript``, ``torch.save``, ``ONNX``,
+    ``OpenVINO`` or ``TFLite``.
 
     Raises ModelError for everything else, saying what it is where that can be told.
     """
@@ -19,7 +20,9 @@ def sniff(path: Path) -> str:
         with path.open("rb") as file:
             head = file.read(512)
     except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror}") from None
+        raise ModelError(
+            f"{path} cannot be read ({error.strerror}): check the name and its permissions"
+        ) from None
     if not head:
         raise ModelError(f"{path} is empty: copy or download it again")
     if head.startswith(b"PK\x03\x04"):
@@ -30,6 +33,10 @@ def sniff(path: Path) -> str:
         return "torch.save"
     if head[:1] == b"\x08" and b"\x00" in head[2:] + b"\x00" and _is_onnx(path):
         return "ONNX"
+    if head[4:8] == b"TFL3":
+        return "TFLite"
+    if head.lstrip().startswith((b"<?xml", b"<net")) and b"<net" in head:
+        return "OpenVINO"
     for found, what in _OTHERS.items():
         if found in head[:64].lower():
             raise ModelError(f"{path} is {what}")
@@ -43,16 +50,15 @@ def sniff(path: Path) -> str:
         )
     raise ModelError(
         f"{path} is {'text' if _is_text(head) else 'no model that is known here'}: "
-        "give an exported program (.pt2), TorchScript, a state dict with --model, or ONNX"
+        "give an exported program (.pt2), TorchScript, a state dict with --model, ONNX, OpenVINO or TFLite"
     )
 
 
 _OTHERS = {
+    b"<?xml": "XML, but no OpenVINO model: give the .xml that OpenVINO wrote",
     b"version https://git-lfs": "a Git LFS pointer, not the file itself: run git lfs pull",
     b"<!doctype": "a web page, not a model: download the file itself",
     b"<html": "a web page, not a model: download the file itself",
-    b"<?xml": "XML (an OpenVINO model?): give the model it was made from",
-    b"tfl3": "a TFLite model, which is already converted: give the model it was made from",
     b"\x89hdf": "an HDF5 file (Keras?): export the model to ONNX",
     b"\x93numpy": "a numpy array: save model.state_dict() with torch.save",
 }

@@ -61,7 +61,7 @@ class Request:
 class Chain(torch.nn.Module):
     """Modules one after the other, each fed with what the one before gives.
 
-    A stage may be an ``OnnxNetwork``, which torch can run but not trace: a target exports the stages around
+    A stage may be a ``GivenNetwork``, which torch can run but not trace: a target exports the stages around
     it and puts the given graph between them.
     """
 

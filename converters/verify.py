@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edge_vss import bundle, plugins
 from edge_vss.bundle import GraphSpec, Manifest
 from edge_vss.classes import ClassSet
-from edge_vss.converters.onnx_model import OnnxNetwork
+from edge_vss.converters.given import GivenNetwork
 from edge_vss.converters.split import Part, Request, Source, Split, motions, pictures, quiet
 from edge_vss.converters.targets.onnx import reveal
 from edge_vss.errors import BundleError, ModelError, OptionError
@@ -167,8 +167,9 @@ def _engine(manifest: Manifest) -> Callable[[Path, GraphSpec], Graph]:
 
 
 def _reference(split: Split) -> str:
-    given = any(isinstance(module, OnnxNetwork) for part in split.parts for module in part.module.modules())
-    return f"the given ONNX graph, and torch {torch.__version__}" if given else f"torch {torch.__version__}"
+    modules = (module for part in split.parts for module in part.module.modules())
+    given = next((module for module in modules if isinstance(module, GivenNetwork)), None)
+    return f"{f'the given {given.kind} graph, and ' if given else ''}torch {torch.__version__}"
 
 
 def _torch(part: Part, hidden: bool) -> Graph:

@@ -121,7 +121,10 @@ def convert(
     bundle: Annotated[Path, typer.Option("-o", "--bundle", metavar="BUNDLE", help="The bundle to write.")],
     model: Annotated[
         Path | None,
-        typer.Argument(help="Exported program, TorchScript, state dict or ONNX file.", show_default=False),
+        typer.Argument(
+            help="Exported program, TorchScript, state dict, ONNX, OpenVINO or TFLite file.",
+            show_default=False,
+        ),
     ] = None,
     classes: Annotated[
         str | None,
@@ -157,7 +160,9 @@ def convert(
     untrained: Annotated[
         bool, typer.Option("--untrained", help="Take no weights: to learn how fast a network is.")
     ] = False,
-    target: Annotated[str, typer.Option(help="The artifact format.")] = "onnx",
+    target: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The artifacts' format: onnx, openvino or tflite.")
+    ] = None,
     trust_pickle: Annotated[
         bool, typer.Option("--trust-pickle", help="Unpickle a whole module: runs code that the file brings.")
     ] = False,

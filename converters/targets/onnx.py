@@ -12,9 +12,10 @@ from torch import Tensor
 
 from edge_vss.bundle import TensorSpec
 from edge_vss.converters.cost import gmac
-from edge_vss.converters.onnx_model import OPSETS, OnnxNetwork
+from edge_vss.converters.given import around
+from edge_vss.converters.onnx_model import OPSETS
 from edge_vss.converters.onnx_passes import LAST, prune, tidy, uncopy, upsample_channels_last
-from edge_vss.converters.split import Artifact, Chain, Part, quiet
+from edge_vss.converters.split import Artifact, Part, quiet
 from edge_vss.errors import MissingExtra, ModelError
 
 OPSET = 18
@@ -95,28 +96,23 @@ def reveal(path: Path, specs: tuple[TensorSpec, ...], to: Path) -> None:
 
 def _graph(part: Part) -> Any:
     names = [spec.name for spec in part.inputs]
-    given = part.outputs + part.hidden
-    stages = list(part.module.stages) if isinstance(part.module, Chain) else [part.module]
-    at = next((index for index, stage in enumerate(stages) if isinstance(stage, OnnxNetwork)), None)
+    given = [spec.name for spec in part.outputs + part.hidden]
     inputs = tuple(torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype)) for spec in part.inputs)
-    if at is None:
-        return _export(part.role, part.module, inputs, names, [spec.name for spec in given])
-    network = stages[at]
-    assert isinstance(network, OnnxNetwork)
-    before, after = Chain(*stages[:at]), Chain(*stages[at + 1 :])
+    chain = around(part.module, part.role, "onnx")
+    if chain is None:
+        return export_module(part.role, part.module, inputs, names, given)
+    before, network, after = chain
     with torch.no_grad():
         middle = network(before(*inputs))
     # The given graph keeps its opset where that is allowed; the two small graphs around it can be written at
     # any.
     return network.splice(
-        _export(part.role, before, inputs, names, ["network_input"], network.opset),
-        _export(
-            part.role, after, (middle,), ["network_output"], [spec.name for spec in given], network.opset
-        ),
+        export_module(part.role, before, inputs, names, ["network_input"], network.opset),
+        export_module(part.role, after, (middle,), ["network_output"], given, network.opset),
     )
 
 
-def _export(
+def export_module(
     role: str,
     module: torch.nn.Module,
     inputs: tuple[Tensor, ...],

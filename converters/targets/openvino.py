@@ -5,13 +5,19 @@ OpenVINO reads every graph that torch exports as ONNX, torch's own it does not (
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from edge_vss.converters.cost import gmac
+from edge_vss.converters.given import around, one_line
+from edge_vss.converters.openvino_model import OpenVinoNetwork
 from edge_vss.converters.split import Artifact, Part, quiet
-from edge_vss.converters.targets.onnx import graph, save
+from edge_vss.converters.targets.onnx import export_module, graph, save
 from edge_vss.errors import MissingExtra, ModelError
 
 
@@ -30,22 +36,74 @@ def export(parts: Sequence[Part], folder: Path, metadata: Mapping[str, Mapping[s
 def _write(part: Part, folder: Path, metadata: Mapping[str, str]) -> Artifact:
     import openvino as ov
 
-    # Not the passes that ONNX Runtime is given: OpenVINO resizes channels-last maps at a tenth of the speed.
-    exported = graph(part)
     file = folder / f"{part.role}.xml"
+    given = any(isinstance(module, OpenVinoNetwork) for module in part.module.modules())
+    if given:
+        model, cost = _around_given(part)
+    else:
+        # Without ONNX Runtime's passes: OpenVINO resizes channels-last maps at a tenth of the speed.
+        model, cost = _from_onnx(graph(part), part)
+    for key, value in metadata.items():
+        model.set_rt_info(value, [key])
+    try:
+        ov.save_model(model, str(file), compress_to_fp16=False)
+    except Exception as error:
+        raise ModelError(f"{part.role}: OpenVINO cannot write this graph ({one_line(error)})") from None
+    return Artifact(part.role, file.name, cost, f"{part.role}.bin")
+
+
+def _from_onnx(exported: Any, part: Part) -> tuple[Any, float]:
+    """An ONNX graph as OpenVINO's own, and its cost in GMAC."""
+    import openvino as ov
+
     with tempfile.TemporaryDirectory() as scratch:
-        onnx_file = Path(scratch) / f"{part.role}.onnx"
-        save(exported, part, onnx_file)
+        file = Path(scratch) / f"{part.role}.onnx"
+        save(exported, part, file)
         try:
             with quiet():
-                model = ov.convert_model(str(onnx_file))
+                return ov.convert_model(str(file)), gmac(file)
+        except ModelError:
+            raise
         except Exception as error:  # OpenVINO has one class for all of its errors, and it is not exported
             raise ModelError(
                 f"{part.role}: OpenVINO cannot express this graph ({' '.join(str(error).split())[-300:]}): "
                 "change the operator named, or convert with --target onnx"
             ) from None
-        for key, value in metadata.items():
-            model.set_rt_info(value, [key])
-        ov.save_model(model, str(file), compress_to_fp16=False)
-        cost = gmac(onnx_file)
-    return Artifact(part.role, file.name, cost, f"{part.role}.bin")
+
+
+def _around_given(part: Part) -> tuple[Any, float]:
+    chain = around(part.module, part.role, "openvino")
+    assert chain is not None
+    before, network, after = chain
+    inputs = tuple(torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype)) for spec in part.inputs)
+    with torch.no_grad():
+        first = before(*inputs)
+        middle = network(first)
+    ends = []
+    for module, given, names, outputs in (
+        (before, inputs, [spec.name for spec in part.inputs], ["network_input"]),
+        (after, (middle,), ["network_output"], [spec.name for spec in part.outputs + part.hidden]),
+    ):
+        ends.append(_from_onnx(export_module(part.role, module, given, names, outputs), part)[0])
+    model = network.splice(*ends)
+    hidden = {spec.name for spec in part.hidden}
+    for result in model.get_results():
+        if hidden & result.get_output_tensor(0).get_names():
+            model.remove_result(result)
+    return model, convolution_gmac(model)
+
+
+def convolution_gmac(model: Any) -> float:
+    """Billions of multiply-accumulates in the convolutions and matrix products of an OpenVINO model."""
+    total = 0
+    for node in model.get_ops():
+        kind = node.get_type_name()
+        if kind in ("Convolution", "GroupConvolution"):
+            weights = list(node.input(1).get_shape())
+            total += math.prod(node.output(0).get_shape()) * math.prod(weights[2 if kind[0] == "G" else 1 :])
+        elif kind == "MatMul":
+            turned = node.get_attributes().get("transpose_a", False)
+            total += (
+                math.prod(node.output(0).get_shape()) * list(node.input(0).get_shape())[-2 if turned else -1]
+            )
+    return total / 1e9

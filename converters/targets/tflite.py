@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from edge_vss.converters import flatbuffer
 from edge_vss.converters.cost import gmac_of
-from edge_vss.converters.flatbuffer import name_tensors
-from edge_vss.converters.onnx_model import OnnxNetwork
+from edge_vss.converters.given import around, one_line
 from edge_vss.converters.split import Artifact, Part, quiet
+from edge_vss.converters.tflite_model import TfliteNetwork
 from edge_vss.errors import MissingExtra, ModelError
 
 FILE = "graphs.tflite"
@@ -29,63 +31,92 @@ def export(parts: Sequence[Part], folder: Path, metadata: Mapping[str, Mapping[s
 
     Raises MissingExtra without litert-torch, ModelError for a module or an operator that it cannot express.
     """
+    given = {part.role: around(part.module, part.role, "tflite") for part in parts}
+    model = _converted({part.role: _traced(part) for part in parts if given[part.role] is None})
+    for part in parts:
+        if (chain := given[part.role]) is not None:
+            at = flatbuffer.append(model, _around_given(part, *chain))[0]
+            flatbuffer.sign(model, part.role, at)
+    names = {part.role: ([s.name for s in part.inputs], [s.name for s in part.outputs]) for part in parts}
+    flatbuffer.name_tensors(model, names)
+    entries = {f"{key}:{role}": value for role, held in metadata.items() for key, value in held.items()}
+    flatbuffer.add_metadata(model, entries)
+    flatbuffer.write(folder / FILE, model)
+    costs = {part.role: 0.0 if given[part.role] else gmac_of(part) for part in parts}
+    return [Artifact(part.role, FILE, costs[part.role]) for part in parts]
+
+
+def _converted(traced: Mapping[str, tuple[torch.nn.Module, tuple[Tensor, ...]]]) -> Any:
+    """Several graphs of torch's operators, as one model that shares their weights."""
     try:
-        with hushed():
+        with quiet(), hushed():
             import litert_torch
     except ImportError:
         raise MissingExtra("litert-torch", "convert-tflite", "writing TFLite") from None
     converter: Any = litert_torch
-    for part in parts:
-        module, inputs = _exported(part)
-        converter = converter.signature(part.role, module, inputs)
+    for role, (module, inputs) in traced.items():
+        converter = converter.signature(role, module, inputs)
     try:
-        with quiet(), hushed():
-            model = converter.convert()
-            model.export(str(folder / FILE))
+        with quiet(), hushed(), tempfile.TemporaryDirectory() as scratch:
+            file = Path(scratch) / FILE
+            converter.convert().export(str(file))
+            return flatbuffer.read(file)
     except Exception as error:  # the converter's own, MLIR's and torch's
-        raise ModelError(f"TFLite cannot express this model ({_line(error)}): {ELSEWHERE}") from None
-    names = {
-        part.role: ([spec.name for spec in part.inputs], [spec.name for spec in part.outputs])
-        for part in parts
-    }
-    name_tensors(
-        folder / FILE,
-        names,
-        {f"{key}:{role}": value for role in metadata for key, value in metadata[role].items()},
-    )
-    return [Artifact(part.role, FILE, gmac_of(part)) for part in parts]
+        raise ModelError(f"TFLite cannot express this model ({one_line(error)}): {ELSEWHERE}") from None
 
 
-def _exported(part: Part) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
-    """The part as a graph of torch's operators, with all that is constant computed, and its inputs."""
+def _around_given(part: Part, before: Any, network: TfliteNetwork, after: Any) -> Any:
+    """The given file with what stands around it in its first subgraph."""
+    inputs = _zeros(part)
+    with torch.no_grad():
+        first = before(*inputs)
+        middle = network(first)
+    model = flatbuffer.read(network.path)
+    flatbuffer.only_output(model, list(network.outputs).index(str(network.chosen)))
+    shown = _Shown(after, len(part.outputs))
+    (behind,) = flatbuffer.append(model, _converted({"after": _folded(part.role, shown, (middle,))}))
+    flatbuffer.join(model, 0, behind)
+    if first is not inputs[0] and not torch.equal(first, inputs[0]):
+        (ahead,) = flatbuffer.append(model, _converted({"before": _folded(part.role, before, inputs)}))
+        flatbuffer.join(model, ahead, 0)
+        model.subgraphs[0] = model.subgraphs[ahead]
+    del model.subgraphs[behind:]
+    return model
+
+
+def _traced(part: Part) -> tuple[torch.nn.Module, tuple[Tensor, ...]]:
+    if any(isinstance(module, torch.jit.ScriptModule) for module in part.module.modules()):
+        raise ModelError(f"{part.role}: a TorchScript module cannot be written as TFLite: {ELSEWHERE}")
+    return _folded(part.role, _Shown(part.module, len(part.outputs)), _zeros(part))
+
+
+def _folded(
+    role: str, module: torch.nn.Module, inputs: tuple[Tensor, ...]
+) -> tuple[torch.nn.Module, tuple[Tensor, ...]]:
+    """The module as a graph of torch's operators, with all that is constant computed, and its inputs."""
     from torch.fx.experimental.const_fold import split_const_subgraphs
 
-    modules = list(part.module.modules())
-    if any(isinstance(module, OnnxNetwork) for module in modules):
-        raise ModelError(f"{part.role}: a given ONNX graph cannot be written as TFLite: {ELSEWHERE}")
-    if any(isinstance(module, torch.jit.ScriptModule) for module in modules):
-        raise ModelError(f"{part.role}: a TorchScript module cannot be written as TFLite: {ELSEWHERE}")
-    inputs = tuple(torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype)) for spec in part.inputs)
     try:
         with quiet(), torch.no_grad():
-            graph = torch.export.export(_Shown(part).eval(), inputs).module()
-            folded = split_const_subgraphs(graph)
+            folded = split_const_subgraphs(torch.export.export(module.eval(), inputs).module())
             folded.run_folding()
     except Exception as error:  # whatever the model made torch's exporter trip over
-        raise ModelError(
-            f"{part.role}: torch cannot export the model ({_line(error)}): {ELSEWHERE}"
-        ) from None
+        raise ModelError(f"{role}: torch cannot export the model ({one_line(error)}): {ELSEWHERE}") from None
     return folded, inputs
 
 
+def _zeros(part: Part) -> tuple[Tensor, ...]:
+    return tuple(torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype)) for spec in part.inputs)
+
+
 class _Shown(torch.nn.Module):
-    """A part without its hidden outputs."""
+    """A module without its last outputs."""
 
-    def __init__(self, part: Part) -> None:
+    def __init__(self, module: torch.nn.Module, count: int) -> None:
         super().__init__()
-        self.module, self.count = part.module, len(part.outputs)
+        self.module, self.count = module, count
 
-    def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         results = self.module(*tensors)
         return (results if isinstance(results, tuple) else (results,))[: self.count]
 
@@ -103,7 +134,3 @@ def hushed() -> Iterator[None]:
             for number, copy in zip((1, 2), kept, strict=True):
                 os.dup2(copy, number)
                 os.close(copy)
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
