@@ -13,7 +13,7 @@ import edge_vss
 from edge_vss import bundle, plugins
 from edge_vss import classes as class_sets
 from edge_vss.bundle import GraphSpec, Manifest
-from edge_vss.converters import verify
+from edge_vss.converters import quantize, verify
 from edge_vss.converters.sniff import sniff
 from edge_vss.converters.split import Artifact, Part, Request, Source, Split
 from edge_vss.errors import BundleError, OptionError
@@ -37,6 +37,9 @@ def convert(
     carry: str | None = None,
     logits: bool = False,
     policy: str | None = None,
+    precision: str = "fp32",
+    calibrate: str | Path | None = None,
+    truth: str | Path | None = None,
     trust_pickle: bool = False,
     force: bool = False,
     options: Mapping[str, Any] | None = None,
@@ -49,8 +52,13 @@ def convert(
     takes ``scale`` as that of its small pictures. ``factory`` builds the network of a state dict:
     ``file.py:function``. ``output_name`` picks one of several outputs, by name or index. ``carry`` and
     ``options`` are the family's. Without a model (None) the network has no trained weights: enough to learn
-    how fast it is. ``target`` is ``onnx``, ``openvino`` or ``tflite``; by default, what a given graph is,
-    and else ``onnx``. An existing bundle is replaced only with ``force``, and only once the new one is whole.
+    how fast it is.
+
+    ``target`` is ``onnx``, ``openvino`` or ``tflite``; by default, what a given graph is, and else ``onnx``.
+    ``precision`` is ``fp32``, ``fp16`` (weights only) or ``int8``, which is fitted to the frames of the video
+    ``calibrate``; what it loses there is recorded, against the fp32 labels and, with ``truth`` (a folder of
+    label maps), against those. An existing bundle is replaced only with ``force``, and only once the new one
+    is whole.
 
     Raises ModelError, OptionError or BundleError; nothing is left behind then.
 
@@ -61,6 +69,8 @@ def convert(
     split, export = plugins.find("family", family), plugins.find("target", target)
     class_set = None if classes is None else class_sets.find(str(classes))
     _check(size, policy)
+    video, maps = (None if place is None else Path(place) for place in (calibrate, truth))
+    quantize.check(precision, video, maps)
     bundle.check_target(output)
     if output.exists() and not force:
         raise BundleError(f"{output} exists: choose another name, or replace it with --force")
@@ -96,7 +106,13 @@ def convert(
         metadata = {part.role: _metadata(manifest, part.role) for part in parts.parts}
         written = export(parts.parts, folder, metadata)
         manifest = replace(manifest, graphs=tuple(_spec(folder, parts.part(a.role), a) for a in written))
-        manifest = replace(manifest, parity=verify.parity(folder, manifest, parts), tools=_tools())
+        manifest = replace(manifest, parity=verify.parity(folder, manifest, parts))
+        if precision != "fp32":
+            manifest = quantize.reduce(folder, manifest, precision, video, maps)
+        if precision == "fp16":
+            lost = verify.parity(folder, manifest, parts, least=0.0)["rollout"]
+            manifest = replace(manifest, precision={**manifest.precision, "against_fp32": lost})
+        manifest = replace(manifest, tools=_tools())
         bundle.write(folder, manifest)
     return manifest
 

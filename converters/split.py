@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -187,6 +190,30 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(disabled)
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Hold back what libraries print, native ones too: some report every step of themselves, and standard
+    output is for results."""
+    with tempfile.TemporaryFile() as away:
+        kept = [os.dup(number) for number in (1, 2)]
+        try:
+            _flush()
+            for number in (1, 2):
+                os.dup2(away.fileno(), number)
+            yield
+        finally:
+            _flush()
+            for number, copy in zip((1, 2), kept, strict=True):
+                os.dup2(copy, number)
+                os.close(copy)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
 
 
 def pictures(size: Size, count: int, seed: int = 0) -> list[torch.Tensor]:

@@ -163,6 +163,14 @@ def convert(
     target: Annotated[
         str | None, typer.Option(metavar="NAME", help="The artifacts' format: onnx, openvino or tflite.")
     ] = None,
+    precision: Annotated[str, typer.Option(metavar="NAME", help="fp32, fp16 or int8.")] = "fp32",
+    calibrate: Annotated[
+        Path | None, typer.Option(metavar="VIDEO", help="What int8 is fitted to: a video like your own.")
+    ] = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Label maps of that video, to record what int8 loses."),
+    ] = None,
     trust_pickle: Annotated[
         bool, typer.Option("--trust-pickle", help="Unpickle a whole module: runs code that the file brings.")
     ] = False,
@@ -191,6 +199,9 @@ def convert(
         family=family,
         options={name: value for name, value in options.items() if value is not None},
         target=target,
+        precision=precision,
+        calibrate=calibrate,
+        truth=truth,
         trust_pickle=trust_pickle,
         force=force,
     )

@@ -127,9 +127,13 @@ def _contents(bundle: Path, manifest: Manifest, policy: str | None = None) -> di
 
     contents = asdict(manifest)
     for graph in contents["graphs"]:
-        graph["bytes"] = (bundle / graph["file"]).stat().st_size
+        graph["bytes"] = _bytes(bundle, graph["file"], graph["data"])
     contents["gmac_per_frame"] = _average(bundle, manifest, policy)
     return contents
+
+
+def _bytes(bundle: Path, *files: str) -> int:
+    return sum((bundle / file).stat().st_size for file in files if file)
 
 
 def _average(bundle: Path, manifest: Manifest, policy: str | None) -> dict[str, Any]:
@@ -144,7 +148,7 @@ def _average(bundle: Path, manifest: Manifest, policy: str | None) -> dict[str, 
 def _show_graphs(bundle: Path, manifest: Manifest) -> None:
     parity = manifest.parity.get("graphs", {}) | {"rollout": manifest.parity.get("rollout", {})}
     rows = [
-        (graph.role, graph.file, (bundle / graph.file).stat().st_size / 1e6, graph.gmac)
+        (graph.role, graph.file, _bytes(bundle, graph.file, graph.data) / 1e6, graph.gmac)
         for graph in manifest.graphs
     ]
     table(("graph", "file", "MB", "GMAC"), rows)

@@ -14,6 +14,7 @@ from edge_vss.errors import MissingExtra, OptionError
 KINDS: dict[str, tuple[str, str]] = {
     "family": ("edge_vss.converters.families", "split"),
     "target": ("edge_vss.converters.targets", "export"),
+    "quantizer": ("edge_vss.converters.quantizers", "reduce"),
     "engine": ("edge_vss.runtimes.engines", "load"),
     "source": ("edge_vss.runtimes.sources", "open"),
     "motion": ("edge_vss.runtimes.motion", "measure"),

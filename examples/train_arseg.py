@@ -219,6 +219,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=600, help="time to train, without making the data")
     parser.add_argument("--clips", type=int, default=700, help="to train the low branch on")
     parser.add_argument("--high", type=Path, help="the trained high branch; for high itself, where to begin")
+    parser.add_argument("--low", type=Path, help="where the low branch begins, if not as the high one")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     torch.manual_seed(0)
@@ -243,7 +244,7 @@ def main() -> None:
     high.eval()
     made = samples(high, options.data, options.scale, options.clips)
     print(f"{len(made)} samples", flush=True)
-    filled(low, options.high)
+    filled(low, options.low or options.high)
     learn(low, made, options.seconds, classes, ignore, options.stage == "alone")
     if options.stage == "alone":
         del low.fuse_attention

@@ -5,10 +5,8 @@ Its tensors get their names back in the signatures, which every TFLite runtime s
 
 from __future__ import annotations
 
-import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ from torch import Tensor
 from edge_vss.converters import flatbuffer
 from edge_vss.converters.cost import gmac_of
 from edge_vss.converters.given import around, one_line
-from edge_vss.converters.split import Artifact, Part, quiet
+from edge_vss.converters.split import Artifact, Part, hushed, quiet
 from edge_vss.converters.tflite_model import TfliteNetwork
 from edge_vss.errors import MissingExtra, ModelError
 
@@ -119,18 +117,3 @@ class _Shown(torch.nn.Module):
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         results = self.module(*tensors)
         return (results if isinstance(results, tuple) else (results,))[: self.count]
-
-
-@contextmanager
-def hushed() -> Iterator[None]:
-    """Hold back what native libraries print: the converter reports every step of itself."""
-    with tempfile.TemporaryFile() as away:
-        kept = [os.dup(number) for number in (1, 2)]
-        try:
-            for number in (1, 2):
-                os.dup2(away.fileno(), number)
-            yield
-        finally:
-            for number, copy in zip((1, 2), kept, strict=True):
-                os.dup2(copy, number)
-                os.close(copy)

@@ -1,0 +1,108 @@
+"""OpenVINO graphs in fp16 weights, or int8 by NNCF's post-training quantisation."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_vss.bundle import GraphSpec
+from edge_vss.converters.given import one_line
+from edge_vss.converters.quantizers import LEAST_EXTENT
+from edge_vss.converters.split import hushed, quiet
+from edge_vss.errors import MissingExtra, ModelError
+
+LAYERS = ("Convolution", "GroupConvolution", "MatMul")
+CONSTANTS = ("Constant", "Convert", "Multiply", "Subtract", "Reshape", "Transpose")
+
+
+def reduce(
+    folder: Path,
+    graphs: Sequence[GraphSpec],
+    precision: str,
+    samples: Mapping[str, Sequence[Mapping[str, NDArray[Any]]]],
+) -> None:
+    """Rewrite the files of ``graphs`` in ``folder`` in fp16 weights or int8.
+
+    ``samples`` are the inputs of real calls by role. Everything but convolutions and linear layers stays
+    float. Raises MissingExtra without NNCF, ModelError where a graph cannot be written so.
+    """
+    import openvino as ov
+
+    for graph in graphs:
+        model = ov.Core().read_model(str(folder / graph.file))
+        if precision == "fp16":
+            _halve(model)
+        else:
+            if not samples.get(graph.role) or not _layers(model):
+                continue
+            model = _quantised(model, graph, samples[graph.role])
+        with tempfile.TemporaryDirectory() as scratch:
+            # Not over the file that the model is still read from.
+            ov.save_model(model, f"{scratch}/{graph.file}", compress_to_fp16=False)
+            del model
+            for name in (graph.file, graph.data):
+                (folder / name).write_bytes((Path(scratch) / name).read_bytes())
+
+
+def _halve(model: Any) -> None:
+    """Keep layers' weights as fp16; OpenVINO turns them back where it computes in fp32.
+
+    Not its own compression: that takes every constant, and half precision cannot count the columns of a 720p
+    picture.
+    """
+    from openvino import opset13 as opset
+
+    layers = _layers(model)
+    for node in model.get_ops():
+        if node.get_friendly_name() not in layers:
+            continue
+        weights = node.input_value(1).get_node()
+        if weights.get_type_name() == "Constant" and weights.data.dtype == np.float32:
+            half = opset.constant(weights.data.astype(np.float16))
+            node.input(1).replace_source_output(opset.convert(half, "f32").output(0))
+
+
+def _quantised(model: Any, graph: GraphSpec, samples: Sequence[Mapping[str, NDArray[Any]]]) -> Any:
+    try:
+        import nncf
+    except ImportError:
+        raise MissingExtra("nncf", "convert-openvino", "int8 for OpenVINO") from None
+    names = [spec.name for spec in graph.inputs]
+    dataset = nncf.Dataset(list(samples), lambda sample: {name: sample[name] for name in names})
+    layers = _layers(model)
+    floats = [node.get_friendly_name() for node in model.get_ops() if node.get_friendly_name() not in layers]
+    kinds = {"Parameter", "Result", "Constant"}
+    ignored = [
+        node.get_friendly_name()
+        for node in model.get_ops()
+        if node.get_friendly_name() in floats and node.get_type_name() not in kinds
+    ]
+    try:
+        with quiet(), hushed():
+            return nncf.quantize(
+                model,
+                dataset,
+                subset_size=len(samples),
+                ignored_scope=nncf.IgnoredScope(names=ignored, validate=False),
+            )
+    except Exception as error:  # NNCF's and OpenVINO's own
+        raise ModelError(f"{graph.role}: NNCF cannot quantise this graph ({one_line(error)})") from None
+
+
+def _layers(model: Any) -> set[str]:
+    """The convolutions, and the products with a constant matrix that is no narrow one."""
+    found = set()
+    for node in model.get_ops():
+        kind = node.get_type_name()
+        if kind not in LAYERS:
+            continue
+        weights = node.input_value(1)
+        narrow = kind == "MatMul" and min(weights.get_shape(), default=0) < LEAST_EXTENT
+        if weights.get_node().get_type_name() in CONSTANTS and not narrow:
+            found.add(node.get_friendly_name())
+    return found
