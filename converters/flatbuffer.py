@@ -6,18 +6,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edge_vss.errors import MissingExtra
+from edge_vss.errors import MissingExtra, ModelError
 
 IDENTIFIER = b"TFL3"
 
 
 def read(path: Path) -> Any:
-    """The file as a tree of plain objects (``ModelT``)."""
+    """The file as a tree of plain objects (``ModelT``). Raises ModelError for a damaged one."""
     try:
         from ai_edge_litert import schema_py_generated as schema
     except ImportError:
         raise MissingExtra("ai-edge-litert", "tflite", "reading TFLite") from None
-    return schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    try:
+        return schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    except Exception as error:  # struct's, and what comes of offsets that lead nowhere
+        raise ModelError(f"{path} is a damaged TFLite file ({error}): copy or download it again") from None
 
 
 def write(path: Path, model: Any) -> None:

@@ -42,8 +42,8 @@ def make_model(path: Path) -> Path:
     return path
 
 
-def make_bundle(folder: Path) -> Path:
-    """A bundle ``tiny.vss`` in ``folder``, made by a real conversion."""
+def make_bundle(folder: Path, **options: Any) -> Path:
+    """A bundle ``tiny.vss`` in ``folder``, made by a real conversion with further ``options``."""
     names = folder / "classes.txt"
     names.write_text(
         "".join(
@@ -51,7 +51,7 @@ def make_bundle(folder: Path) -> Path:
         )
     )
     bundle = folder / "tiny.vss"
-    convert(make_model(folder / "tiny.pt2"), bundle, size=(HEIGHT, WIDTH), classes=str(names))
+    convert(make_model(folder / "tiny.pt2"), bundle, size=(HEIGHT, WIDTH), classes=str(names), **options)
     return bundle
 
 

@@ -37,9 +37,9 @@ def _write(part: Part, folder: Path, metadata: Mapping[str, str]) -> Artifact:
     import openvino as ov
 
     file = folder / f"{part.role}.xml"
-    given = any(isinstance(module, OpenVinoNetwork) for module in part.module.modules())
-    if given:
-        model, cost = _around_given(part)
+    chain = around(part.module, part.role, "openvino")
+    if chain is not None and isinstance(chain[1], OpenVinoNetwork):
+        model, cost = _around_given(part, *chain)
     else:
         # Without ONNX Runtime's passes: OpenVINO resizes channels-last maps at a tenth of the speed.
         model, cost = _from_onnx(graph(part), part)
@@ -61,7 +61,8 @@ def _from_onnx(exported: Any, part: Part) -> tuple[Any, float]:
         save(exported, part, file)
         try:
             with quiet():
-                return ov.convert_model(str(file)), gmac(file)
+                # Not convert_model, which starts a process to report that it was called.
+                return ov.Core().read_model(str(file)), gmac(file)
         except ModelError:
             raise
         except Exception as error:  # OpenVINO has one class for all of its errors, and it is not exported
@@ -71,10 +72,7 @@ def _from_onnx(exported: Any, part: Part) -> tuple[Any, float]:
             ) from None
 
 
-def _around_given(part: Part) -> tuple[Any, float]:
-    chain = around(part.module, part.role, "openvino")
-    assert chain is not None
-    before, network, after = chain
+def _around_given(part: Part, before: Any, network: OpenVinoNetwork, after: Any) -> tuple[Any, float]:
     inputs = tuple(torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype)) for spec in part.inputs)
     with torch.no_grad():
         first = before(*inputs)

@@ -1,0 +1,147 @@
+"""Smaller numbers on every target: what stays float, what it costs, and what is refused."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from edge_vss import bundle, load
+from edge_vss.converters.convert import convert
+from edge_vss.converters.verify import verify
+from edge_vss.errors import MissingExtra, OptionError
+from edge_vss.runtimes.check import check
+from tests.conversion import SIZE, factory_file, save_exported, save_state_dict
+from tests.videos import encode, pan
+
+TARGETS = ("onnx", "openvino", "tflite")
+NEEDS = {"onnx": "onnxruntime", "openvino": "nncf", "tflite": "litert_torch"}
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return encode(tmp_path_factory.mktemp("calibration") / "drive.mp4", pan(48, SIZE))
+
+
+def made(folder: Path, target: str, precision: str, **options: Any) -> Path:
+    pytest.importorskip(NEEDS[target], exc_type=ImportError)
+    path = folder / f"{target}-{precision}.vss"
+    convert(
+        save_state_dict(folder),
+        path,
+        classes=3,
+        size=SIZE,
+        factory=factory_file(folder),
+        target=target,
+        precision=precision,
+        **options,
+    )
+    return path
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_int8_loses_little_and_says_how_much(tmp_path: Path, video: Path, target: str) -> None:
+    path = made(tmp_path, target, "int8", calibrate=video)
+    manifest = bundle.read(path)
+    lost = manifest.precision
+    assert lost["weights"] == "int8" and lost["calibration"] == {"video": "drive.mp4", "frames": 48}
+    assert 0.9 < lost["against_fp32"]["labels_equal"] < 1 and 80 < lost["against_fp32"]["miou"] < 100
+    # What the graphs are compared with torch by is what they were before.
+    assert manifest.parity["rollout"]["labels_equal"] >= 0.999
+    assert check(path)["hashes"] == "ok"
+    again = verify(path, tmp_path / "weights.pt", factory=str(tmp_path / "network.py:build"))
+    assert 0.9 < again["parity"]["rollout"]["labels_equal"] < 1
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_fp16_is_smaller_and_all_but_equal(tmp_path: Path, target: str) -> None:
+    # Wide enough for halves to count; the tiny network's weights are a few hundred bytes.
+    from torch import nn
+
+    layers = (nn.Conv2d(3, 128, 3, 4, 1), nn.ReLU(), nn.Conv2d(128, 128, 3, 1, 1), nn.Conv2d(128, 3, 1))
+    pytest.importorskip(NEEDS[target], exc_type=ImportError)
+    model = save_exported(tmp_path, nn.Sequential(*layers).eval())
+    full = convert(model, tmp_path / "full.vss", classes=3, target=target)
+    half = convert(model, tmp_path / "half.vss", classes=3, target=target, precision="fp16")
+    sizes = [sum(f.stat().st_size for f in (tmp_path / f"{name}.vss").iterdir()) for name in ("full", "half")]
+    assert sizes[1] < 0.6 * sizes[0]
+    assert half.precision["against_fp32"]["labels_equal"] > 0.99
+    assert full.precision == {"weights": "fp32"}
+
+
+def test_in_onnx_only_layers_are_whole_numbers(tmp_path: Path, video: Path) -> None:
+    path = made(tmp_path, "onnx", "int8", calibrate=video, carry="scores")
+    kinds = {
+        name: Counter(n.op_type for n in onnx.load(path / f"{name}.onnx").graph.node)
+        for name in ("key", "state")
+    }
+    assert kinds["key"]["Conv"] == 2 and kinds["key"]["QuantizeLinear"] >= 2
+    assert kinds["state"]["QuantizeLinear"] == kinds["state"]["DequantizeLinear"] == 0
+    graph = onnx.load(path / "key.onnx").graph
+    readers = {name: node.op_type for node in graph.node for name in node.input}
+    quantised = {readers[node.output[0]] for node in graph.node if node.op_type == "DequantizeLinear"}
+    assert quantised <= {"Conv", "Relu", "Resize", "Transpose", "Einsum", "ReduceSum", "Identity"}
+    contract = {entry.key: json.loads(entry.value) for entry in onnx.load(path / "key.onnx").metadata_props}
+    assert contract["edge_vss"]["role"] == "key"
+
+
+def test_what_is_lost_against_the_truth(tmp_path: Path, tiny_video: Path) -> None:
+    from tests.bundles import make_bundle
+
+    maps = tiny_video.parent / "truth"
+    path = make_bundle(tmp_path, precision="int8", calibrate=tiny_video, truth=maps)
+    lost = bundle.read(path).precision["against_truth"]
+    assert set(lost) == {"fp32_miou", "int8_miou"} and abs(lost["fp32_miou"] - lost["int8_miou"]) < 20
+
+
+def test_positions_survive_fp16(tmp_path: Path) -> None:
+    """Half precision cannot count to 2100: the columns of a wide picture have to stay what they are."""
+    pytest.importorskip("openvino")
+    for target in TARGETS[:2]:
+        made_options: dict[str, Any] = {"classes": 3, "size": (16, 2200), "factory": factory_file(tmp_path)}
+        model = save_state_dict(tmp_path)
+        path = tmp_path / f"wide-{target}.vss"
+        convert(model, path, target=target, precision="fp16", **made_options)
+        segmenter = load(path)
+        labels = np.tile(np.arange(2200) % 3, (1, 16, 1)).astype(np.uint8)
+        motion = np.zeros((1, 2, 2, 275), np.float32)
+        moved = segmenter.graphs["state"]({"key_labels": labels, "motion": motion})["labels"]
+        assert np.array_equal(moved, labels)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precision": "int4"}, "no precision is called 'int4': choose one of fp32, fp16, int8"),
+        ({"precision": "int8"}, "--calibrate is missing"),
+        ({"precision": "fp16", "calibrate": "x.mp4"}, "--calibrate is for --precision int8"),
+        ({"precision": "int8", "calibrate": "missing.mp4"}, "missing.mp4 does not exist"),
+        ({"truth": "maps"}, "--truth is the label maps of the video of --calibrate"),
+    ],
+)
+def test_options_that_do_not_go_together(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        convert(save_exported(tmp_path), tmp_path / "a.vss", classes=3, **options)
+    assert not (tmp_path / "a.vss").exists()
+
+
+def test_a_short_video_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    short = encode(tmp_path / "short.mp4", pan(10, SIZE))
+    with pytest.raises(OptionError, match=r"short\.mp4 has 10 frames, and int8 wants 24"):
+        made(tmp_path, "onnx", "int8", calibrate=short)
+    assert not list(tmp_path.glob("*.vss")) and not list(tmp_path.glob(".*"))
+
+
+def test_without_its_quantiser_a_target_names_the_extra(
+    tmp_path: Path, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    pytest.importorskip("openvino")
+    model = save_exported(tmp_path)
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    with pytest.raises(MissingExtra, match=r"edge-vss\[convert-openvino\]"):
+        convert(model, tmp_path / "a.vss", classes=3, target="openvino", precision="int8", calibrate=video)
