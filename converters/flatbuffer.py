@@ -98,7 +98,7 @@ def join(model: Any, first: int, second: int) -> None:
     low = (schema.TensorType.UINT8, schema.TensorType.INT8)
     if tensor.type in low and more.tensors[wanted].type == schema.TensorType.FLOAT32:
         result = _dequantised(model, graph, result)
-    elif tensor.quantization is None:
+    elif tensor.quantization is None or tensor.quantization.scale is None:
         tensor.quantization = more.tensors[wanted].quantization
     offset = len(graph.tensors)
 
