@@ -12,6 +12,31 @@ from typing import Annotated
 import typer
 
 from edge_vss import __version__, commands, describe
+from edge_vss.options import (
+    Bgr,
+    Bundle,
+    Classes,
+    Debug,
+    Engine,
+    Factory,
+    Family,
+    FrameSize,
+    HighBranch,
+    Hint,
+    Ignore,
+    Json,
+    Limit,
+    Mean,
+    Motion,
+    PolicyName,
+    Provider,
+    Scale,
+    Source,
+    Std,
+    Threads,
+    Truth,
+    Variant,
+)
 from edge_vss.terminal import guarded
 from edge_vss.video import Size
 
@@ -61,51 +86,6 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-Bundle = Annotated[Path, typer.Argument(help="A bundle that convert wrote (NAME.vss).", show_default=False)]
-Factory = Annotated[
-    str | None,
-    typer.Option(
-        "--model", metavar="FILE.py:FACTORY", help="The function that builds a state dict's network."
-    ),
-]
-HighBranch = Annotated[
-    Path | None, typer.Option("--hr", metavar="FILE", help="The key frames' network, of arseg's two files.")
-]
-Source = Annotated[
-    str,
-    typer.Argument(
-        help="A video file, stream URL, camera (or its number) or image folder.", show_default=False
-    ),
-]
-Json = Annotated[
-    str | None,
-    typer.Option("--json", metavar="FILE|-", help="Write the result as JSON; - is standard output."),
-]
-Debug = Annotated[bool, typer.Option("--debug", help="Show where an error came from.")]
-PolicyName = Annotated[
-    str | None,
-    typer.Option(
-        "--policy",
-        metavar="NAME",
-        help="interval:N, gop, gop:N, adaptive or adaptive:X; without it, the bundle's own.",
-    ),
-]
-Motion = Annotated[str, typer.Option("--motion", help="Where motion comes from: auto, codec, flow or none.")]
-Engine = Annotated[
-    str | None,
-    typer.Option("--engine", metavar="NAME", help="Inference engine; without it, the target's own."),
-]
-Threads = Annotated[int, typer.Option("--threads", min=0, help="Threads of the engine; 0 lets it choose.")]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Stop after N frames.")]
-Truth = Annotated[
-    Path | None,
-    typer.Option("--truth", metavar="DIR", help="Label maps: one PNG of class ids per frame, in order."),
-]
-Ignore = Annotated[
-    int | None, typer.Option("--ignore", min=0, max=255, metavar="ID", help="The id that counts for nothing.")
-]
-
-
 @app.callback(help="Video semantic segmentation on edge devices, led by the decoder's motion vectors.")
 def _root(
     version: Annotated[
@@ -126,33 +106,23 @@ def convert(
             show_default=False,
         ),
     ] = None,
-    classes: Annotated[
-        str | None,
-        typer.Option(metavar="NAME|FILE|N", help="A known class set, a file of names, or a number."),
-    ] = None,
-    size: Annotated[
-        str | None, typer.Option(metavar="HxW", help="The model's frame size, height x width in pixels.")
-    ] = None,
+    classes: Classes = None,
+    size: FrameSize = None,
     factory: Factory = None,
     output: Annotated[
         str | None, typer.Option(metavar="NAME", help="Which output, of a model that gives several.")
     ] = None,
-    mean: Annotated[str | None, typer.Option(metavar="R,G,B", help="Subtracted after --scale.")] = None,
-    std: Annotated[str | None, typer.Option(metavar="R,G,B", help="Divided by, after --mean.")] = None,
-    scale: Annotated[
-        float | None,
-        typer.Option(
-            help="What a pixel (0 to 255) is multiplied by first; arseg: size of the small pictures."
-        ),
-    ] = None,
-    bgr: Annotated[bool, typer.Option("--bgr", help="The model wants blue first.")] = False,
+    mean: Mean = None,
+    std: Std = None,
+    scale: Scale = None,
+    bgr: Bgr = False,
     carry: Annotated[
         str | None, typer.Option(metavar="scores|labels", help="What is carried from frame to frame.")
     ] = None,
     logits: Annotated[bool, typer.Option("--logits", help="Every route gives its scores too.")] = False,
     policy: Annotated[str | None, typer.Option(metavar="NAME", help="The bundle's default policy.")] = None,
-    family: Annotated[str, typer.Option(help="How the model is split.")] = "propagate",
-    variant: Annotated[str | None, typer.Option(metavar="NAME", help="Which network of the family.")] = None,
+    family: Family = "propagate",
+    variant: Variant = None,
     hr: HighBranch = None,
     width: Annotated[
         float | None, typer.Option(help="Of an untrained arseg network: multiplies its channels.")
@@ -245,6 +215,8 @@ def run(
     ] = None,
     motion: Motion = "auto",
     engine: Engine = None,
+    provider: Provider = "",
+    hint: Hint = "",
     threads: Threads = 0,
     limit: Limit = None,
     live: Annotated[
@@ -265,8 +237,7 @@ def run(
         json,
         policy=policy,
         motion=motion,
-        engine=engine,
-        threads=threads,
+        engine={"engine": engine, "threads": threads, "provider": provider, "hint": hint},
         limit=limit,
         live=live or None,
     )
@@ -280,8 +251,14 @@ def profile(
     policy: PolicyName = None,
     motion: Motion = "auto",
     engine: Engine = None,
+    provider: Provider = "",
+    hint: Hint = "",
     threads: Threads = 0,
     limit: Limit = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="BUNDLE", help="Compare with this bundle (the same in fp32) under the policy."),
+    ] = None,
     sink: Annotated[
         str, typer.Option(metavar="NAME", help="What writes the labels: labels, video, jsonl or none.")
     ] = "labels",
@@ -294,10 +271,10 @@ def profile(
         json,
         policy=policy,
         motion=motion,
-        engine=engine,
-        threads=threads,
+        engine={"engine": engine, "threads": threads, "provider": provider, "hint": hint},
         limit=limit,
         sink=sink,
+        against=against,
     )
 
 
@@ -315,6 +292,8 @@ def evaluate(
     policy: PolicyName = None,
     motion: Motion = "auto",
     engine: Engine = None,
+    provider: Provider = "",
+    hint: Hint = "",
     threads: Threads = 0,
     json: Json = None,
     debug: Debug = False,
@@ -327,8 +306,61 @@ def evaluate(
         ignore=ignore,
         policy=policy,
         motion=motion,
-        engine=engine,
+        engine={"engine": engine, "threads": threads, "provider": provider, "hint": hint},
+    )
+
+
+@app.command(help="Every engine and precision that is here, side by side on a video, and which to take.")
+@guarded
+def compare(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[MODEL|BUNDLE... SOURCE]",
+            help="Models or bundles, and a video last; without any, the packaged sample.",
+            show_default=False,
+        ),
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(metavar="NAMES", help="Of models: fp32, fp16, int8 (fitted to SOURCE).")
+    ] = "fp32,int8",
+    classes: Classes = None,
+    size: FrameSize = None,
+    factory: Factory = None,
+    mean: Mean = None,
+    std: Std = None,
+    scale: Scale = None,
+    bgr: Bgr = False,
+    family: Family = "propagate",
+    variant: Variant = None,
+    hr: HighBranch = None,
+    policy: PolicyName = None,
+    motion: Motion = "auto",
+    threads: Threads = 0,
+    frames: Annotated[int, typer.Option("--frames", min=16, help="How many frames are measured.")] = 96,
+    json: Json = None,
+    debug: Debug = False,
+) -> None:
+    special = {name: value for name, value in {"variant": variant, "high": hr}.items() if value is not None}
+    from edge_vss.compare import compare as side_by_side
+
+    side_by_side(
+        paths or [],
+        json,
+        precisions=precision,
+        policy=policy,
+        motion=motion,
         threads=threads,
+        frames=frames,
+        classes=classes,
+        size=_size(size),
+        factory=factory,
+        mean=_three(mean, "--mean"),
+        std=_three(std, "--std"),
+        scale=scale,
+        bgr=bgr or None,
+        family=family,
+        options=special or None,
     )
 
 

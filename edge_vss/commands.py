@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -23,8 +23,7 @@ def run(
     *,
     policy: str | None,
     motion: str,
-    engine: str | None,
-    threads: int,
+    engine: dict[str, Any],
     limit: int | None,
     live: bool | None,
 ) -> None:
@@ -35,7 +34,7 @@ def run(
     from edge_vss.runtimes.sources import open_source
 
     check_places(_places(json, **sinks), source)
-    segmenter = load(bundle, engine, threads)
+    segmenter = load(bundle, **engine)
     session = segmenter.session(policy)
     tally = _Tally()
     with ExitStack() as stack:
@@ -146,10 +145,10 @@ def profile(
     *,
     policy: str | None,
     motion: str,
-    engine: str | None,
-    threads: int,
+    engine: dict[str, Any],
     limit: int | None,
     sink: str,
+    against: Path | None,
 ) -> None:
     """``edge-vss profile``."""
     from edge_vss.runtimes.measure import profile as measure
@@ -157,9 +156,12 @@ def profile(
     from edge_vss.runtimes.sinks import check_places
 
     check_places(_places(json), source)
-    found = measure(load(bundle, engine, threads), source, policy, motion=motion, sink=sink, limit=limit)
+    segmenter = load(bundle, **engine)
+    other = None if against is None else load(against, threads=engine["threads"])
+    found = measure(segmenter, source, policy, motion=motion, sink=sink, limit=limit, against=other)
     emit(found, json)
-    sides = ((found["policy"], found), ("key graph on every frame", found["baseline"]))
+    baseline = "key graph on every frame" if against is None else str(against)
+    sides = ((found["policy"], found), (baseline, found["baseline"]))
     rows = [
         (
             name,
@@ -176,6 +178,11 @@ def profile(
     ]
     table(("stage", "p50 ms", "p95 ms", "p99 ms", "times"), stages)
     say(f"{found['speedup']:.2f} times as fast, {found['peak_rss_mb']:.0f} MB at the peak")
+    if segmenter.manifest.precision["weights"] == "int8":
+        if against is None:
+            say("whether int8 pays here, --against and the bundle in fp32 would tell")
+        elif found["speedup"] < 1:
+            say(f"int8 is slower than {against} here: take that")
 
 
 def evaluate(
@@ -187,8 +194,7 @@ def evaluate(
     ignore: int | None,
     policy: str | None,
     motion: str,
-    engine: str | None,
-    threads: int,
+    engine: dict[str, Any],
 ) -> None:
     """``edge-vss evaluate``."""
     from edge_vss.runtimes.evaluate import evaluate as score
@@ -198,7 +204,7 @@ def evaluate(
 
     check_places(_places(json), source)
     maps = Truth(truth)
-    segmenter = load(bundle, engine, threads)
+    segmenter = load(bundle, **engine)
     with progress(len(maps)) as advance:
         found = score(
             segmenter,

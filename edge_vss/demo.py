@@ -101,22 +101,27 @@ def demo(
 
 def _converted(bundle: Path, family: str, policy: str) -> Manifest:
     from edge_vss.converters.convert import convert
+
+    model, options = sample_model(family)
+    return convert(model, bundle, policy=policy, force=True, **options)
+
+
+def sample_model(family: str = "propagate") -> tuple[Path, dict[str, Any]]:
+    """The packaged network of a family, and the options that it is converted with."""
     from edge_vss.sample import ARSEG_HIGH, ARSEG_LOW, MEAN, SIZE, STD, WEIGHTS
 
     if family == "arseg":
-        options = {"variant": "streets-bise18", "high": ARSEG_HIGH}
-        return convert(ARSEG_LOW, bundle, family=family, options=options, policy=policy, force=True)
-    return convert(
-        WEIGHTS,
-        bundle,
-        size=SIZE,
-        classes="streets",
-        factory=f"{_source('edge_vss.converters.networks.streetnet')}:streetnet",
-        mean=MEAN,
-        std=STD,
-        policy=policy,
-        force=True,
-    )
+        return ARSEG_LOW, {
+            "family": family,
+            "options": {"variant": "streets-bise18", "high": ARSEG_HIGH},
+        }
+    return WEIGHTS, {
+        "size": SIZE,
+        "classes": "streets",
+        "factory": f"{_source('edge_vss.converters.networks.streetnet')}:streetnet",
+        "mean": MEAN,
+        "std": STD,
+    }
 
 
 def _prepare(out: Path, truth: Path) -> None:

@@ -32,8 +32,12 @@ def profile(
     motion: str = "auto",
     sink: str = "labels",
     limit: int | None = None,
+    against: Segmenter | None = None,
 ) -> dict[str, Any]:
     """Speed, latency and stages under ``policy``, the same for a key graph on every frame, and their ratio.
+
+    With ``against`` (a bundle of the same network in fp32, say) the other side is that bundle under the same
+    policy instead.
 
     Both sides run the whole pipeline on the same frames, a chunk each in turn (ABBA), so that a change in the
     machine's speed meets both; the baseline decodes without motion and traces nothing. ``fps`` counts frames
@@ -44,12 +48,20 @@ def profile(
     """
     with tempfile.TemporaryDirectory(prefix="edge-vss-profile-") as folder:
         _warm_up(segmenter, uri, policy, motion)
-        with open_source(uri, motion=motion) as first, open_source(uri, motion="none") as second:
+        if against is not None:
+            _warm_up(against, uri, policy, motion)
+        with (
+            open_source(uri, motion=motion) as first,
+            open_source(uri, motion="none" if against is None else motion) as second,
+        ):
             scheduled = _Side(
                 first, segmenter.session(policy), _sinks(segmenter, first, sink, Path(folder, "a"))
             )
-            every = _starting_anew(second)
-            baseline = _Side(every, segmenter.session(), _sinks(segmenter, second, sink, Path(folder, "b")))
+            sinks = _sinks(segmenter, second, sink, Path(folder, "b"))
+            if against is None:
+                baseline = _Side(_starting_anew(second), segmenter.session(), sinks)
+            else:
+                baseline = _Side(second, against.session(policy), sinks)
             sides = [scheduled, baseline]
             try:
                 while not all(side.ended for side in sides) and (limit is None or scheduled.frames < limit):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edge_vss.bundle import GraphSpec
 from edge_vss.converters.given import one_line
 from edge_vss.converters.quantizers import LEAST_EXTENT
-from edge_vss.converters.split import quiet
+from edge_vss.converters.split import hushed, quiet
 from edge_vss.errors import MissingExtra, ModelError
 
 LARGE = 256
@@ -85,7 +85,7 @@ def _quantise(file: Path, graph: GraphSpec, samples: Sequence[Mapping[str, NDArr
             return None if sample is None else {name: sample[name] for name in names}
 
     given = onnx.load(str(file))
-    with tempfile.TemporaryDirectory() as scratch, quiet():
+    with tempfile.TemporaryDirectory() as scratch, quiet(), hushed():
         ready, made = f"{scratch}/ready.onnx", f"{scratch}/made.onnx"
         try:
             # A number that ends in a Cast from half precision would not be found as a weight.

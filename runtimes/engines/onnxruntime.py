@@ -72,6 +72,14 @@ def load(
     return call
 
 
+def accelerators() -> list[str]:
+    """The providers of this build that are no CPU."""
+    import onnxruntime as ort
+
+    short = [name.removesuffix("ExecutionProvider").lower() for name in ort.get_available_providers()]
+    return [name for name in short if name in ("cuda", "tensorrt", "rocm", "migraphx", "coreml", "dml")]
+
+
 def _provider(name: str, present: list[str]) -> str:
     short = {entry.removesuffix("ExecutionProvider").lower(): entry for entry in present}
     if name.lower() not in short:

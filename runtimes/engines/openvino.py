@@ -87,6 +87,13 @@ def load(
     return call
 
 
+def accelerators() -> list[str]:
+    """The devices here that are no CPU."""
+    import openvino as ov
+
+    return [device.lower() for device in ov.Core().available_devices if device != "CPU"]
+
+
 def _ports(path: Path, specs: tuple[TensorSpec, ...], ports: list[Any]) -> list[Any]:
     """The ports of a compiled model, in the manifest's order."""
     found = {
