@@ -16,6 +16,7 @@ test: $(READY) lint
 bench: $(READY)
 	$(BIN)/python -m tests.bench
 	$(BIN)/python -m tests.bench_arseg
+	$(BIN)/python -m tests.bench_engines
 	$(BIN)/python -m tests.accuracy
 
 lint: $(READY)

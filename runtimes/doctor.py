@@ -18,6 +18,10 @@ from typing import Any
 
 import numpy as np
 
+NEEDED = ("torch", "onnx", "onnxscript")
+CONVERTERS = (*NEEDED, "nncf", "litert-torch")
+"""What converts: to ONNX, to int8 for OpenVINO, and to TFLite."""
+
 EXPORTS_VECTORS = {
     "h264": True,
     "mpeg4": True,
@@ -36,8 +40,8 @@ ENGINES = {
         ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml"),
         'pip install "edge-vss[onnxruntime]"',
     ),
-    "openvino": (("openvino",), "pip install openvino"),
-    "tflite": (("ai-edge-litert",), "pip install ai-edge-litert"),
+    "openvino": (("openvino",), 'pip install "edge-vss[openvino]"'),
+    "tflite": (("ai-edge-litert", "tflite-runtime"), 'pip install "edge-vss[tflite]"'),
 }
 """Engine → the packages that bring it, and how to install the usual one."""
 
@@ -78,7 +82,7 @@ def report(root: Path = Path("/")) -> dict[str, Any]:
         "engines": {name: engine(name) for name in ENGINES},
         "accelerators": accelerators(root),
         "cameras": cameras(root),
-        "convert": {name: _version(name) for name in ("torch", "onnx", "onnxscript")},
+        "convert": {name: _version(name) for name in CONVERTERS},
     }
     found["missing"] = missing(found)
     return found
@@ -159,16 +163,12 @@ def engine(name: str) -> dict[str, Any]:
             found["providers"] = list(importlib.import_module("onnxruntime").get_available_providers())
         except Exception as broken:
             found["problem"] = f"{found['package']} {found['version']} does not load: {_line(broken)}"
-    if name == "tflite" and (old := _version("tflite-runtime")):
-        found["problem"] = _tflite_runtime(old, np.__version__)
+    if name == "tflite" and (old := _version("tflite-runtime")) and int(np.__version__.split(".")[0]) >= 2:
+        found["problem"] = (
+            f"tflite-runtime {old} ended in 2023 and cannot run with NumPy {np.__version__}: "
+            "pip uninstall tflite-runtime; pip install ai-edge-litert"
+        )
     return found
-
-
-def _tflite_runtime(old: str, numpy: str) -> str:
-    trap = f" and cannot run with NumPy {numpy}" if int(numpy.split(".")[0]) >= 2 else ""
-    return (
-        f"tflite-runtime {old} ended in 2023{trap}: pip uninstall tflite-runtime; pip install ai-edge-litert"
-    )
 
 
 def accelerators(root: Path = Path("/")) -> list[dict[str, str]]:
@@ -221,7 +221,7 @@ def missing(found: Mapping[str, Any]) -> list[str]:
             "engine: none installed, no bundle can run: " + found["engines"]["onnxruntime"]["install"]
         )
     lines += [engine["problem"] for engine in found["engines"].values() if engine["problem"]]
-    lacking = [name for name, number in found["convert"].items() if not number]
+    lacking = [name for name in NEEDED if not found["convert"][name]]
     if lacking:
         names = ", ".join(lacking)
         lines.append(f'convert: {names} not installed (workstation only): pip install "edge-vss[convert]"')
