@@ -59,6 +59,31 @@ def upsample_channels_last(model: Any) -> None:
             graph.node.insert(index + offset, node)
 
 
+def argmax_channels_last(model: Any) -> None:
+    """Turn what an ArgMax over classes reads, so that a pixel's scores lie together: OpenVINO looks for the
+    largest along the second axis at half the speed (720x960, 12 classes, one thread: 30 ms, turned first 16).
+    """
+    from onnx import helper
+
+    graph = model.graph
+    for index in reversed(range(len(graph.node))):
+        node = graph.node[index]
+        if node.op_type != "ArgMax" or _attribute(node, "axis", 0) != 1 or _attribute(node, "keepdims", 1):
+            continue
+        if _rank(graph, node.input[0]) != 4:
+            continue
+        name = f"{node.output[0]}_last"
+        turn = helper.make_node("Transpose", [node.input[0]], [name], name, perm=[0, 2, 3, 1])
+        node.input[0] = name
+        _set_axis(node, 3)
+        graph.node.insert(index, turn)
+
+
+def _rank(graph: Any, name: str) -> int:
+    known = {value.name: value for value in (*graph.value_info, *graph.output, *graph.input)}
+    return len(known[name].type.tensor_type.shape.dim) if name in known else 0
+
+
 def uncopy(model: Any, names: set[str]) -> None:
     """Where a tensor of ``names`` is a copy of another, let that bear its name and drop the copy."""
     graph = model.graph

@@ -71,31 +71,42 @@ def _inputs(manifest: Manifest, step: int) -> dict[str, NDArray[Any]]:
 
 
 def _contracts(path: Path, manifest: Manifest) -> str:
-    if manifest.target != "onnx":
+    if manifest.target not in _HELD:
         return f"not looked at in {manifest.target} files"
-    if find_spec("onnx") is None:
-        return "not looked at: onnx is not installed"
+    if find_spec(manifest.target) is None:
+        return f"not looked at: {manifest.target} is not installed"
     for graph in manifest.graphs:
-        _contract(path, manifest, graph)
+        _contract(path / graph.file, manifest, graph, _HELD[manifest.target](path / graph.file))
     return "ok"
 
 
-def _contract(path: Path, manifest: Manifest, graph: GraphSpec) -> None:
+def _in_onnx(file: Path) -> str | None:
     import onnx
 
-    model = onnx.load(str(path / graph.file), load_external_data=False)
-    held = {entry.key: entry.value for entry in model.metadata_props}.get("edge_vss")
+    model = onnx.load(str(file), load_external_data=False)
+    held: dict[str, str] = {entry.key: entry.value for entry in model.metadata_props}
+    return held.get("edge_vss")
+
+
+def _in_openvino(file: Path) -> str | None:
+    import openvino as ov
+
+    model = ov.Core().read_model(str(file))
+    return str(model.get_rt_info(["edge_vss"]).astype(str)) if model.has_rt_info(["edge_vss"]) else None
+
+
+_HELD = {"onnx": _in_onnx, "openvino": _in_openvino}
+"""Target → how the contract is read that an artifact carries."""
+
+
+def _contract(file: Path, manifest: Manifest, graph: GraphSpec, held: str | None) -> None:
     try:
         contract = json.loads(held or "null")
     except ValueError:
         contract = None
     if not isinstance(contract, dict) or contract.get("role") != graph.role:
-        raise BundleError(
-            f"{path / graph.file} carries no contract for {graph.role}: convert the model again"
-        )
+        raise BundleError(f"{file} carries no contract for {graph.role}: convert the model again")
     ours = {"frame_size": manifest.frame_size, "classes": manifest.classes, "routes": manifest.routes}
     for key, value in json.loads(json.dumps(ours)).items():
         if contract.get(key) != value:
-            raise BundleError(
-                f"{path / graph.file} and the manifest differ in {key}: convert the model again"
-            )
+            raise BundleError(f"{file} and the manifest differ in {key}: convert the model again")

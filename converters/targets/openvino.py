@@ -15,6 +15,7 @@ import torch
 
 from edge_vss.converters.cost import gmac
 from edge_vss.converters.given import around, one_line
+from edge_vss.converters.onnx_passes import argmax_channels_last
 from edge_vss.converters.openvino_model import OpenVinoNetwork
 from edge_vss.converters.split import Artifact, Part, quiet
 from edge_vss.converters.targets.onnx import export_module, graph, save
@@ -42,7 +43,9 @@ def _write(part: Part, folder: Path, metadata: Mapping[str, str]) -> Artifact:
         model, cost = _around_given(part, *chain)
     else:
         # Without ONNX Runtime's passes: OpenVINO resizes channels-last maps at a tenth of the speed.
-        model, cost = _from_onnx(graph(part), part)
+        exported = graph(part)
+        argmax_channels_last(exported)
+        model, cost = _from_onnx(exported, part)
     for key, value in metadata.items():
         model.set_rt_info(value, [key])
     try:
