@@ -9,7 +9,7 @@ demo: $(READY)
 	$(BIN)/edge-vss demo --out demo
 
 test: $(READY) lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 	$(BIN)/python tests/wheel.py
 	$(BIN)/python tests/old_tflite.py
 

@@ -18,9 +18,12 @@ def read(path: Path) -> Any:
     except ImportError:
         raise MissingExtra("ai-edge-litert", "tflite", "reading TFLite") from None
     try:
-        return schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+        model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
     except Exception as error:  # struct's, and what comes of offsets that lead nowhere
         raise ModelError(f"{path} is a damaged TFLite file ({error}): copy or download it again") from None
+    if not model.subgraphs or model.operatorCodes is None:
+        raise ModelError(f"{path} is a damaged TFLite file (no graph in it): copy or download it again")
+    return model
 
 
 def write(path: Path, model: Any) -> None:

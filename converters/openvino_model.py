@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from edge_vss.converters.given import GivenNetwork, one_line, picture_input
+from edge_vss.converters.split import hushed
 from edge_vss.errors import MissingExtra, ModelError
 from edge_vss.video import Size
 
@@ -69,10 +70,12 @@ def load(path: Path, size: Size | None) -> tuple[OpenVinoNetwork, Size, str, str
     except ImportError:
         raise MissingExtra("openvino", "openvino", "reading an OpenVINO model") from None
     try:
-        model = ov.Core().read_model(str(path))
+        with hushed():  # where it is none, every reader that OpenVINO has complains
+            model = ov.Core().read_model(str(path))
     except Exception as error:
+        what = " ".join(str(error).split())[-200:]
         raise ModelError(
-            f"{path} cannot be read as an OpenVINO model ({one_line(error)}): put its .bin beside it"
+            f"{path} cannot be read as an OpenVINO model ({what}): copy it again, and its .bin beside it"
         ) from None
     if len(model.inputs) != 1:
         names = ", ".join(_name(port, index) for index, port in enumerate(model.inputs))

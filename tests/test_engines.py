@@ -23,9 +23,11 @@ from edge_vss.runtimes.sources import open_source
 from edge_vss.video import Frame
 from tests.engine_bundles import NETWORKS, STEPS, make
 
-ENGINES = ["numpy", "onnxruntime", "openvino", "openvino on onnx", "tflite"]
-"""Engine, and the target that it runs where that is not its own."""
-TARGET = {"numpy": "onnx", "onnxruntime": "onnx", "openvino on onnx": "onnx"}
+THEIRS = dict(entry.split(":") for entry in os.environ.get("EDGE_VSS_ENGINES", "").split())
+"""A third party's engines under test, as NAME:TARGET."""
+ENGINES = ["numpy", "onnxruntime", "openvino", "openvino on onnx", "tflite", *THEIRS]
+TARGET = {"numpy": "onnx", "onnxruntime": "onnx", "openvino on onnx": "onnx", **THEIRS}
+"""Engine → the target that it runs, where that is not its own."""
 NEEDS = {"numpy": ("onnx",), "tflite": ("ai_edge_litert", "tflite_runtime")}
 
 Made = Callable[..., Path]
@@ -39,7 +41,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
     def find(engine: str, network: str = "labels") -> Path:
         name = engine.partition(" ")[0]
-        if not any(find_spec(module) for module in NEEDS.get(name, (name,))):
+        if name not in THEIRS and not any(find_spec(module) for module in NEEDS.get(name, (name,))):
             pytest.skip(f"{name} is not installed")
         target = TARGET.get(engine, engine)
         if not given:

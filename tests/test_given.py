@@ -197,7 +197,7 @@ def test_damaged_files_are_model_errors(tmp_path: Path, keep: float) -> None:
 def test_weights_that_are_missing_are_named(tmp_path: Path) -> None:
     given = as_openvino(tmp_path, save_onnx(tmp_path))
     given.with_suffix(".bin").unlink()
-    with pytest.raises(ModelError, match=r"put its \.bin beside it"):
+    with pytest.raises(ModelError, match=r"and its \.bin beside it"):
         convert(given, tmp_path / "a.vss", classes=3)
 
 

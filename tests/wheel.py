@@ -30,6 +30,10 @@ DATA = ("edge_vss/py.typed", *(f"edge_vss/sample/{name}" for name in WEIGHTS))
 SLOW = (
     "test_arseg.py",
     "test_arseg_trained.py",
+    "test_engines.py",
+    "test_given.py",
+    "test_quantize.py",
+    "test_compare.py",
     "test_goldens.py",
     "test_local_attention.py",
     "test_convert.py",
@@ -143,7 +147,19 @@ def run_tests(python: Path, folder: Path, chosen: list[str]) -> None:
             sys.exit(f"the test would use {path}, not the installed wheel")
     subprocess.run([python.parent / "edge-vss", "--version"], cwd=folder, env=environment, check=True)
     files = [f"tests/{name}" for name in chosen] or ["tests", *(f"--ignore=tests/{name}" for name in SLOW)]
-    command = [str(python), "-m", "pytest", "--quiet", "-p", "no:cacheprovider", "-p", "no:benchmark", *files]
+    command = [
+        str(python),
+        "-m",
+        "pytest",
+        "--quiet",
+        "-p",
+        "no:cacheprovider",
+        "-n",
+        "2",
+        "--dist",
+        "loadfile",
+        *files,
+    ]
     if status := subprocess.run(command, cwd=folder, env=environment).returncode:
         sys.exit(status)
 
