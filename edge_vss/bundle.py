@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass, field
-from pathlib import Path, PurePosixPath
-from typing import Any
+from dataclasses import asdict
+from pathlib import Path
 
+from edge_vss.contract import check_contract, check_files
 from edge_vss.errors import BundleError
 from edge_vss.files import MANIFEST, building, check_target, recover, sha256
+from edge_vss.manifest import FORMAT, VERSION, GraphSpec, Manifest, MotionSpec, StateSpec, TensorSpec
 from edge_vss.reading import Reader, broken, typed
-from edge_vss.video import Size
 
 __all__ = [
     "FORMAT",
@@ -39,112 +39,6 @@ __all__ = [
     "sha256",
     "write",
 ]
-
-FORMAT = "edge-vss bundle"
-VERSION = "1.1"
-"""1.1 added ``data`` and ``precision``; what reads 1.0 reads it, unless a graph has ``data``."""
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """What a tensor looks like where it enters or leaves a graph."""
-
-    name: str
-    shape: tuple[int, ...]
-    """Static: every extent is 1 or more."""
-    dtype: str
-    """A numpy dtype name."""
-
-
-@dataclass(frozen=True)
-class GraphSpec:
-    """One graph file. Inputs and outputs are ordered: some formats lose names."""
-
-    role: str
-    """``key``, ``nonkey`` or ``state``."""
-    file: str
-    """Path relative to the bundle, with forward slashes."""
-    sha256: str
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    gmac: float
-    """Billions of multiply-accumulates in convolutions and matrix products, for one call."""
-    data: str = ""
-    """A second file that ``file`` finds by its name: an OpenVINO graph's weights."""
-    data_sha256: str = ""
-
-
-@dataclass(frozen=True)
-class StateSpec:
-    """A tensor that goes from one step to the next; on a start it holds ``initial`` everywhere."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    initial: float = 0.0
-
-
-@dataclass(frozen=True)
-class MotionSpec:
-    """How ``motion`` is given. The grid spans the frame: a grid pixel is (H / h, W / w) frame pixels."""
-
-    grid: Size
-    units: str = "grid pixels"
-    direction: str = "current to reference"
-    trace: str = "grid"
-    """``grid`` (sub-pixel, cheap) or ``exact`` (per pixel, rounded at every hop)."""
-    sampling: str = "centres"
-    """Read at the ``centres`` of the grid's cells, or with its outer points on the frame's outer pixels
-    (``corners``)."""
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """Everything a runtime needs to know about a bundle."""
-
-    family: str
-    options: dict[str, Any]
-    target: str
-    source: dict[str, str]
-    """``name`` and ``sha256`` of the model file."""
-    frame_size: Size
-    classes: tuple[str, ...]
-    palette: tuple[tuple[int, int, int], ...]
-    """RGB, one per class."""
-    ignore: int | None
-    """The id that truth maps use for "not labelled", if any."""
-    graphs: tuple[GraphSpec, ...]
-    state: tuple[StateSpec, ...]
-    routes: dict[str, tuple[str, ...]]
-    """Route (``start``, ``key``, ``nonkey``) → roles of the graphs to call, in order."""
-    policy: str
-    motion: MotionSpec | None
-    colour: str = "RGB"
-    parity: dict[str, Any] = field(default_factory=dict)
-    tools: dict[str, str] = field(default_factory=dict)
-    precision: dict[str, Any] = field(default_factory=lambda: {"weights": "fp32"})
-    """``weights``: ``fp32``, ``fp16`` or ``int8``; and below fp32, what that loses (``against_fp32``)."""
-    version: str = VERSION
-
-    def graph(self, role: str) -> GraphSpec:
-        """The graph with a role; BundleError if the bundle has none."""
-        for graph in self.graphs:
-            if graph.role == role:
-                return graph
-        present = ", ".join(graph.role for graph in self.graphs) or "no graphs"
-        raise broken(f"no graph has the role {role!r} (this bundle has {present})")
-
-    def gmac_per_frame(self, key_share: float) -> float:
-        """Average cost in GMAC when ``key_share`` (0 to 1) of the frames take the key route.
-
-        AR-Seg supplement, Eq. 1, with 1/L as the share of key frames.
-        """
-        key = self._route_gmac("key" if "key" in self.routes else "start")
-        nonkey = self._route_gmac("nonkey") if "nonkey" in self.routes else key
-        return key_share * key + (1 - key_share) * nonkey
-
-    def _route_gmac(self, route: str) -> float:
-        return sum(self.graph(role).gmac for role in self.routes[route])
 
 
 def read(path: Path, check_hashes: bool = True) -> Manifest:
@@ -173,7 +67,7 @@ def read(path: Path, check_hashes: bool = True) -> Manifest:
     try:
         manifest = parse(data)
         for graph in manifest.graphs:
-            _check_file(path, graph, check_hashes)
+            check_files(path, graph, check_hashes)
     except BundleError as error:
         raise BundleError(f"{path}: {error}") from None
     return manifest
@@ -184,7 +78,7 @@ def write(folder: Path, manifest: Manifest) -> None:
     text = json.dumps({"format": FORMAT, **asdict(manifest)}, indent=1, allow_nan=False)
     parse(json.loads(text))
     for graph in manifest.graphs:
-        _check_file(folder, graph, check_hash=True)
+        check_files(folder, graph, check_hash=True)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
 
@@ -232,96 +126,8 @@ def parse(data: object) -> Manifest:
         tools=top.get("tools", dict),
         precision=top.get("precision", dict, default={"weights": "fp32"}),
     )
-    _check_contract(manifest)
+    check_contract(manifest)
     return manifest
-
-
-def _check_contract(manifest: Manifest) -> None:
-    if manifest.colour != "RGB":
-        raise broken(f'"colour" is {manifest.colour!r}, and has to be "RGB"')
-    if not 1 <= len(manifest.classes) <= 255 or len(manifest.palette) != len(manifest.classes):
-        raise broken(
-            f"{len(manifest.classes)} classes with {len(manifest.palette)} colours, "
-            "where 1 to 255 of both are wanted, and as many"
-        )
-    if manifest.ignore is not None and not 0 <= manifest.ignore <= 255:
-        raise broken(f'"ignore" is {manifest.ignore}, and has to be 0 to 255')
-    roles = [graph.role for graph in manifest.graphs]
-    if len(set(roles)) != len(roles):
-        raise broken(f"two graphs have the same role ({', '.join(roles)})")
-    named = {"state": [state.name for state in manifest.state]}
-    for graph in manifest.graphs:
-        named[f"{graph.role}'s inputs"] = [spec.name for spec in graph.inputs]
-        named[f"{graph.role}'s outputs"] = [spec.name for spec in graph.outputs]
-    for what, names in named.items():
-        if len(set(names)) != len(names):
-            raise broken(f"two tensors of the {what} have the same name ({', '.join(names)})")
-    for state in manifest.state:
-        if state.dtype == "uint8" and not 0 <= state.initial <= 255:
-            raise broken(f"the state {state.name!r} starts as {state.initial:g}, which uint8 cannot hold")
-    if "start" not in manifest.routes:
-        raise broken('"routes" has no "start"')
-    height, width = manifest.frame_size
-    seen = {
-        "image": TensorSpec("image", (1, height, width, 3), "uint8"),
-        "labels": TensorSpec("labels", (1, height, width), "uint8"),
-        "score_check": TensorSpec("score_check", (1,), "float32"),
-        **{state.name: TensorSpec(state.name, state.shape, state.dtype) for state in manifest.state},
-    }
-    if manifest.motion is not None:
-        seen["motion"] = TensorSpec("motion", (1, 2, *manifest.motion.grid), "float32")
-    given = {"image", *(state.name for state in manifest.state), *(("motion",) if manifest.motion else ())}
-    for route, route_roles in manifest.routes.items():
-        available, produced = set(given), set[str]()
-        for role in route_roles:
-            graph = manifest.graph(role)
-            for spec in graph.inputs + graph.outputs:
-                if seen.setdefault(spec.name, spec) != spec:
-                    raise broken(f"{role}: {_show(spec)} is {_show(seen[spec.name])} elsewhere")
-            if missing := [spec.name for spec in graph.inputs if spec.name not in available]:
-                raise broken(f"{role} reads {missing[0]!r} on the {route} route, where nothing gives it")
-            produced |= {spec.name for spec in graph.outputs}
-            available |= produced
-        if "labels" not in produced:
-            raise broken(f'the {route} route gives no "labels"')
-    written = {spec.name for graph in manifest.graphs for spec in graph.outputs}
-    if constant := [state.name for state in manifest.state if state.name not in written]:
-        raise broken(f"no graph writes the state {constant[0]!r}")
-
-
-def _check_file(folder: Path, graph: GraphSpec, check_hash: bool) -> None:
-    _check_one(folder, graph, graph.file, graph.sha256 if check_hash else None)
-    if graph.data:
-        _check_one(folder, graph, graph.data, graph.data_sha256 if check_hash else None)
-
-
-def _check_one(folder: Path, graph: GraphSpec, name: str, digest: str | None) -> None:
-    relative = PurePosixPath(name)
-    if not name or relative.is_absolute() or ".." in relative.parts or re.search(r"[\\:\0]", name):
-        raise BundleError(f"the file {name!r} of {graph.role} leaves the bundle: do not use this bundle")
-    file = folder / relative
-    try:
-        _check_place(folder, file, graph.role, name)
-        if digest is not None and sha256(file) != digest:
-            raise BundleError(
-                f"{name} is altered (its SHA-256 is not the recorded one): convert the model again"
-            )
-    except (OSError, ValueError) as error:  # a name that no file can have raises the latter
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise BundleError(
-            f"{name[:80]!r} cannot be read ({reason}): check permissions, or convert the model again"
-        ) from None
-
-
-def _check_place(folder: Path, file: Path, role: str, name: str) -> None:
-    if not file.resolve().is_relative_to(folder.resolve()):
-        raise BundleError(f"the file {name!r} of {role} leaves the bundle by a link: do not use this bundle")
-    if not file.is_file():
-        raise BundleError(f"the file {name} of {role} is missing: convert the model again")
-
-
-def _show(spec: TensorSpec) -> str:
-    return f"{spec.name} {spec.dtype} {spec.shape}"
 
 
 def _graph(reader: Reader) -> GraphSpec:
