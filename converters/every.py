@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_vss.converters.convert import convert
+from edge_vss.converters.sniff import sniff
 from edge_vss.errors import EdgeVssError, OptionError
 from edge_vss.runtimes.compare import engines_of
 
@@ -26,8 +27,11 @@ def every(
     """Convert into ``folder``: the bundles, and a line for each that could not be made.
 
     ``options`` are those of ``convert``; ``calibrate`` is the video that int8 is fitted to. Raises
-    OptionError where nothing could be made.
+    ModelError for a file that is no model, OptionError for options that do not fit it, and where nothing
+    could be made.
     """
+    if model is not None:
+        sniff(model)
     made, problems = [], []
     for target, needed in WRITERS.items():
         if not engines_of(target) or not all(find_spec(name) for name in needed):
@@ -42,6 +46,8 @@ def every(
             video = calibrate if precision == "int8" else None
             try:
                 convert(model, path, target=target, precision=precision, calibrate=video, **options)
+            except OptionError:
+                raise  # what is wrong for one is wrong for all
             except EdgeVssError as error:
                 problems.append(f"{target} {precision}: {error}")
                 continue

@@ -181,7 +181,7 @@ def profile(
     if segmenter.manifest.precision["weights"] == "int8":
         if against is None:
             say("whether int8 pays here, --against and the bundle in fp32 would tell")
-        elif found["speedup"] < 1:
+        elif found["speedup"] < 0.97:
             say(f"int8 is slower than {against} here: take that")
 
 

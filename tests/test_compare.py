@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from edge_vss import bundle
 from edge_vss.cli import app
-from edge_vss.errors import OptionError
+from edge_vss.errors import ModelError, OptionError
 from edge_vss.runtimes import compare as work
 from edge_vss.runtimes.compare import Candidate, candidates, compare, engines_of, quantised_is_slower
 
@@ -116,5 +116,5 @@ def test_a_model_is_converted_for_every_target(tmp_path: Path, tiny_video: Path)
         line.partition(":")[0] for line in problems
     }
     assert len(said) == len(made)
-    with pytest.raises(OptionError, match="nothing could be converted"):
+    with pytest.raises(ModelError, match=r"none\.pt2 cannot be read"):
         every(tmp_path / "none.pt2", tmp_path / "b", ["fp32"], tiny_video, **options)

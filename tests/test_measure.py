@@ -1,7 +1,9 @@
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from edge_vss.cli import app
 from edge_vss.errors import OptionError, SourceError
 from edge_vss.profile import STAGES
 from edge_vss.runtimes import measure
@@ -100,3 +102,24 @@ def test_a_live_source_is_opened_once_to_be_refused(
     with pytest.raises(OptionError, match="is live and cannot be run twice"):
         profile(segmenter, tiny_video)
     assert opened == ["auto"]
+
+
+def test_two_bundles_under_one_policy(tiny_bundle: Path, tiny_video: Path) -> None:
+    found = profile(load(tiny_bundle), tiny_video, "interval:6", sink="none", against=load(tiny_bundle))
+    assert found["key_share"] == found["baseline"]["key_share"] == pytest.approx(4 / 24)
+    assert found["baseline"]["stages"]["motion"]["count"] == 24 and found["speedup"] > 0
+
+
+def test_the_command_line_says_when_int8_does_not_pay(
+    tiny_bundle: Path, tiny_video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.bundles import make_bundle
+
+    path = make_bundle(tmp_path, precision="int8", calibrate=tiny_video)
+    plain = CliRunner().invoke(app, ["profile", str(path), str(tiny_video), "--sink", "none"])
+    assert plain.exit_code == 0 and "--against and the bundle in fp32 would tell" in plain.output
+    real = measure.profile
+    monkeypatch.setattr(measure, "profile", lambda *args, **kwargs: real(*args, **kwargs) | {"speedup": 0.5})
+    arguments = ["profile", str(path), str(tiny_video), "--sink", "none", "--against", str(tiny_bundle)]
+    slow = CliRunner().invoke(app, arguments)
+    assert slow.exit_code == 0 and f"int8 is slower than {tiny_bundle} here: take that" in slow.output
