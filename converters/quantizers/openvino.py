@@ -78,12 +78,11 @@ def _quantised(model: Any, graph: GraphSpec, samples: Sequence[Mapping[str, NDAr
     names = [spec.name for spec in graph.inputs]
     dataset = nncf.Dataset(list(samples), lambda sample: {name: sample[name] for name in names})
     layers = _layers(model)
-    floats = [node.get_friendly_name() for node in model.get_ops() if node.get_friendly_name() not in layers]
-    kinds = {"Parameter", "Result", "Constant"}
     ignored = [
         node.get_friendly_name()
         for node in model.get_ops()
-        if node.get_friendly_name() in floats and node.get_type_name() not in kinds
+        if node.get_friendly_name() not in layers
+        and node.get_type_name() not in ("Parameter", "Result", "Constant")
     ]
     try:
         with quiet(), hushed():
