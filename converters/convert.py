@@ -40,6 +40,7 @@ def convert(
     precision: str = "fp32",
     calibrate: str | Path | None = None,
     truth: str | Path | None = None,
+    ignore: int | None = None,
     trust_pickle: bool = False,
     force: bool = False,
     options: Mapping[str, Any] | None = None,
@@ -57,7 +58,9 @@ def convert(
     ``target`` is ``onnx``, ``openvino`` or ``tflite``; by default, what a given graph is, and else ``onnx``.
     ``precision`` is ``fp32``, ``fp16`` (weights only) or ``int8``, which is fitted to the frames of the video
     ``calibrate``; what it loses there is recorded, against the fp32 labels and, with ``truth`` (a folder of
-    label maps), against those. An existing bundle is replaced only with ``force``, and only once the new one
+    label maps, in which ``ignore`` counts for nothing), against those.
+
+    An existing bundle is replaced only with ``force``, and only once the new one
     is whole.
 
     Raises ModelError, OptionError or BundleError; nothing is left behind then.
@@ -108,7 +111,7 @@ def convert(
         manifest = replace(manifest, graphs=tuple(_spec(folder, parts.part(a.role), a) for a in written))
         manifest = replace(manifest, parity=verify.parity(folder, manifest, parts))
         if precision != "fp32":
-            manifest = quantize.reduce(folder, manifest, precision, video, maps)
+            manifest = quantize.reduce(folder, manifest, precision, video, maps, ignore)
         if precision == "fp16":
             lost = verify.parity(folder, manifest, parts, least=0.0)["rollout"]
             manifest = replace(manifest, precision={**manifest.precision, "against_fp32": lost})

@@ -41,7 +41,12 @@ def check(precision: str, video: Path | None, truth: Path | None) -> None:
 
 
 def reduce(
-    folder: Path, manifest: Manifest, precision: str, video: Path | None, truth: Path | None
+    folder: Path,
+    manifest: Manifest,
+    precision: str,
+    video: Path | None,
+    truth: Path | None,
+    ignore: int | None = None,
 ) -> Manifest:
     """Rewrite the graphs of the bundle being built in ``folder``, and say in its manifest what that costs.
 
@@ -57,7 +62,7 @@ def reduce(
         segmenter = load(folder)
         exact = list(_labels(_recording(segmenter, samples), video))
         if truth is not None:
-            notes["against_truth"] = {"fp32_miou": evaluate(segmenter, video, truth)["miou"]}
+            notes["against_truth"] = {"fp32_miou": evaluate(segmenter, video, truth, ignore=ignore)["miou"]}
         del segmenter
     rewrite(folder, manifest.graphs, precision, samples)
     graphs = tuple(_rehashed(folder, graph) for graph in manifest.graphs)
@@ -76,7 +81,7 @@ def reduce(
         "against_fp32": {"labels_equal": equal, "miou": miou(counts)},
     }
     if truth is not None:
-        notes["against_truth"][f"{precision}_miou"] = evaluate(segmenter, video, truth)["miou"]
+        notes["against_truth"][f"{precision}_miou"] = evaluate(segmenter, video, truth, ignore=ignore)["miou"]
     return replace(manifest, precision=notes)
 
 

@@ -16,6 +16,7 @@ from edge_vss.options import (
     Family,
     FrameSize,
     HighBranch,
+    Ignore,
     Json,
     Mean,
     Motion,
@@ -94,6 +95,7 @@ def convert(
         Path | None,
         typer.Option(metavar="DIR", help="Label maps of that video, to record what int8 loses."),
     ] = None,
+    ignore: Ignore = None,
     trust_pickle: Annotated[
         bool, typer.Option("--trust-pickle", help="Unpickle a whole module: runs code that the file brings.")
     ] = False,
@@ -125,6 +127,7 @@ def convert(
         precision=precision,
         calibrate=calibrate,
         truth=truth,
+        ignore=ignore,
         trust_pickle=trust_pickle,
         force=force,
     )
