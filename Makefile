@@ -2,10 +2,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DEMO := $(VENV)/.demo
 
 .PHONY: demo test bench lint clean
 
-demo: $(READY)
+demo: $(DEMO)
 	$(BIN)/edge-vss demo --out demo
 
 test: $(READY) lint
@@ -24,10 +25,15 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# One environment for all of them, made with pip alone. The torch bound in pyproject.toml keeps CUDA packages out.
-$(READY): pyproject.toml
+# One environment for all of them, made with pip alone; the demo needs a third of it. The torch bound in
+# pyproject.toml keeps CUDA packages out.
+$(DEMO): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install -qq --editable ".[convert]"
+	touch $@
+
+$(READY): $(DEMO)
 	$(BIN)/pip install -qq --editable ".[dev]"
 	touch $@
 

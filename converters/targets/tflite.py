@@ -96,7 +96,7 @@ def _folded(
 
     try:
         with quiet(), torch.no_grad():
-            folded = split_const_subgraphs(torch.export.export(module, inputs).module())
+            folded: Any = split_const_subgraphs(torch.export.export(module, inputs).module())
             folded.run_folding()
     except Exception as error:  # whatever the model made torch's exporter trip over
         raise ModelError(f"{role}: torch cannot export the model ({one_line(error)}): {ELSEWHERE}") from None
