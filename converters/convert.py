@@ -60,8 +60,7 @@ def convert(
     ``calibrate``; what it loses there is recorded, against the fp32 labels and, with ``truth`` (a folder of
     label maps, in which ``ignore`` counts for nothing), against those.
 
-    An existing bundle is replaced only with ``force``, and only once the new one
-    is whole.
+    An existing bundle is replaced only with ``force``, and only once the new one is whole.
 
     Raises ModelError, OptionError or BundleError; nothing is left behind then.
 

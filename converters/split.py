@@ -141,6 +141,10 @@ class Part:
     gmac: float | None = None
     """Cost where the exported graph does not show it (tiles that overlap); None counts the graph."""
 
+    def zeros(self) -> tuple[torch.Tensor, ...]:
+        """Inputs to export with: of the right shapes and dtypes, and all 0."""
+        return tuple(torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype)) for spec in self.inputs)
+
 
 @dataclass(frozen=True)
 class Artifact:

@@ -14,8 +14,8 @@ from edge_vss.converters.given import GivenNetwork, one_line, picture_input
 from edge_vss.errors import MissingExtra, ModelError
 from edge_vss.video import Size
 
-LOW = {"uint8": 0, "int8": -128}
-"""Dtype of a quantised input → the value that stands for a pixel of 0."""
+QUANTISED = ("uint8", "int8")
+"""Dtypes of a quantised picture: a pixel as it is, or less 128."""
 
 
 class TfliteNetwork(GivenNetwork):
@@ -24,20 +24,20 @@ class TfliteNetwork(GivenNetwork):
     kind = "TFLite"
     targets = ("tflite",)
 
-    def __init__(self, path: Path, chosen: str | None = None) -> None:
+    def __init__(self, path: Path) -> None:
         super().__init__()
         try:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError:
             raise MissingExtra("ai-edge-litert", "tflite", "reading a TFLite model") from None
-        self.path, self.chosen = path, chosen
+        self.path = path
         try:
             self.interpreter = Interpreter(model_path=str(path))
             self.interpreter.allocate_tensors()
         except Exception as error:  # ValueError or RuntimeError, with what the runtime says
-            custom = "it is compiled for an Edge TPU; give the model from before that step"
-            why = custom if "edgetpu" in str(error) else "give a float or a quantised TFLite file"
-            raise ModelError(f"TFLite cannot run {path} ({one_line(error)}): {why}") from None
+            raise ModelError(
+                f"TFLite cannot run {path} ({one_line(error)}): give a float or a quantised TFLite file"
+            ) from None
         self.input = self.interpreter.get_input_details()[0]
         self.outputs = {detail["name"]: detail for detail in self.interpreter.get_output_details()}
 
@@ -73,7 +73,7 @@ def load(path: Path, size: Size | None) -> tuple[TfliteNetwork, Size, str, str]:
         raise ModelError(f"{path} takes {len(inputs)} inputs ({names}): it has to take one picture")
     extents = [int(extent) if extent > 0 else None for extent in inputs[0]["shape_signature"]]
     dtype = np.dtype(inputs[0]["dtype"]).name
-    size, layout = picture_input(path, dtype, extents, size, ("float32", *LOW))
+    size, layout = picture_input(path, dtype, extents, size, ("float32", *QUANTISED))
     if None in extents:
         raise ModelError(f"{path} takes pictures of any size: export it for {size[0]}x{size[1]}")
     return network, size, layout, dtype

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edge_vss.bundle import GraphSpec
 from edge_vss.converters.given import one_line
-from edge_vss.converters.quantizers import LEAST_EXTENT
+from edge_vss.converters.quantizers import LEAST_EXTENT, Samples
 from edge_vss.converters.split import hushed, quiet
 from edge_vss.errors import MissingExtra, ModelError
 
@@ -21,12 +21,7 @@ LARGE = 256
 LAYERS = ("Conv", "Gemm", "MatMul")
 
 
-def reduce(
-    folder: Path,
-    graphs: Sequence[GraphSpec],
-    precision: str,
-    samples: Mapping[str, Sequence[Mapping[str, NDArray[Any]]]],
-) -> None:
+def reduce(folder: Path, graphs: Sequence[GraphSpec], precision: str, samples: Samples) -> None:
     """Rewrite the files of ``graphs`` in ``folder`` in fp16 weights or int8.
 
     ``samples`` are the inputs of real calls by role. Everything but convolutions and linear layers stays

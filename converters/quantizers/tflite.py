@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-from numpy.typing import NDArray
 
 from edge_vss.bundle import GraphSpec
 from edge_vss.converters.given import one_line
+from edge_vss.converters.quantizers import Samples
 from edge_vss.converters.split import hushed, quiet
 from edge_vss.errors import MissingExtra, ModelError
 
 LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D_TRANSPOSE", "FULLY_CONNECTED")
 
 
-def reduce(
-    folder: Path,
-    graphs: Sequence[GraphSpec],
-    precision: str,
-    samples: Mapping[str, Sequence[Mapping[str, NDArray[Any]]]],
-) -> None:
+def reduce(folder: Path, graphs: Sequence[GraphSpec], precision: str, samples: Samples) -> None:
     """Rewrite the one file of ``graphs`` in ``folder`` in fp16 weights or int8.
 
     ``samples`` are the inputs of real calls by role. Everything but convolutions and linear layers stays

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from edge_vss.bundle import TensorSpec
 from edge_vss.converters.cost import gmac
-from edge_vss.converters.given import around
+from edge_vss.converters.given import around, one_line
 from edge_vss.converters.onnx_model import OPSETS
 from edge_vss.converters.onnx_passes import LAST, prune, tidy, uncopy, upsample_channels_last
 from edge_vss.converters.split import Artifact, Part, quiet
@@ -76,7 +76,7 @@ def save(model: Any, part: Part, file: Path) -> None:
         onnx.checker.check_model(model, full_check=True)
         data = model.SerializeToString(deterministic=True)
     except Exception as error:  # the checker raises its own, protobuf a ValueError beyond 2 GiB
-        raise ModelError(f"{part.role}: the exported graph is not valid ONNX ({_line(error)})") from None
+        raise ModelError(f"{part.role}: the exported graph is not valid ONNX ({one_line(error)})") from None
     file.write_bytes(data)
 
 
@@ -97,7 +97,7 @@ def reveal(path: Path, specs: tuple[TensorSpec, ...], to: Path) -> None:
 def _graph(part: Part) -> Any:
     names = [spec.name for spec in part.inputs]
     given = [spec.name for spec in part.outputs + part.hidden]
-    inputs = tuple(torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype)) for spec in part.inputs)
+    inputs = part.zeros()
     chain = around(part.module, part.role, "onnx")
     if chain is None:
         return export_module(part.role, part.module, inputs, names, given)
@@ -138,7 +138,7 @@ def export_module(
         except Exception as error:
             problem = problem or error
     raise ModelError(
-        f"{role}: torch cannot export the model to ONNX ({_line(problem.__cause__ or problem)}): "
+        f"{role}: torch cannot export the model to ONNX ({one_line(problem.__cause__ or problem)}): "
         "change the operation named, or give an ONNX file"
     ) from problem
 
@@ -201,10 +201,6 @@ def _value(spec: TensorSpec) -> Any:
     return onnx.helper.make_tensor_value_info(
         spec.name, onnx.helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype)), spec.shape
     )
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 
 
 def _frozen(module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> torch.nn.Module:

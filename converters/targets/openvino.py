@@ -76,7 +76,7 @@ def _from_onnx(exported: Any, part: Part) -> tuple[Any, float]:
 
 
 def _around_given(part: Part, before: Any, network: OpenVinoNetwork, after: Any) -> tuple[Any, float]:
-    inputs = tuple(torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype)) for spec in part.inputs)
+    inputs = part.zeros()
     with torch.no_grad():
         first = before(*inputs)
         middle = network(first)

@@ -65,7 +65,7 @@ def _converted(traced: Mapping[str, tuple[torch.nn.Module, tuple[Tensor, ...]]])
 
 def _around_given(part: Part, before: Any, network: TfliteNetwork, after: Any) -> Any:
     """The given file with what stands around it in its first subgraph."""
-    inputs = _zeros(part)
+    inputs = part.zeros()
     with torch.no_grad():
         first = before(*inputs)
         middle = network(first)
@@ -85,7 +85,7 @@ def _around_given(part: Part, before: Any, network: TfliteNetwork, after: Any) -
 def _traced(part: Part) -> tuple[torch.nn.Module, tuple[Tensor, ...]]:
     if any(isinstance(module, torch.jit.ScriptModule) for module in part.module.modules()):
         raise ModelError(f"{part.role}: a TorchScript module cannot be written as TFLite: {ELSEWHERE}")
-    return _folded(part.role, _Shown(part.module, len(part.outputs)), _zeros(part))
+    return _folded(part.role, _Shown(part.module, len(part.outputs)), part.zeros())
 
 
 def _folded(
@@ -101,10 +101,6 @@ def _folded(
     except Exception as error:  # whatever the model made torch's exporter trip over
         raise ModelError(f"{role}: torch cannot export the model ({one_line(error)}): {ELSEWHERE}") from None
     return folded, inputs
-
-
-def _zeros(part: Part) -> tuple[Tensor, ...]:
-    return tuple(torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype)) for spec in part.inputs)
 
 
 class _Shown(torch.nn.Module):

@@ -81,12 +81,19 @@ def accelerators() -> list[str]:
     """The providers of this build that are no CPU."""
     import onnxruntime as ort
 
-    short = [name.removesuffix("ExecutionProvider").lower() for name in ort.get_available_providers()]
-    return [name for name in short if name in ("cuda", "tensorrt", "rocm", "migraphx", "coreml", "dml")]
+    return [
+        name
+        for name in _short(ort.get_available_providers())
+        if name in ("cuda", "tensorrt", "rocm", "migraphx", "coreml", "dml")
+    ]
+
+
+def _short(providers: list[str]) -> dict[str, str]:
+    return {entry.removesuffix("ExecutionProvider").lower(): entry for entry in providers}
 
 
 def _provider(name: str, present: list[str]) -> str:
-    short = {entry.removesuffix("ExecutionProvider").lower(): entry for entry in present}
+    short = _short(present)
     if name.lower() not in short:
         raise EngineError(f"ONNX Runtime has no provider {name} here: it has {', '.join(short)}")
     return short[name.lower()]
