@@ -1,5 +1,5 @@
-"""Checkpoints of AR-Seg as they were released: two files, ``module.`` before every name, aliases, extra
-heads."""
+"""Checkpoints as the published systems released them: ``module.`` before every name, aliases, extra heads;
+of AR-Seg two files that belong together."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def pair(
                 f"--hr is missing: {low} is the low branch, and key frames need the high one's file"
             )
         high = Path(high)
-        low_weights, high_weights = _tidied(low, variant), _tidied(high, variant)
+        low_weights, high_weights = (tidied(path, variant.aliases, variant.auxiliary) for path in (low, high))
         found = _found_width(low, low_weights)
         if width is not None and _width(width) != found:
             raise OptionError(f"--width {width:g} does not fit {low}, whose width is {found:g}: leave it out")
@@ -66,17 +66,36 @@ def pair(
     return *networks, notes
 
 
-def _tidied(path: Path, variant: Variant) -> dict[str, Tensor]:
-    """A checkpoint's weights under the names used here."""
+def filled(
+    network: torch.nn.Module, path: Path | None, found: Mapping[str, Tensor], name: str
+) -> dict[str, Any]:
+    """Give ``network`` the tidied weights of ``path``, or without one those of
+    ``edge_vss.converters.untrained``; and notes: ``source``, and ``untrained`` where it is.
+
+    Raises ModelError for a file that does not fit the variant called ``name``, naming the keys.
+    """
+    if path is None:
+        untrained.fill(network)
+        notes = {"untrained": True, "source": {"name": f"untrained {name}", "sha256": ""}}
+    else:
+        _fill(network, path, found, name)
+        notes = {"source": {"name": path.name, "sha256": sha256(path)}}
+    network.eval().requires_grad_(False)
+    return notes
+
+
+def tidied(path: Path, aliases: Mapping[str, str], auxiliary: tuple[str, ...]) -> dict[str, Tensor]:
+    """A checkpoint's weights under the names used here: without what begins like one of ``auxiliary``, and
+    second names, by how they begin, taken for the first."""
     tidy: dict[str, Tensor] = {}
     for key, value in weights.read(path).items():
-        if key.startswith(variant.auxiliary) or key.endswith("num_batches_tracked"):
+        if key.startswith(auxiliary) or key.endswith(("num_batches_tracked", "relative_position_index")):
             continue
-        alias = next((alias for alias in variant.aliases if key.startswith(alias)), None)
+        alias = next((alias for alias in aliases if key.startswith(alias)), None)
         if alias is None:
             tidy[key] = value.float()
         else:
-            tidy.setdefault(variant.aliases[alias] + key.removeprefix(alias), value.float())
+            tidy.setdefault(aliases[alias] + key.removeprefix(alias), value.float())
     return tidy
 
 

@@ -32,25 +32,29 @@ def convolutions(network: Callable[[Any], Any], shape: tuple[int, ...]) -> float
 
     Nothing is computed but shapes, so that this takes no time however large the picture.
     """
-    import torch
-    from torch._subclasses.fake_tensor import FakeTensorMode
-    from torch.utils.flop_counter import FlopCounterMode
+    counted = _flops(network, [(shape, "float32")])
+    return sum(count for name, count in counted.items() if "convolution" in name) / 2e9
 
-    with FakeTensorMode(allow_non_fake_inputs=True), FlopCounterMode(display=False) as counter:
-        network(torch.empty(shape))
-    counted = counter.get_flop_counts()["Global"]
-    return float(sum(count for name, count in counted.items() if "convolution" in str(name)) / 2e9)
+
+def products(network: Callable[[Any], Any], shape: tuple[int, ...]) -> float:
+    """The same of its matrix products too."""
+    return sum(_flops(network, [(shape, "float32")]).values()) / 2e9
 
 
 def gmac_of(part: Any) -> float:
-    """The same count for a part (edge_vss.converters.split.Part), by running it on empty tensors."""
+    """The same count for a part (edge_vss.converters.split.Part)."""
+    return sum(_flops(part.module, [(spec.shape, spec.dtype) for spec in part.inputs]).values()) / 2e9
+
+
+def _flops(network: Callable[..., Any], inputs: list[tuple[tuple[int, ...], str]]) -> dict[str, float]:
+    """Operator → its floating point operations, by running on tensors that have nothing but shapes."""
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.utils.flop_counter import FlopCounterMode
 
     with FakeTensorMode(allow_non_fake_inputs=True), FlopCounterMode(display=False) as counter:
-        part.module(*(torch.empty(spec.shape, dtype=getattr(torch, spec.dtype)) for spec in part.inputs))
-    return float(counter.get_total_flops() / 2e9)
+        network(*(torch.empty(shape, dtype=getattr(torch, dtype)) for shape, dtype in inputs))
+    return {str(name): float(count) for name, count in counter.get_flop_counts().get("Global", {}).items()}
 
 
 def _count(graph: Any, outer: dict[str, tuple[int, ...]], where: str) -> int:
@@ -64,10 +68,9 @@ def _count(graph: Any, outer: dict[str, tuple[int, ...]], where: str) -> int:
     for node in graph.node:
         total += _macs(node, shapes, where)
         for attribute in node.attribute:
-            if attribute.HasField(
-                "g"
-            ):  # a body that runs once; both sides of an If, so that the count is a bound
-                total += _count(attribute.g, shapes, where)
+            if attribute.HasField("g"):  # both sides of an If, so that the count is a bound
+                times = shapes[node.output[-1]][0] if node.op_type == "Scan" else 1
+                total += times * _count(attribute.g, shapes, where)
     return total
 
 

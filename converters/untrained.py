@@ -20,9 +20,11 @@ def fill(network: torch.nn.Module) -> None:
         noise = pseudo_random(tensor.numel(), (zlib.crc32(name.encode()) % 1000) / 1000)
         if name.endswith("running_var"):
             values = 1 + 0.5 * np.abs(noise)
+        elif name.endswith("A_log"):  # decays from 1 to the number of states, as they are before training
+            values = np.log(np.tile(np.arange(1, tensor.shape[1] + 1), tensor.shape[0])) + 0.1 * noise
         elif tensor.dim() >= 2:
             values = noise * np.sqrt(3 / (tensor.numel() / tensor.shape[0]))
-        elif name.endswith("weight"):
+        elif name.endswith(("weight", ".D")):
             values = 1 + 0.1 * noise
         else:
             values = 0.1 * noise

@@ -30,6 +30,8 @@ in a thousand.
 """
 
 STEPS: tuple[str, ...] = ("start", *("nonkey",) * 5, "key", *("nonkey",) * 5)
+STEPS_WITH_MEMORY: tuple[str, ...] = ("start", *("key",) * 6, "nonkey", "nonkey", "key", "key", "nonkey")
+"""Where full frames change what the next ones give."""
 Tensors = dict[str, NDArray[Any]]
 Graph = Callable[[Mapping[str, NDArray[Any]]], Tensors]
 
@@ -43,16 +45,17 @@ def parity(folder: Path, manifest: Manifest, split: Split, least: float = AGREEM
     """
     # Only in an ONNX file can what is hidden be looked at.
     trained = {part.role: _torch(part, hidden=manifest.target == "onnx") for part in split.parts}
+    steps = STEPS_WITH_MEMORY if any(state.next for state in manifest.state) else STEPS
     with tempfile.TemporaryDirectory() as scratch:
         graphs = {part.role: _artifact(folder, manifest, part, Path(scratch)) for part in split.parts}
-        inputs = _inputs(manifest)
+        inputs = _inputs(manifest, len(steps))
         report: dict[str, Any] = {
             "graphs": {part.role: _Difference() for part in split.parts},
             "rollout": _Difference(),
         }
-        state = {s.name: np.full(s.shape, s.initial, s.dtype) for s in manifest.state}
+        state = manifest.initial_state()
         ours = dict(state)
-        for route, given in zip(STEPS, inputs, strict=True):
+        for route, given in zip(steps, inputs, strict=True):
             if route not in manifest.routes:
                 route = "start"
             expected, found = {**given, **state}, {**given, **ours}
@@ -62,11 +65,10 @@ def parity(folder: Path, manifest: Manifest, split: Split, least: float = AGREEM
                 expected |= result
                 found |= graphs[role](found)
             report["rollout"].add(expected, {name: found[name] for name in expected})
-            state = {s.name: expected[s.name] for s in manifest.state}
-            ours = {s.name: found[s.name] for s in manifest.state}
+            state, ours = manifest.next_state(expected), manifest.next_state(found)
     done = {
         "against": _reference(split),
-        "steps": list(STEPS),
+        "steps": list(steps),
         "graphs": {role: difference.report() for role, difference in report["graphs"].items()},
         "rollout": report["rollout"].report(),
     }
@@ -194,11 +196,11 @@ def _artifact(folder: Path, manifest: Manifest, part: Part, scratch: Path) -> Gr
     return load(revealed, replace(graph, outputs=graph.outputs + part.hidden))
 
 
-def _inputs(manifest: Manifest) -> list[Tensors]:
-    images = [picture.numpy() for picture in pictures(manifest.frame_size, len(STEPS), seed=1)]
+def _inputs(manifest: Manifest, count: int) -> list[Tensors]:
+    images = [picture.numpy() for picture in pictures(manifest.frame_size, count, seed=1)]
     if manifest.motion is None:
         return [{"image": image} for image in images]
-    moved = [motion.numpy() for motion in motions(manifest.motion.grid, len(STEPS))]
+    moved = [motion.numpy() for motion in motions(manifest.motion.grid, count)]
     return [{"image": image, "motion": motion} for image, motion in zip(images, moved, strict=True)]
 
 

@@ -111,7 +111,13 @@ def parse(data: object) -> Manifest:
         ignore=top.get("ignore", int, optional=True),
         graphs=tuple(_graph(reader) for reader in top.readers("graphs")),
         state=tuple(
-            StateSpec(r.get("name", str), r.shape(), r.dtype(), r.number("initial"))
+            StateSpec(
+                r.get("name", str),
+                r.shape(),
+                r.dtype(),
+                r.number("initial"),
+                r.get("next", str, default=""),
+            )
             for r in top.readers("state")
         ),
         routes={

@@ -81,6 +81,8 @@ _SETS: dict[str, tuple[dict[str, Colour], int]] = {
     # AR-Seg's checkpoints were trained with a twelfth class for what is none of the others.
     "camvid12": ({**_CAMVID, "void": (0, 0, 0)}, 255),
     "cityscapes": (_CITYSCAPES, 255),
+    # LMANet's score the ignored pixels as a class of their own.
+    "cityscapes20": ({**_CITYSCAPES, "void": (0, 0, 0)}, 255),
     "streets": (_STREETS, 255),
 }
 

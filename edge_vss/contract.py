@@ -42,7 +42,12 @@ def check_contract(manifest: Manifest) -> None:
         "image": TensorSpec("image", (1, height, width, 3), "uint8"),
         "labels": TensorSpec("labels", (1, height, width), "uint8"),
         "score_check": TensorSpec("score_check", (1,), "float32"),
-        **{state.name: TensorSpec(state.name, state.shape, state.dtype) for state in manifest.state},
+        **{
+            name: TensorSpec(name, state.shape, state.dtype)
+            for state in manifest.state
+            for name in (state.name, state.next)
+            if name
+        },
     }
     if manifest.motion is not None:
         seen["motion"] = TensorSpec("motion", (1, 2, *manifest.motion.grid), "float32")
@@ -61,7 +66,7 @@ def check_contract(manifest: Manifest) -> None:
         if "labels" not in produced:
             raise broken(f'the {route} route gives no "labels"')
     written = {spec.name for graph in manifest.graphs for spec in graph.outputs}
-    if constant := [state.name for state in manifest.state if state.name not in written]:
+    if constant := [state.name for state in manifest.state if (state.next or state.name) not in written]:
         raise broken(f"no graph writes the state {constant[0]!r}")
 
 

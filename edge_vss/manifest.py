@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edge_vss.reading import broken
 from edge_vss.video import Size
 
 FORMAT = "edge-vss bundle"
-VERSION = "1.1"
-"""1.1 added ``data`` and ``precision``; what reads 1.0 reads it, unless a graph has ``data``."""
+VERSION = "1.2"
+"""1.1 added ``data`` and ``precision``, 1.2 a state's ``next``. What reads 1.0 reads them, unless a graph has
+``data`` or a state has ``next``, which it refuses."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,7 @@ class GraphSpec:
     """One graph file. Inputs and outputs are ordered: some formats lose names."""
 
     role: str
-    """``key``, ``nonkey`` or ``state``."""
+    """``key``, ``nonkey``, ``state`` or ``start``: what it is called with on a route."""
     file: str
     """Path relative to the bundle, with forward slashes."""
     sha256: str
@@ -50,6 +56,14 @@ class StateSpec:
     shape: tuple[int, ...]
     dtype: str
     initial: float = 0.0
+    next: str = ""
+    """The output that it becomes after a step, where a graph both reads and writes it; else an output of its
+    own name. On a route that does not give it, it stays."""
+
+    @property
+    def nbytes(self) -> int:
+        """Its size in memory."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
 @dataclass(frozen=True)
@@ -101,6 +115,16 @@ class Manifest:
                 return graph
         present = ", ".join(graph.role for graph in self.graphs) or "no graphs"
         raise broken(f"no graph has the role {role!r} (this bundle has {present})")
+
+    def initial_state(self) -> dict[str, NDArray[Any]]:
+        """The state at a start."""
+        return {state.name: np.full(state.shape, state.initial, state.dtype) for state in self.state}
+
+    def next_state(self, tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """The state after a step, from all tensors of the step: what went in and what the graphs gave."""
+        return {
+            state.name: tensors[state.next if state.next in tensors else state.name] for state in self.state
+        }
 
     def gmac_per_frame(self, key_share: float) -> float:
         """Average cost in GMAC when ``key_share`` (0 to 1) of the frames take the key route.

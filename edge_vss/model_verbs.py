@@ -71,7 +71,11 @@ def convert(
     scale: Scale = None,
     bgr: Bgr = False,
     carry: Annotated[
-        str | None, typer.Option(metavar="scores|labels", help="What is carried from frame to frame.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What moves along: labels or scores; lmanet: feature or keys; tv3s: seen or feature.",
+        ),
     ] = None,
     logits: Annotated[bool, typer.Option("--logits", help="Every route gives its scores too.")] = False,
     policy: Annotated[str | None, typer.Option(metavar="NAME", help="The bundle's default policy.")] = None,
@@ -80,6 +84,10 @@ def convert(
     hr: HighBranch = None,
     width: Annotated[
         float | None, typer.Option(help="Of an untrained arseg network: multiplies its channels.")
+    ] = None,
+    memory: Annotated[int | None, typer.Option(metavar="S", help="How many frames lmanet remembers.")] = None,
+    window: Annotated[
+        int | None, typer.Option(metavar="R", help="Side of lmanet's or tv3s's windows, in positions.")
     ] = None,
     untrained: Annotated[
         bool, typer.Option("--untrained", help="Take no weights: to learn how fast a network is.")
@@ -105,7 +113,7 @@ def convert(
 ) -> None:
     if (model is None) != untrained:
         raise typer.BadParameter("give a model file, or --untrained without one", param_hint="MODEL")
-    options = {"variant": variant, "high": hr, "width": width}
+    options = {"variant": variant, "high": hr, "width": width, "memory": memory, "window": window}
     describe.convert(
         model,
         bundle,

@@ -41,7 +41,7 @@ def check(path: str | Path, engine: str | None = None) -> dict[str, Any]:
 
 def _run(segmenter: Segmenter) -> list[int]:
     manifest, seen = segmenter.manifest, set[int]()
-    state = {s.name: np.full(s.shape, s.initial, s.dtype) for s in manifest.state}
+    state = manifest.initial_state()
     for step, route in enumerate(STEPS):
         tensors: dict[str, NDArray[Any]] = {**_inputs(manifest, step), **state}
         for role in manifest.routes.get(route, manifest.routes["start"]):
@@ -49,7 +49,7 @@ def _run(segmenter: Segmenter) -> list[int]:
         if "score_check" in tensors and not np.isfinite(tensors["score_check"]).all():
             raise EngineError(f"the {route} route gives NaN or infinite scores: convert the model again")
         seen |= {int(label) for label in np.unique(tensors["labels"])}
-        state = {name: tensors[name] for name in state}
+        state = manifest.next_state(tensors)
     known = {*range(len(manifest.classes)), manifest.ignore}
     if wrong := sorted(seen - known):
         raise EngineError(

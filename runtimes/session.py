@@ -70,7 +70,7 @@ class Session:
             self._check(role, outputs, frame.index)
             tensors |= outputs
             made |= outputs
-        self.state = {name: tensors[name] for name in self.state}
+        self.state = self._manifest.next_state(tensors)
         self._pending = ""
         began = perf_counter()
         labels = self._shown_labels(made["labels"][0], frame)
@@ -119,9 +119,7 @@ class Session:
                 present = [route for route in ("nonkey", "key", "start") if route in self._manifest.routes]
                 decision = Decision(present[0], decision.reason)
         if decision.route == "start":
-            self.state = {
-                state.name: np.full(state.shape, state.initial, state.dtype) for state in self._manifest.state
-            }
+            self.state = self._manifest.initial_state()
         if decision.route != "nonkey":
             self._tracer.anchor(frame)
             self._gap = 0

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from edge_vss import classes as class_sets
 from edge_vss.bundle import MotionSpec, StateSpec, TensorSpec
-from edge_vss.converters import checkpoints, cost
+from edge_vss.converters import checkpoints, cost, variants
 from edge_vss.converters.networks.arseg import (
     VARIANTS,
     Normalised,
@@ -46,15 +46,14 @@ def split(source: Source, request: Request) -> Split:
     Options: ``variant``, ``high`` (the key network's file; ``source`` is the low one's), ``scale`` of the low
     branch's picture, ``width``. Raises OptionError, or ModelError where a file does not fit.
     """
-    options = dict(request.options)
-    if unknown := set(options) - set(OPTIONS):
-        raise OptionError(f"family arseg has no option {min(unknown)!r}: it knows {', '.join(OPTIONS)}")
-    variant, name = _variant(options.get("variant"))
-    _refuse(source, name)
+    options = variants.known("arseg", request.options, OPTIONS)
+    name = options.get("variant")
+    variant = variants.find("arseg", VARIANTS, name)
+    variants.fixed(source, str(name), scale=False)
     class_set = request.classes or class_sets.find(variant.classes)
     size = source.size or variant.size
     high, low, notes = checkpoints.pair(
-        source.path, options.get("high"), variant, name, len(class_set), options.get("width")
+        source.path, options.get("high"), variant, str(name), len(class_set), options.get("width")
     )
     scale = _scale(options.get("scale") or source.scale, source, notes)
     small = _small(size, scale)
@@ -211,26 +210,6 @@ def to_labels(scores: Tensor, upsampling: int, size: Size) -> Tensor:
     wide = torch.matmul(across, scores[0].permute(1, 2, 0))
     full = torch.matmul(down, wide.reshape(height, size[1] * classes)).reshape(1, *size, classes)
     return full.argmax(3).to(torch.uint8)
-
-
-def _variant(name: Any) -> tuple[Variant, str]:
-    if name not in VARIANTS:
-        missing = "--variant is missing" if name is None else f"no variant is called {name!r}"
-        raise OptionError(f"{missing}: family arseg has {', '.join(VARIANTS)}")
-    return VARIANTS[name], str(name)
-
-
-def _refuse(source: Source, name: str) -> None:
-    given = {
-        "--mean": source.mean,
-        "--std": source.std,
-        "--bgr": source.bgr,
-        "--model": source.factory,
-        "--output": source.output_name,
-    }
-    for option, value in given.items():
-        if value:
-            raise OptionError(f"{option} is fixed by the variant {name}: leave it out")
 
 
 def _scale(given: Any, source: Source, notes: dict[str, Any]) -> float:

@@ -87,15 +87,38 @@ def warp_feature(feature: Tensor, motion: Tensor, first_row: int = 0, rows: int 
             inside = ((inside_x == tap_x) & (inside_y == tap_y)).to(torch.float32)
             taps.append(_index(inside_y, inside_x, height, width))
             weights.append(weight_x * weight_y * inside)
+    return _mixed(feature, taps, weights).reshape(1, end - first_row, width, channels)
+
+
+def warp_cells(feature: Tensor, motion: Tensor) -> Tensor:
+    """Bilinear feature along a motion, as ``warp_scores`` has it, channels last.
+
+    float32 (1, h, w, C), float32 (1, 2, h, w) in grid pixels → float32 (1, h, w, C).
+    """
+    _, height, width, _ = (int(extent) for extent in feature.shape)
+    x = motion[0, 0] + torch.arange(width, dtype=torch.float32)
+    y = motion[0, 1] + torch.arange(height, dtype=torch.float32).reshape(-1, 1)
+    x, y = x.clamp(0.0, width - 1.0).reshape(-1), y.clamp(0.0, height - 1.0).reshape(-1)
+    left, top = x.floor(), y.floor()
+    right, bottom = (left + 1).clamp(max=width - 1.0), (top + 1).clamp(max=height - 1.0)
+    across, down = x - left, y - top
+    taps = [_index(row, column, height, width) for row in (top, bottom) for column in (left, right)]
+    weights = [row * column for row in (1 - down, down) for column in (1 - across, across)]
+    return _mixed(feature, taps, weights).reshape(feature.shape)
+
+
+def _mixed(feature: Tensor, taps: list[Tensor], weights: list[Tensor]) -> Tensor:
+    """Cells (N, C) of a feature (1, h, w, C): for each, four taps (N,) by their weights (N,)."""
+    channels = int(feature.shape[3])
     at, weight = torch.stack(taps, 1), torch.stack(weights, 1).unsqueeze(1)
-    cells = feature.reshape(height * width, channels)
+    cells = feature.reshape(-1, channels)
     parts = []
     together = max(VALUES // channels, -(-int(at.shape[0]) // MOST_PARTS))
     for first in range(0, int(at.shape[0]), together):
         chosen = slice(first, first + together)
         four = cells.index_select(0, at[chosen].reshape(-1)).reshape(-1, 4, channels)
         parts.append(torch.matmul(weight[chosen], four).reshape(-1, channels))
-    return torch.cat(parts).reshape(1, end - first_row, width, channels)
+    return torch.cat(parts)
 
 
 def _index(y: Tensor, x: Tensor, height: int, width: int) -> Tensor:

@@ -146,6 +146,8 @@ def export_module(
 def _through_torch_export(
     module: torch.nn.Module, inputs: tuple[Tensor, ...], names: list[str], outputs: list[str], opset: int
 ) -> Any:
+    from edge_vss.converters.onnx_scan import TRANSLATIONS, type_bodies
+
     program = torch.onnx.export(
         module,
         inputs,
@@ -154,9 +156,12 @@ def _through_torch_export(
         input_names=names,
         output_names=outputs,
         verbose=False,
+        custom_translation_table=TRANSLATIONS,
     )
     assert program is not None
-    return program.model_proto
+    model = program.model_proto
+    type_bodies(model)
+    return model
 
 
 def _through_tracing(

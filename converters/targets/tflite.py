@@ -16,6 +16,7 @@ from torch import Tensor
 from edge_vss.converters import flatbuffer
 from edge_vss.converters.cost import gmac_of
 from edge_vss.converters.given import around, one_line
+from edge_vss.converters.ops.selective_scan import in_chunks
 from edge_vss.converters.split import Artifact, Part, hushed, quiet
 from edge_vss.converters.tflite_model import TfliteNetwork
 from edge_vss.errors import MissingExtra, ModelError
@@ -94,9 +95,14 @@ def _folded(
     """The module as a graph of torch's operators, with all that is constant computed, and its inputs."""
     from torch.fx.experimental.const_fold import split_const_subgraphs
 
+    # What TFLite has no loop for.
+    written_out: dict[Any, Any] = {torch.ops.edge_vss.selective_scan.default: in_chunks}
     try:
         with quiet(), torch.no_grad():
-            folded: Any = split_const_subgraphs(torch.export.export(module, inputs).module())
+            program = torch.export.export(module, inputs)
+            if any(node.target in written_out for node in program.graph.nodes):
+                program = program.run_decompositions(written_out)
+            folded: Any = split_const_subgraphs(program.module())
             folded.run_folding()
     except Exception as error:  # whatever the model made torch's exporter trip over
         raise ModelError(f"{role}: torch cannot export the model ({one_line(error)}): {ELSEWHERE}") from None
