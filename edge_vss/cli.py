@@ -114,6 +114,12 @@ def run(
     live: Annotated[
         bool, typer.Option("--live", help="Never fall behind: leave frames without inference when late.")
     ] = False,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Go on from this state if it is there, and leave the last one in it."
+        ),
+    ] = None,
     json: Json = None,
     debug: Debug = False,
 ) -> None:
@@ -132,6 +138,7 @@ def run(
         engine={"engine": engine, "threads": threads, "provider": provider, "hint": hint},
         limit=limit,
         live=live or None,
+        state=state,
     )
 
 

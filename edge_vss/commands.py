@@ -26,6 +26,7 @@ def run(
     engine: dict[str, Any],
     limit: int | None,
     live: bool | None,
+    state: Path | None,
 ) -> None:
     """``edge-vss run``. ``sinks`` maps a sink's name to its place."""
     from edge_vss.runtimes.pipeline import run as segment
@@ -33,9 +34,12 @@ def run(
     from edge_vss.runtimes.sinks import SinkContext, check_places, open_sink
     from edge_vss.runtimes.sources import open_source
 
-    check_places(_places(json, **sinks), source)
+    check_places(_places(json, **sinks, state=state), source)
     segmenter = load(bundle, **engine)
     session = segmenter.session(policy)
+    if state is not None and state.exists():
+        session.state.restore(state)
+        say(f"going on from {state}")
     tally = _Tally()
     with ExitStack() as stack:
         opened = stack.enter_context(open_source(source, motion=motion, live=live))
@@ -64,6 +68,8 @@ def run(
             for name, place in sinks.items():
                 if place != "-":
                     say(_written(name, place, outs[name], failed))
+            if state is not None and len(session.state):
+                session.state.save(state)
     share = report.keyframes / report.frames if report.frames else 0.0
     counts = {
         "frames": report.frames,

@@ -45,8 +45,11 @@ def inspect(bundle: Path, policy: str | None, json: str | None) -> None:
         for spec in specs
     ]
     table(("graph", "", "tensor", "type", "shape"), tensors)
-    state = [(s.name, s.dtype, "x".join(map(str, s.shape)), s.initial) for s in manifest.state]
-    table(("state", "type", "shape", "starts as"), state)
+    state = [
+        (s.name, s.dtype, "x".join(map(str, s.shape)), s.initial, s.nbytes / 1e6) for s in manifest.state
+    ]
+    table(("state", "type", "shape", "starts as", "MB"), state)
+    say(f"state: {contents['state_bytes'] / 1e6:.2f} MB for every video that is segmented at once")
     table(("route", "graphs"), [(route, " → ".join(roles)) for route, roles in manifest.routes.items()])
     average = contents["gmac_per_frame"]
     share = (
@@ -128,6 +131,7 @@ def _contents(bundle: Path, manifest: Manifest, policy: str | None = None) -> di
     contents = asdict(manifest)
     for graph in contents["graphs"]:
         graph["bytes"] = _bytes(bundle, graph["file"], graph["data"])
+    contents["state_bytes"] = sum(state.nbytes for state in manifest.state)
     contents["gmac_per_frame"] = _average(bundle, manifest, policy)
     return contents
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edge_vss.reading import broken
 from edge_vss.video import Size
 
+Array = TypeVar("Array")
 FORMAT = "edge-vss bundle"
 VERSION = "1.2"
 """1.1 added ``data`` and ``precision``, 1.2 a state's ``next``. What reads 1.0 reads them, unless a graph has
@@ -120,7 +121,7 @@ class Manifest:
         """The state at a start."""
         return {state.name: np.full(state.shape, state.initial, state.dtype) for state in self.state}
 
-    def next_state(self, tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    def next_state(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
         """The state after a step, from all tensors of the step: what went in and what the graphs gave."""
         return {
             state.name: tensors[state.next if state.next in tensors else state.name] for state in self.state

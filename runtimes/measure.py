@@ -58,7 +58,10 @@ def profile(
                 first, segmenter.session(policy), _sinks(segmenter, first, sink, Path(folder, "a"))
             )
             sinks = _sinks(segmenter, second, sink, Path(folder, "b"))
-            if against is None:
+            if against is None and any(state.next for state in segmenter.manifest.state):
+                # Full frames, of which each remembers the ones before.
+                baseline = _Side(second, segmenter.session("interval:1"), sinks)
+            elif against is None:
                 baseline = _Side(_starting_anew(second), segmenter.session(), sinks)
             else:
                 baseline = _Side(second, against.session(policy), sinks)

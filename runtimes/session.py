@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.errors import EngineError, OptionError
+from edge_vss.runtimes.cuts import Cuts
+from edge_vss.runtimes.state import State
 from edge_vss.runtimes.trace import Tracer
-from edge_vss.video import Decision, Frame, Policy, Prediction, Size
+from edge_vss.video import Decision, Frame, Policy, Prediction
 
 if TYPE_CHECKING:
     from edge_vss.runtimes.segmenter import Segmenter
@@ -23,8 +25,9 @@ ROUTES = ("start", "key", "nonkey")
 class Session:
     """Segments the frames of one video, in order. Not thread-safe: one for every video.
 
-    The state goes from one step to the next as plain arrays in ``state``. It returns to its initial value
-    where a frame has a ``start`` reason or another size.
+    The state goes from one step to the next as plain arrays in ``state``, which can be saved and restored. It
+    returns to its initial value where a frame has a ``start`` reason or another size; at a scene cut too,
+    where the bundle remembers more than its last key frame.
     """
 
     def __init__(self, segmenter: Segmenter, policy: Policy, logits: bool = False) -> None:
@@ -36,13 +39,13 @@ class Session:
                 "convert the model with --carry scores, or leave logits out"
             )
         self.policy = policy
-        self.state: dict[str, NDArray[Any]] = {}
+        self.state = State(manifest)
         self._manifest = manifest
         self._graphs = segmenter.graphs
         self._logits = logits
         self._tracer = Tracer(manifest.motion.trace if manifest.motion else "grid")
+        self._cuts = Cuts() if any(state.next for state in manifest.state) else None
         self._gap = 0
-        self._size: Size | None = None
         self._pending = ""
         self._owed: Decision | None = None
         self._wanted = {
@@ -61,7 +64,7 @@ class Session:
         decision = self._decide(frame)
         # The anchor has moved on, and the state follows only when all graphs have run.
         self._pending = "failed step"
-        tensors = self.state | self._prepare(frame, decision, seconds, began)
+        tensors = {**self.state, **self._prepare(frame, decision, seconds, began)}
         made: dict[str, NDArray[Any]] = {}
         for role in self._manifest.routes[decision.route]:
             began = perf_counter()
@@ -70,7 +73,7 @@ class Session:
             self._check(role, outputs, frame.index)
             tensors |= outputs
             made |= outputs
-        self.state = self._manifest.next_state(tensors)
+        self.state.advance(tensors)
         self._pending = ""
         began = perf_counter()
         labels = self._shown_labels(made["labels"][0], frame)
@@ -94,9 +97,11 @@ class Session:
         does.
         """
         reason = self._start_reason(frame)
-        self._size = frame.size
+        self.state.size = frame.size
         if reason:
             self._pending = reason
+            return
+        if self.state.restored:
             return
         wanted = self._asked(frame)
         if wanted.route == "start":
@@ -107,19 +112,21 @@ class Session:
     def _decide(self, frame: Frame) -> Decision:
         """The frame's route; the tracer then knows the way from the frame back to its anchor."""
         reason = self._start_reason(frame)
-        self._size = frame.size
+        self.state.size = frame.size
         if reason:
             decision = Decision("start", reason)
+        elif self.state.restored:
+            decision = Decision("key", "restored state")
         else:
             decision = self._asked(frame)
             if self._owed is not None and decision.route == "nonkey":
                 decision = self._owed
-            if decision.route not in self._manifest.routes:
-                # Some families treat every frame after the first alike, and have only one of key and nonkey.
-                present = [route for route in ("nonkey", "key", "start") if route in self._manifest.routes]
-                decision = Decision(present[0], decision.reason)
+        if decision.route not in self._manifest.routes:
+            # Some families treat every frame after the first alike, and have only one of key and nonkey.
+            present = [route for route in ("nonkey", "key", "start") if route in self._manifest.routes]
+            decision = Decision(present[0], decision.reason)
         if decision.route == "start":
-            self.state = self._manifest.initial_state()
+            self.state.reset()
         if decision.route != "nonkey":
             self._tracer.anchor(frame)
             self._gap = 0
@@ -138,11 +145,17 @@ class Session:
         return decision
 
     def _start_reason(self, frame: Frame) -> str:
+        cut = self._cuts is not None and self._cuts.between(frame)
+        if self.state.restored:
+            # A source begins with its first frame; the state goes on from another one's last.
+            return "size changed" if frame.size != self.state.size else ""
         if frame.start or self._pending:
             return frame.start or self._pending
-        if self._size is None:
+        if self.state.size is None:
             return "first frame"
-        return "size changed" if frame.size != self._size else ""
+        if frame.size != self.state.size:
+            return "size changed"
+        return "scene cut" if cut else ""
 
     def _prepare(
         self, frame: Frame, decision: Decision, seconds: dict[str, float], began: float

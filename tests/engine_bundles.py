@@ -11,8 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-NETWORKS = ("labels", "scores", "arseg")
+from edge_vss.manifest import Manifest
+
+PUBLISHED: dict[str, tuple[str, tuple[int, int], dict[str, Any]]] = {
+    "arseg": ("arseg", (64, 96), {"variant": "streets-bise18", "width": 0.125}),
+    "lmanet": ("lmanet", (64, 72), {"variant": "erf", "memory": 3, "window": 5, "carry": "keys"}),
+    "tv3s": ("tv3s", (64, 96), {"variant": "mit-b0", "window": 2, "carry": "feature"}),
+}
+"""Name → family, size and options."""
+NETWORKS = ("labels", "scores", *PUBLISHED)
 STEPS = ("start", *("nonkey",) * 5, "key", *("nonkey",) * 5)
+WITH_MEMORY = ("start", *("key",) * 6, "nonkey", "nonkey", "key", "key", "nonkey")
 Tensors = dict[str, NDArray[Any]]
 
 
@@ -24,9 +33,9 @@ def make(folder: Path, network: str, target: str) -> Path:
     from edge_vss.converters.convert import convert
     from tests.conversion import SIZE, factory_file, save_state_dict
 
-    if network == "arseg":
-        options: dict[str, Any] = {"variant": "streets-bise18", "width": 0.125}
-        convert(None, path, family="arseg", target=target, size=(64, 96), options=options)
+    if network in PUBLISHED:
+        family, size, options = PUBLISHED[network]
+        convert(None, path, family=family, target=target, size=size, options=options)
     else:
         model, factory = save_state_dict(folder), factory_file(folder)
         convert(model, path, classes=3, size=SIZE, factory=factory, carry=network, target=target)
@@ -34,6 +43,11 @@ def make(folder: Path, network: str, target: str) -> Path:
         arrays: Any = _rollout(path)
         np.savez(folder / f"{network}.npz", **arrays)
     return path
+
+
+def steps(manifest: Manifest) -> tuple[str, ...]:
+    """The routes of the rollout."""
+    return WITH_MEMORY if any(state.next for state in manifest.state) else STEPS
 
 
 def _rollout(path: Path) -> Tensors:
@@ -48,8 +62,10 @@ def _rollout(path: Path) -> Tensors:
     manifest = bundle.read(path)
     assert manifest.motion is not None
     source = Source(None, manifest.frame_size)
-    options = {"variant": "streets-bise18", "width": 0.125}
-    classes = None
+    classes, options = None, {name: manifest.options[name] for name in manifest.options if name != "model"}
+    options.pop("logits")
+    if manifest.family == "arseg":
+        del options["scale"]
     if manifest.family == "propagate":
         from edge_vss.classes import find as class_set
 
@@ -57,10 +73,10 @@ def _rollout(path: Path) -> Tensors:
         source = Source(folder / "weights.pt", SIZE, factory=f"{folder / 'network.py'}:build")
         options = {"carry": manifest.options["carry"]}
     split = find("family", manifest.family)(source, Request(classes, False, options))
-    state = {s.name: torch.full(s.shape, s.initial, dtype=getattr(torch, s.dtype)) for s in manifest.state}
+    state = {name: torch.from_numpy(array) for name, array in manifest.initial_state().items()}
     images, moved = pictures(manifest.frame_size, len(STEPS)), motions(manifest.motion.grid, len(STEPS))
     made: Tensors = {}
-    for step, route in enumerate(STEPS):
+    for step, route in enumerate(steps(manifest)):
         tensors = {"image": images[step], "motion": moved[step], **state}
         for role in manifest.routes[route]:
             part = split.part(role)
@@ -68,7 +84,7 @@ def _rollout(path: Path) -> Tensors:
                 results = part.module(*(tensors[spec.name] for spec in part.inputs))
             results = results if isinstance(results, tuple) else (results,)
             tensors |= {spec.name: value for spec, value in zip(part.outputs, results, strict=False)}
-        state = {name: tensors[name] for name in state}
+        state = manifest.next_state(tensors)
         for name in ("image", "motion", "labels"):
             made[f"{name}{step}"] = tensors[name].numpy()
     return made

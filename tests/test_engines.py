@@ -21,7 +21,7 @@ from edge_vss.errors import EngineError, MissingExtra, OptionError
 from edge_vss.runtimes.segmenter import Segmenter, load
 from edge_vss.runtimes.sources import open_source
 from edge_vss.video import Frame
-from tests.engine_bundles import NETWORKS, STEPS, make
+from tests.engine_bundles import NETWORKS, make, steps
 
 THEIRS = dict(entry.split(":") for entry in os.environ.get("EDGE_VSS_ENGINES", "").split())
 """A third party's engines under test, as NAME:TARGET."""
@@ -81,16 +81,16 @@ def test_twelve_frames_are_labelled_as_torch_labels_them(made: Made, engine: str
     segmenter = load(path, engine.partition(" ")[0])
     expected = np.load(path.parent / f"{network}.npz")
     manifest = segmenter.manifest
-    state = {s.name: np.full(s.shape, s.initial, s.dtype) for s in manifest.state}
+    state = manifest.initial_state()
     equal = []
-    for step, route in enumerate(STEPS):
+    for step, route in enumerate(steps(manifest)):
         tensors = {"image": expected[f"image{step}"], "motion": expected[f"motion{step}"], **state}
         for role in manifest.routes[route]:
             outputs = segmenter.graphs[role](tensors)
             for spec in manifest.graph(role).outputs:
                 assert outputs[spec.name].dtype == spec.dtype and outputs[spec.name].shape == spec.shape
             tensors |= outputs
-        state = {name: tensors[name] for name in state}
+        state = manifest.next_state(tensors)
         equal.append((tensors["labels"] == expected[f"labels{step}"]).mean())
     assert np.mean(equal) >= 0.999, equal
 

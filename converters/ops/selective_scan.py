@@ -57,28 +57,29 @@ def in_chunks(
     steps = next(steps for steps in range(min(STEPS, length), 0, -1) if length % steps == 0)
     chunks = length // steps
 
-    def by_step(x: Tensor) -> list[Tensor]:
-        # (L, K, ·) → for every step (chunks · K, ·)
+    def by_step(x: Tensor, rows: int, columns: int) -> Tensor:
+        # (L, K, ·) → (steps, chunks · K, rows, columns)
         turned = x.reshape(chunks, steps, sequences, -1).transpose(0, 1)
-        return list(turned.reshape(steps, chunks * sequences, -1).unbind(0))
+        return turned.reshape(steps, chunks * sequences, rows, columns)
 
-    deltas, drives, intos, outs = (by_step(x) for x in (delta, drive, into, out))
-    passed, h = deltas[0], intos[0].unsqueeze(2) * drives[0].unsqueeze(1)
-    all_passed, ys = [passed], [torch.matmul(outs[0].unsqueeze(1), h)]
-    for d, v, b, c in zip(deltas[1:], drives[1:], intos[1:], outs[1:], strict=True):
-        h = torch.exp(d.unsqueeze(1) * decay) * h + b.unsqueeze(2) * v.unsqueeze(1)
-        ys.append(torch.matmul(c.unsqueeze(1), h))
-        passed = passed + d
-        all_passed.append(passed)
-    shape = (chunks, sequences, -1, channels)
-    kept, ends = torch.exp(passed.unsqueeze(1) * decay).reshape(shape), h.reshape(shape)
+    states = int(decay.shape[0])
+    deltas, drives = by_step(delta, 1, channels), by_step(drive, 1, channels).unbind(0)
+    intos, outs = by_step(into, states, 1).unbind(0), by_step(out, 1, states).unbind(0)
+    h, ys = intos[0] * drives[0], []
+    for step, d in enumerate(deltas.unbind(0)):
+        if step:
+            h = torch.exp(d * decay) * h + intos[step] * drives[step]
+        ys.append(torch.matmul(outs[step], h))
+    passed = torch.cumsum(deltas, 0).unbind(0)
+    shape = (chunks, sequences, states, channels)
+    kept, ends = torch.exp(passed[-1] * decay).reshape(shape).unbind(0), h.reshape(shape).unbind(0)
     begins = [state]
-    for chunk in range(chunks):
-        begins.append(kept[chunk] * begins[-1] + ends[chunk])
+    for share, end in zip(kept, ends, strict=True):
+        begins.append(share * begins[-1] + end)
     inherited = torch.cat(begins[:-1])
     ys = [
-        y + torch.matmul(c.unsqueeze(1), torch.exp(p.unsqueeze(1) * decay) * inherited)
-        for y, c, p in zip(ys, outs, all_passed, strict=True)
+        y + torch.matmul(c, torch.exp(d * decay) * inherited)
+        for y, c, d in zip(ys, outs, passed, strict=True)
     ]
     y = torch.stack(ys).reshape(steps, chunks, sequences, channels).transpose(0, 1)
     return y.reshape(length, sequences, channels), begins[-1]

@@ -1,0 +1,208 @@
+"""The state of a session: saved, restored, begun anew, one for each video."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from typer.testing import CliRunner
+
+from edge_vss.bundle import GraphSpec, StateSpec, TensorSpec
+from edge_vss.errors import OptionError, SinkError
+from edge_vss.runtimes.segmenter import Segmenter
+from edge_vss.runtimes.sources import open_source
+from edge_vss.runtimes.state import State
+from edge_vss.video import Frame
+from tests import toys
+from tests.videos import encode, pan
+
+SIZE = (48, 64)
+
+
+def counting(**changes: Any) -> Segmenter:
+    """A toy that remembers: its ``seen`` grows by the mean of every picture, and is what it labels by."""
+    toy = toys.segmenter()
+    image, labels = TensorSpec("image", (1, *SIZE, 3), "uint8"), TensorSpec("labels", (1, *SIZE), "uint8")
+    seen, after = TensorSpec("seen", (1,), "float32"), TensorSpec("seen_next", (1,), "float32")
+
+    def key(tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        following = tensors["seen"] + np.float32(tensors["image"].mean())
+        return {"labels": np.full((1, *SIZE), int(following[0]) % 2, np.uint8), "seen_next": following}
+
+    manifest = replace(
+        toy.manifest,
+        graphs=(GraphSpec("key", "key.onnx", "", (image, seen), (labels, after), 0.0),),
+        state=(StateSpec("seen", (1,), "float32", 0.0, "seen_next"),),
+        routes={"start": ("key",), "key": ("key",)},
+        policy="interval:1",
+        motion=None,
+        **changes,
+    )
+    return Segmenter(manifest, {"key": key}, "toy")
+
+
+def pictures(count: int, grey: int = 90, size: tuple[int, int] = SIZE) -> list[Frame]:
+    rng = np.random.default_rng(grey)
+    ground = rng.integers(0, 60, (*size, 3), np.uint8)
+    with open_source([np.roll(ground + grey, 3 * i, 1) for i in range(count)], motion="none") as source:
+        return list(source)
+
+
+def test_what_was_saved_goes_on_where_it_was(tmp_path: Path) -> None:
+    frames, whole = pictures(8), counting().session()
+    expected = [float(whole.state["seen"][0]) for frame in frames if whole.step(frame)]
+    before = counting().session()
+    for frame in frames[:5]:
+        before.step(frame)
+    before.state.save(tmp_path / "drive.state")
+    after = counting().session()
+    after.state.restore(tmp_path / "drive.state")
+    found = []
+    for number, frame in enumerate(frames[5:]):
+        # A source that opens again begins with its first frame.
+        prediction = after.step(replace(frame, start="" if number else "first frame"))
+        assert prediction.decision.route == "key"
+        found.append(float(after.state["seen"][0]))
+    assert found == expected[5:]
+    assert list(tmp_path.iterdir()) == [tmp_path / "drive.state"]
+
+
+@pytest.mark.parametrize("why", ["seek", "lost packets", "size changed", "scene cut"])
+def test_it_begins_anew(why: str) -> None:
+    session = counting().session()
+    for frame in pictures(3):
+        session.step(frame)
+    size = (96, 128) if why == "size changed" else SIZE
+    frame = replace(pictures(1, 180, size)[0], start=why if why in ("seek", "lost packets") else "")
+    if why == "scene cut":
+        rng = np.random.default_rng(7)
+        with open_source([rng.integers(100, 256, (*SIZE, 3), np.uint8)], motion="none") as source:
+            frame = replace(next(iter(source)), start="")
+    decision = session.step(frame).decision
+    assert (decision.route, decision.reason) == ("start", why)
+    assert session.state["seen"][0] == pytest.approx(float(frame.image.mean()), abs=1.5)
+
+
+def test_frames_that_pass_by_do_not_hide_a_cut() -> None:
+    session = counting().session()
+    for frame in pictures(3):
+        session.step(frame)
+    with open_source([np.random.default_rng(7).integers(100, 256, (*SIZE, 3), np.uint8)] * 2) as source:
+        first, second = source
+    session.skip(replace(first, start=""))
+    assert session.step(replace(second, start="")).decision.reason == "scene cut"
+
+
+def test_streams_that_share_a_bundle_have_their_own() -> None:
+    segmenter = counting()
+    one, two = segmenter.session(), segmenter.session()
+    for a, b in zip(pictures(3, 10), pictures(3, 150), strict=True):
+        one.step(a)
+        two.step(b)
+    assert one.state["seen"][0] < 200 < 400 < two.state["seen"][0]
+
+
+def test_a_restored_state_meets_frames_of_another_size(tmp_path: Path) -> None:
+    session = counting().session()
+    session.step(pictures(1)[0])
+    session.state.save(tmp_path / "s")
+    again = counting().session()
+    again.state.restore(tmp_path / "s")
+    decision = again.step(pictures(1, 90, (96, 128))[0]).decision
+    assert (decision.route, decision.reason) == ("start", "size changed")
+
+
+def test_a_state_is_a_mapping_with_a_size() -> None:
+    state = State(counting().manifest)
+    assert len(state) == 0 and state.nbytes == 4
+    state.reset()
+    assert dict(state) == {"seen": np.zeros(1, np.float32)}
+
+
+def saved(folder: Path, **changes: Any) -> Path:
+    session = counting(**changes).session()
+    session.step(pictures(1)[0])
+    path = folder / "s"
+    session.state.save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"frame_size": (96, 128)}, "is the state of frame size 96x128, and this bundle has 48x64"),
+        (
+            {"source": {"name": "other", "sha256": "ab"}},
+            "is the state of weights ab, and this bundle has toy",
+        ),
+        ({"options": {"memory": 6}}, "--memory"),
+        ({"family": "tv3s"}, "is the state of family tv3s, and this bundle has propagate"),
+    ],
+)
+def test_another_bundles_state_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    ours = {"options": {"memory": 4}} if "options" in changes else {}
+    path = saved(tmp_path, **changes)
+    session = counting(**ours).session()
+    with pytest.raises(OptionError, match=message) as caught:
+        session.state.restore(path)
+    assert "\n" not in str(caught.value) and len(session.state) == 0
+
+
+def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
+    state, whole = State(counting().manifest), saved(tmp_path).read_bytes()
+    path = tmp_path / "bad"
+    for content in (b"", b"not a state", whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        with pytest.raises(OptionError, match="bad is no state file, or a damaged one"):
+            state.restore(path)
+    np.savez(path.with_suffix(".npz"), seen=np.zeros(1, np.float32))
+    with pytest.raises(OptionError, match="nothing says what it belongs to"):
+        state.restore(path.with_suffix(".npz"))
+    with pytest.raises(OptionError, match=r"no state file .*nosuch"):
+        state.restore(tmp_path / "nosuch")
+    with pytest.raises(OptionError, match="cannot be read"):
+        state.restore(tmp_path)
+
+
+def test_a_file_that_unpacks_to_more_than_a_state_is_not_unpacked(tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content if "edge" in name else content + bytes(1 << 24))
+    with pytest.raises(OptionError, match="seen is missing"):
+        State(counting().manifest).restore(path)
+
+
+def test_what_cannot_be_saved_says_so(tmp_path: Path) -> None:
+    session = counting().session()
+    with pytest.raises(OptionError, match="no state to save"):
+        session.state.save(tmp_path / "s")
+    session.step(pictures(1)[0])
+    with pytest.raises(SinkError, match="cannot be written"):
+        session.state.save(tmp_path / "no" / "such" / "s")
+
+
+def test_run_goes_on_from_a_file(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="the converter's half is not installed")
+    from edge_vss.cli import app
+    from edge_vss.converters.convert import convert
+
+    bundle, clip = tmp_path / "l.vss", encode(tmp_path / "v.mp4", pan(6, (64, 96)))
+    convert(None, bundle, family="lmanet", size=(64, 96), options={"variant": "erf", "window": 3})
+    command = ["run", str(bundle), str(clip), "--state", str(tmp_path / "drive.state")]
+    first = CliRunner().invoke(app, [*command, "--json", "-"])
+    assert first.exit_code == 0, first.output
+    again = CliRunner().invoke(app, [*command, "--jsonl", str(tmp_path / "a.jsonl")])
+    assert again.exit_code == 0 and "going on from" in again.output
+    assert '"reason": "restored state"' in (tmp_path / "a.jsonl").read_text().splitlines()[0]
+    (tmp_path / "drive.state").write_bytes(b"torn")
+    refused = CliRunner().invoke(app, command)
+    assert refused.exit_code == 1 and "drive.state is no state file" in refused.output
