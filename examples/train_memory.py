@@ -134,6 +134,7 @@ def main() -> None:
     torch.set_num_threads(1)
     stills = pairs(Path(os.environ.get("EDGE_VSS_DATA", ".")) / "camvid", "train")
     network: Any
+    learned: tuple[str, ...]
     if options.family == "lmanet":
         network, alone, remembering = lmanet.erf(OUTPUTS), lmanet_alone, lmanet_clip
         mean, std = ERF_MEAN, ERF_STD
