@@ -3,6 +3,7 @@ tflite-runtime) EDGE_VSS_BUNDLES names a folder that tests/engine_bundles.py has
 """
 
 import builtins
+import json
 import os
 import platform
 from collections.abc import Callable
@@ -14,14 +15,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from edge_vss import bundle, plugins
 from edge_vss.bundle import GraphSpec, Manifest, TensorSpec
+from edge_vss.cli import app
 from edge_vss.errors import EngineError, MissingExtra, OptionError
 from edge_vss.runtimes.segmenter import Segmenter, load
 from edge_vss.runtimes.sources import open_source
 from edge_vss.video import Frame
 from tests.engine_bundles import NETWORKS, make, steps
+from tests.videos import encode, pan
 
 THEIRS = dict(entry.split(":") for entry in os.environ.get("EDGE_VSS_ENGINES", "").split())
 """A third party's engines under test, as NAME:TARGET."""
@@ -93,6 +97,28 @@ def test_twelve_frames_are_labelled_as_torch_labels_them(made: Made, engine: str
         state = manifest.next_state(tensors)
         equal.append((tensors["labels"] == expected[f"labels{step}"]).mean())
     assert np.mean(equal) >= 0.999, equal
+
+
+@pytest.mark.parametrize("network", ["lmanet", "tv3s"])
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino", "tflite"])
+def test_every_verb_works_on_networks_with_a_memory(
+    made: Made, tmp_path: Path, engine: str, network: str
+) -> None:
+    path, clip = str(made(engine, network)), str(encode(tmp_path / "v.mp4", pan(9, (64, 96))))
+    labels = tmp_path / "labels"
+    ran = invoke("run", path, clip, "--policy", "interval:2", "--save-labels", str(labels))
+    assert ran["frames"] == 9 and ran["keyframes"] == 5
+    scored = invoke("evaluate", path, clip, "--truth", str(labels), "--policy", "interval:2")
+    assert scored["miou"] == pytest.approx(100)
+    timed = invoke("profile", path, clip, "--policy", "interval:3")
+    assert timed["frames"] == 9 and timed["baseline"]["key_share"] == 1
+
+
+def invoke(*command: str) -> dict[str, Any]:
+    done = CliRunner().invoke(app, [*command, "--json", "-"])
+    assert done.exit_code == 0, done.output
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 @pytest.mark.parametrize("engine", ENGINES)
