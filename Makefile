@@ -18,6 +18,7 @@ bench: $(READY)
 	$(BIN)/python -m tests.bench
 	$(BIN)/python -m tests.bench_arseg
 	$(BIN)/python -m tests.bench_engines
+	$(BIN)/python -m tests.bench_memory
 	$(BIN)/python -m tests.accuracy
 
 lint: $(READY)

@@ -33,10 +33,13 @@ def run(
     from edge_vss.runtimes.segmenter import load
     from edge_vss.runtimes.sinks import SinkContext, check_places, open_sink
     from edge_vss.runtimes.sources import open_source
+    from edge_vss.runtimes.state import check_place
 
     check_places(_places(json, **sinks, state=state), source)
     segmenter = load(bundle, **engine)
     session = segmenter.session(policy)
+    if state is not None:
+        check_place(state)
     if state is not None and state.exists():
         session.state.restore(state)
         say(f"going on from {state}")

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 NEEDED = ("torch", "onnx", "onnxscript")
-CONVERTERS = (*NEEDED, "nncf", "litert-torch")
-"""What converts: to ONNX, to int8 for OpenVINO, and to TFLite."""
+CONVERTERS = (*NEEDED, "nncf", "litert-torch", "transformers")
+"""What converts: to ONNX, to int8 for OpenVINO, to TFLite, and TV3S."""
 
 EXPORTS_VECTORS = {
     "h264": True,

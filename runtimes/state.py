@@ -104,6 +104,12 @@ class State(Mapping[str, NDArray[Any]]):
         self.size, self.restored = (size[0], size[1]), True
 
 
+def check_place(path: Path) -> None:
+    """Raise SinkError where no state could be saved: known before hours of video, not after."""
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK) or path.is_dir():
+        raise SinkError(f"{path} cannot be written: give a file in a folder that is there and can be written")
+
+
 def _model(manifest: Manifest) -> dict[str, Any]:
     """What two bundles have to share for a state to fit both."""
     options = {name: value for name, value in manifest.options.items() if name not in ("model", "logits")}

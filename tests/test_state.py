@@ -204,5 +204,7 @@ def test_run_goes_on_from_a_file(tmp_path: Path) -> None:
     assert again.exit_code == 0 and "going on from" in again.output
     assert '"reason": "restored state"' in (tmp_path / "a.jsonl").read_text().splitlines()[0]
     (tmp_path / "drive.state").write_bytes(b"torn")
+    nowhere = CliRunner().invoke(app, [*command[:-1], str(tmp_path / "no" / "such.state")])
+    assert nowhere.exit_code == 1 and "such.state cannot be written" in nowhere.output
     refused = CliRunner().invoke(app, command)
     assert refused.exit_code == 1 and "drive.state is no state file" in refused.output

@@ -40,6 +40,12 @@ SLOW = (
     "test_models.py",
     "test_sample.py",
     "test_streetnet.py",
+    "test_lmanet.py",
+    "test_lmanet_networks.py",
+    "test_mit.py",
+    "test_swin.py",
+    "test_tv3s.py",
+    "test_tv3s_network.py",
 )
 """Half of the time, and nothing that packaging could break: the demo converts from the wheel as well."""
 

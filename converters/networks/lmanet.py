@@ -1,4 +1,4 @@
-"""LMANet (IROS 2021): a network for pictures that also reads keys and values of the frames before.
+"""LMANet (IROS 2021, arXiv 2101.01715): a network for pictures that also reads what it saw before.
 
 Every frame is encoded. Its query is matched with the keys of the last frames near the same place, what their
 values say there is fused with the feature, and the decoder goes on as if nothing had happened. Parameters
