@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
+from edge_vss.bundle import TensorSpec
 from edge_vss.converters.split import Source
 from edge_vss.errors import OptionError
+from edge_vss.video import Size
 
 Variant = TypeVar("Variant")
 
@@ -39,6 +41,13 @@ def fixed(source: Source, name: str, scale: bool = True) -> None:
     for option, value in given.items():
         if value:
             raise OptionError(f"{option} is fixed by the variant {name}: leave it out")
+
+
+def outputs(size: Size, scores: TensorSpec, logits: bool) -> tuple[list[TensorSpec], tuple[TensorSpec, ...]]:
+    """What every graph that ends in labels gives: labels, the sum of its scores, and the scores where they
+    are wanted; else these are its part's ``hidden``."""
+    shown = [TensorSpec("labels", (1, *size), "uint8"), TensorSpec("score_check", (1,), "float32")]
+    return ([*shown, TensorSpec("logits", scores.shape, "float32")], ()) if logits else (shown, (scores,))
 
 
 def whole(value: Any, option: str, least: int, most: int, what: str) -> int:

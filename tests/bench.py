@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -53,6 +53,19 @@ class Row:
         return self.measured <= self.target if self.at_most else self.measured >= self.target
 
 
+def show(rows: Sequence[Row]) -> None:
+    """A table of rows, on standard error."""
+    table(
+        ("what", "measured", "", "to reach", "reached"),
+        [
+            (r.what, r.measured, r.unit, f"{'≤' if r.at_most else '≥'} {r.target:g}", r.reached)
+            if r.target is not None
+            else (r.what, r.measured, r.unit, "", None)
+            for r in rows
+        ],
+    )
+
+
 def main() -> None:
     """Measure every row, or the ones named."""
     rows: dict[str, Callable[[Path, int], Row]] = {
@@ -80,15 +93,7 @@ def main() -> None:
             row = rows[name](Path(folder), args.rounds)
             say(f"{row.what}: {row.notes}")
             measured.append(row)
-    table(
-        ("what", "measured", "", "to reach", "reached"),
-        [
-            (r.what, r.measured, r.unit, f"{'≤' if r.at_most else '≥'} {r.target:g}", r.reached)
-            if r.target is not None
-            else (r.what, r.measured, r.unit, "", None)
-            for r in measured
-        ],
-    )
+    show(measured)
     if args.json:
         found = [asdict(row) | {"reached": row.reached} for row in measured]
         result = {"cpus": os.cpu_count(), "load_before": load_before, "rows": found}

@@ -24,8 +24,8 @@ from edge_vss.runtimes.measure import profile
 from edge_vss.runtimes.segmenter import Segmenter, load
 from edge_vss.runtimes.sources import open_source
 from edge_vss.runtimes.trace import Tracer
-from edge_vss.terminal import say, table
-from tests.bench import Row
+from edge_vss.terminal import say
+from tests.bench import Row, show
 
 GOP = 12
 PAPER_RATIO = 3.08
@@ -73,14 +73,7 @@ def main() -> None:
             row = rows[name](Path(folder))
             say(f"{row.what}: {row.notes}")
             measured.append(row)
-    table(
-        ("what", "measured", "", "to reach", "reached"),
-        [
-            (r.what, r.measured, r.unit, f"{'≤' if r.at_most else '≥'} {r.target:g}", r.reached)
-            for r in measured
-            if r.target is not None
-        ],
-    )
+    show(measured)
 
 
 def speed(folder: Path) -> Row:

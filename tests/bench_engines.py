@@ -22,8 +22,8 @@ from edge_vss import bundle as bundles
 from edge_vss.runtimes.compare import engines_of
 from edge_vss.runtimes.segmenter import load
 from edge_vss.runtimes.sources import open_source
-from edge_vss.terminal import say, table
-from tests.bench import Row
+from edge_vss.terminal import say
+from tests.bench import Row, show
 from tests.bench_arseg import write_clip
 
 ENGINES = {"onnxruntime": "onnx", "openvino": "openvino", "tflite": "tflite"}
@@ -64,18 +64,7 @@ def main() -> None:
             for row in found:
                 say(f"{row.what}: {row.notes}")
             measured += found
-    table(
-        ("what", "measured", "", "to reach", "reached"),
-        [
-            (
-                r.what,
-                r.measured,
-                r.unit,
-                *((f"{'≤' if r.at_most else '≥'} {r.target:g}", r.reached) if r.target else ("", "")),
-            )
-            for r in measured
-        ],
-    )
+    show(measured)
 
 
 def session(folder: Path) -> list[Row]:

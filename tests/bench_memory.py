@@ -21,8 +21,8 @@ from edge_vss.bundle import GraphSpec, TensorSpec
 from edge_vss.runtimes.engines.onnxruntime import load as compile_onnx
 from edge_vss.runtimes.measure import profile
 from edge_vss.runtimes.segmenter import load
-from edge_vss.terminal import say, table
-from tests.bench import Row
+from edge_vss.terminal import say
+from tests.bench import Row, show
 from tests.bench_arseg import write_clip
 
 Graph = Callable[[Mapping[str, Any]], Mapping[str, Any]]
@@ -67,14 +67,7 @@ def main() -> None:
             for row in rows[name](Path(folder)):
                 say(f"{row.what}: {row.measured:.2f} {row.unit}; {row.notes}")
                 measured.append(row)
-    table(
-        ("what", "measured", "", "to reach", "reached"),
-        [
-            (r.what, r.measured, r.unit, f"{'≤' if r.at_most else '≥'} {r.target:g}", r.reached)
-            for r in measured
-            if r.target is not None
-        ],
-    )
+    show(measured)
 
 
 def scan(folder: Path) -> list[Row]:

@@ -97,9 +97,7 @@ def _parts(net: _Net, slots: int, classes: int) -> tuple[tuple[Part, ...], tuple
     image = TensorSpec("image", (1, *net.size, 3), "uint8")
     motion = TensorSpec("motion", (1, 2, *grid), "float32")
     scores = TensorSpec("scores", (1, classes, *net.score_size), "float32")
-    shown = [TensorSpec("labels", (1, *net.size), "uint8"), TensorSpec("score_check", (1,), "float32")]
-    shown += [TensorSpec("logits", scores.shape, "float32")] if net.logits else []
-    hidden = () if net.logits else (scores,)
+    shown, hidden = variants.outputs(net.size, scores, net.logits)
     full, again = net.macs(slots)
     parts = (
         Part("start", Start(net), (image,), (*shown, *new, *anchors), hidden, full - net.memory_macs(slots)),

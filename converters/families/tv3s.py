@@ -102,9 +102,7 @@ def _parts(net: _Net, carry: str, classes: int) -> tuple[tuple[Part, ...], tuple
     feature = TensorSpec("feature", (1, *net.grid, DIM), "float32")
     anchor = TensorSpec("anchor", feature.shape, "float32")
     scores = TensorSpec("scores", (1, classes, *net.grid), "float32")
-    shown = [TensorSpec("labels", (1, *net.size), "uint8"), TensorSpec("score_check", (1,), "float32")]
-    shown += [TensorSpec("logits", scores.shape, "float32")] if net.logits else []
-    hidden = () if net.logits else (scores,)
+    shown, hidden = variants.outputs(net.size, scores, net.logits)
     memory = []
     for parity, count in zip(("even", "odd"), net.network.windows(net.size), strict=True):
         memory.append(TensorSpec(f"ssm_{parity}", (LAYERS // 2, count, STATES, INNER), "float32"))
