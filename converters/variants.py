@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from edge_vss.bundle import TensorSpec
@@ -48,6 +48,14 @@ def outputs(size: Size, scores: TensorSpec, logits: bool) -> tuple[list[TensorSp
     are wanted; else these are its part's ``hidden``."""
     shown = [TensorSpec("labels", (1, *size), "uint8"), TensorSpec("score_check", (1,), "float32")]
     return ([*shown, TensorSpec("logits", scores.shape, "float32")], ()) if logits else (shown, (scores,))
+
+
+def carried(family: str, options: Mapping[str, Any], choices: Sequence[str]) -> str:
+    """The option ``carry``, by default the first of ``choices``. Raises OptionError for any other."""
+    carry = options.get("carry", choices[0])
+    if carry not in choices:
+        raise OptionError(f"--carry {carry!r}: family {family} carries {' or '.join(choices)}")
+    return str(carry)
 
 
 def whole(value: Any, option: str, least: int, most: int, what: str) -> int:

@@ -45,7 +45,7 @@ def parity(folder: Path, manifest: Manifest, split: Split, least: float = AGREEM
     """
     # Only in an ONNX file can what is hidden be looked at.
     trained = {part.role: _torch(part, hidden=manifest.target == "onnx") for part in split.parts}
-    steps = STEPS_WITH_MEMORY if any(state.next for state in manifest.state) else STEPS
+    steps = STEPS_WITH_MEMORY if manifest.remembers else STEPS
     with tempfile.TemporaryDirectory() as scratch:
         graphs = {part.role: _artifact(folder, manifest, part, Path(scratch)) for part in split.parts}
         inputs = _inputs(manifest, len(steps))

@@ -117,6 +117,11 @@ class Manifest:
         present = ", ".join(graph.role for graph in self.graphs) or "no graphs"
         raise broken(f"no graph has the role {role!r} (this bundle has {present})")
 
+    @property
+    def remembers(self) -> bool:
+        """Whether a full frame depends on the frames before it, and not on its picture alone."""
+        return any(state.next for state in self.state)
+
     def initial_state(self) -> dict[str, NDArray[Any]]:
         """The state at a start."""
         return {state.name: np.full(state.shape, state.initial, state.dtype) for state in self.state}

@@ -58,7 +58,7 @@ def profile(
                 first, segmenter.session(policy), _sinks(segmenter, first, sink, Path(folder, "a"))
             )
             sinks = _sinks(segmenter, second, sink, Path(folder, "b"))
-            if against is None and any(state.next for state in segmenter.manifest.state):
+            if against is None and segmenter.manifest.remembers:
                 # Full frames, of which each remembers the ones before.
                 baseline = _Side(second, segmenter.session("interval:1"), sinks)
             elif against is None:

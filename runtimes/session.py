@@ -44,7 +44,7 @@ class Session:
         self._graphs = segmenter.graphs
         self._logits = logits
         self._tracer = Tracer(manifest.motion.trace if manifest.motion else "grid")
-        self._cuts = Cuts() if any(state.next for state in manifest.state) else None
+        self._cuts = Cuts() if manifest.remembers else None
         self._gap = 0
         self._pending = ""
         self._owed: Decision | None = None

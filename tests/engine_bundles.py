@@ -47,7 +47,7 @@ def make(folder: Path, network: str, target: str) -> Path:
 
 def steps(manifest: Manifest) -> tuple[str, ...]:
     """The routes of the rollout."""
-    return WITH_MEMORY if any(state.next for state in manifest.state) else STEPS
+    return WITH_MEMORY if manifest.remembers else STEPS
 
 
 def _rollout(path: Path) -> Tensors:

@@ -45,9 +45,7 @@ def split(source: Source, request: Request) -> Split:
     name = options.get("variant")
     variant = variants.find("lmanet", VARIANTS, name)
     variants.fixed(source, str(name))
-    carry = options.get("carry", CARRIES[0])
-    if carry not in CARRIES:
-        raise OptionError(f"--carry {carry!r}: family lmanet carries {' or '.join(CARRIES)}")
+    carry = variants.carried("lmanet", options, CARRIES)
     slots = variants.whole(options.get("memory", variant.slots), "--memory", 1, MOST_SLOTS, "slots in memory")
     window = variants.whole(
         options.get("window", variant.window), "--window", 1, 255, "an odd width of the window in positions"
@@ -103,19 +101,18 @@ def _parts(net: _Net, slots: int, classes: int) -> tuple[tuple[Part, ...], tuple
         Part("start", Start(net), (image,), (*shown, *new, *anchors), hidden, full - net.memory_macs(slots)),
         Part("key", Key(net), (image, *memory), (*shown, *new, *anchors), hidden, full),
         Part(
-            "nonkey", NONKEY[net.carry](net), _reads(net, anchors, memory, motion), (*shown,), hidden, again
+            "nonkey",
+            NONKEY[net.carry](net),
+            (*anchors, *(memory if net.carry == "keys" else ()), motion),
+            (*shown,),
+            hidden,
+            again,
         ),
         Part("state", Push(), (*memory, *new), tuple(_renamed(spec) for spec in memory), gmac=0.0),
     )
     state = [StateSpec(s.name, s.shape, s.dtype, 0.0, f"{s.name}_next") for s in memory[:2]]
     state.append(StateSpec("slot_bias", (slots,), "float32", OUTSIDE, "slot_bias_next"))
     return parts, (*state, *(StateSpec(s.name, s.shape, s.dtype) for s in anchors))
-
-
-def _reads(
-    net: _Net, anchors: list[TensorSpec], memory: list[TensorSpec], motion: TensorSpec
-) -> tuple[TensorSpec, ...]:
-    return (*anchors, *(memory if net.carry == "keys" else ()), motion)
 
 
 def _renamed(spec: TensorSpec) -> TensorSpec:
@@ -144,19 +141,18 @@ class _Net(torch.nn.Module):
         keys, values, bias = memory
         return self.network.fuse(asked[1], memory_read(asked[0], keys, values, bias, self.window))
 
-    def shown(self, feature: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Labels, the sum of the scores, and the scores where they are wanted; and the scores."""
+    def shown(self, feature: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Labels, the sum of the scores, and the scores: where they are wanted, or else behind the rest."""
         scores = self.network.decode(feature)
         labels = bilinear(scores, self.size, align_corners=True).argmax(1).to(torch.uint8)
         check = scores.sum().reshape(1)
-        return ((labels, check, scores.clone()) if self.logits else (labels, check)), scores
+        return ((labels, check, scores), ()) if self.logits else ((labels, check), (scores,))
 
     def outputs(self, encoded: Tensor, feature: Tensor, asked: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
         """What a full frame gives, in the order of its part."""
-        shown, scores = self.shown(feature)
+        shown, hidden = self.shown(feature)
         anchors = asked if self.carry == "keys" else (feature,)
         kept = (*self.network.memorise(encoded), *anchors)
-        hidden = () if self.logits else (scores,)
         return (*shown, *(x.permute(0, 2, 3, 1).contiguous() for x in kept), *hidden)
 
     def memory_macs(self, slots: int) -> float:
@@ -214,8 +210,8 @@ class DecodeAgain(torch.nn.Module):
         self.net = net
 
     def forward(self, anchor: Tensor, motion: Tensor) -> tuple[Tensor, ...]:
-        shown, scores = self.net.shown(warp_cells(anchor, motion).permute(0, 3, 1, 2))
-        return shown if self.net.logits else (*shown, scores)
+        shown, hidden = self.net.shown(warp_cells(anchor, motion).permute(0, 3, 1, 2))
+        return (*shown, *hidden)
 
 
 class ReadAgain(torch.nn.Module):
@@ -228,8 +224,8 @@ class ReadAgain(torch.nn.Module):
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         anchor_key, anchor_value, *memory, motion = tensors
         key, value = (warp_cells(x, motion).permute(0, 3, 1, 2) for x in (anchor_key, anchor_value))
-        shown, scores = self.net.shown(self.net.read((key, value), memory))
-        return shown if self.net.logits else (*shown, scores)
+        shown, hidden = self.net.shown(self.net.read((key, value), memory))
+        return (*shown, *hidden)
 
 
 class Push(torch.nn.Module):

@@ -63,9 +63,7 @@ def split(source: Source, request: Request) -> Split:
     name = options.get("variant")
     backbone = variants.find("tv3s", {**mit.VARIANTS, **swin.VARIANTS}, name)
     variants.fixed(source, str(name))
-    carry = options.get("carry", CARRIES[0])
-    if carry not in CARRIES:
-        raise OptionError(f"--carry {carry!r}: family tv3s carries {' or '.join(CARRIES)}")
+    carry = variants.carried("tv3s", options, CARRIES)
     window = variants.whole(options.get("window", WINDOW), "--window", 2, 200, "an even width of the windows")
     if window % 2:
         raise OptionError(
