@@ -11,15 +11,15 @@ demo: $(DEMO)
 
 test: $(READY) lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
-	$(BIN)/python tests/wheel.py
-	$(BIN)/python tests/old_tflite.py
+	$(BIN)/python tests/installed/wheel.py
+	$(BIN)/python tests/installed/old_tflite.py
 
 bench: $(READY)
-	$(BIN)/python -m tests.bench
-	$(BIN)/python -m tests.bench_arseg
-	$(BIN)/python -m tests.bench_engines
-	$(BIN)/python -m tests.bench_memory
-	$(BIN)/python -m tests.accuracy
+	$(BIN)/python -m tests.benchmarks.speed
+	$(BIN)/python -m tests.benchmarks.arseg
+	$(BIN)/python -m tests.benchmarks.engines
+	$(BIN)/python -m tests.benchmarks.memory
+	$(BIN)/python -m tests.benchmarks.accuracy
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import edge_vss
-from edge_vss import bundle, plugins
+from edge_vss import bundle
 from edge_vss import classes as class_sets
 from edge_vss.bundle import GraphSpec, Manifest
 from edge_vss.converters import quantize, verify
-from edge_vss.converters.sniff import sniff
-from edge_vss.converters.split import Artifact, Part, Request, Source, Split
+from edge_vss.converters.families import FAMILIES
+from edge_vss.converters.readers._file_kind import sniff
+from edge_vss.converters.targets import TARGETS
+from edge_vss.converters.values import Artifact, Part, Request, Source, Split
 from edge_vss.errors import BundleError, OptionError
+from edge_vss.files import sha256
 from edge_vss.video import Size
 
 
@@ -68,7 +71,7 @@ def convert(
     """
     output = Path(output)
     target = target or _target(model)
-    split, export = plugins.find("family", family), plugins.find("target", target)
+    split, export = FAMILIES.find(family).call, TARGETS.find(target).call
     class_set = None if classes is None else class_sets.find(str(classes))
     _check(size, policy)
     video, maps = (None if place is None else Path(place) for place in (calibrate, truth))
@@ -128,12 +131,12 @@ def _spec(folder: Path, part: Part, artifact: Artifact) -> GraphSpec:
     return GraphSpec(
         part.role,
         artifact.file,
-        bundle.sha256(folder / artifact.file),
+        sha256(folder / artifact.file),
         part.inputs,
         part.outputs,
         artifact.gmac if part.gmac is None else part.gmac,
         artifact.data,
-        bundle.sha256(folder / artifact.data) if artifact.data else "",
+        sha256(folder / artifact.data) if artifact.data else "",
     )
 
 

@@ -42,7 +42,7 @@ def products(network: Callable[[Any], Any], shape: tuple[int, ...]) -> float:
 
 
 def gmac_of(part: Any) -> float:
-    """The same count for a part (edge_vss.converters.split.Part)."""
+    """The same count for a part (edge_vss.converters.values.Part)."""
     return sum(_flops(part.module, [(spec.shape, spec.dtype) for spec in part.inputs]).values()) / 2e9
 
 

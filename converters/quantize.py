@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_vss import bundle, plugins
+from edge_vss import bundle
 from edge_vss.bundle import Manifest
+from edge_vss.converters.quantizers import QUANTIZERS
 from edge_vss.errors import OptionError
+from edge_vss.files import sha256
 from edge_vss.metrics import confusion, miou
-from edge_vss.runtimes.evaluate import evaluate
-from edge_vss.runtimes.segmenter import Graph, Segmenter, load
+from edge_vss.runtimes.engines import Graph
+from edge_vss.runtimes.segmenter import Segmenter, load
 from edge_vss.runtimes.sources import open_source
+from edge_vss.runtimes.tools.evaluate import evaluate
 from edge_vss.video import Decision, Frame, Track
 
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -53,7 +56,7 @@ def reduce(
     ``manifest`` describes the fp32 graphs that are there. Raises OptionError for a video that is too short,
     and what the target's quantiser raises.
     """
-    rewrite = plugins.find("quantizer", manifest.target)
+    rewrite = QUANTIZERS.find(manifest.target).call
     exact: list[NDArray[np.uint8]] = []
     samples: dict[str, list[Mapping[str, NDArray[Any]]]] = {}
     notes: dict[str, Any] = {"weights": precision}
@@ -136,5 +139,5 @@ def _recording(segmenter: Segmenter, samples: dict[str, list[Mapping[str, NDArra
 
 
 def _rehashed(folder: Path, graph: bundle.GraphSpec) -> bundle.GraphSpec:
-    data = bundle.sha256(folder / graph.data) if graph.data else ""
-    return replace(graph, sha256=bundle.sha256(folder / graph.file), data_sha256=data)
+    data = sha256(folder / graph.data) if graph.data else ""
+    return replace(graph, sha256=sha256(folder / graph.file), data_sha256=data)

@@ -12,16 +12,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edge_vss import bundle, plugins
-from edge_vss.bundle import GraphSpec, Manifest
+from edge_vss import bundle
+from edge_vss.bundle import Manifest
+from edge_vss.bundle.json_fields import Reader
 from edge_vss.classes import ClassSet
-from edge_vss.converters.given import GivenNetwork
-from edge_vss.converters.split import Part, Request, Source, Split, motions, pictures, quiet
+from edge_vss.converters.families import FAMILIES
+from edge_vss.converters.inputs import motions, pictures
+from edge_vss.converters.readers._artifact import GivenNetwork
+from edge_vss.converters.silence import quiet
 from edge_vss.converters.targets.onnx import reveal
+from edge_vss.converters.values import Part, Request, Source, Split
 from edge_vss.errors import BundleError, ModelError, OptionError
-from edge_vss.reading import Reader
-from edge_vss.runtimes.check import check
-from edge_vss.runtimes.segmenter import ENGINE_OF_TARGET, compiler
+from edge_vss.files import sha256
+from edge_vss.runtimes.engines import EngineOptions, Load, engine_for, usual_engine
+from edge_vss.runtimes.tools.self_check import check
 
 AGREEMENT = 0.999
 """Share of labels that have to be equal. Rounding differs between engines, so where two classes score the
@@ -140,7 +144,7 @@ def _split_again(
     )
     class_set = ClassSet(manifest.classes, manifest.palette, manifest.ignore)
     request = Request(class_set, bool(manifest.options.get("logits")), options)
-    split: Split = plugins.find("family", manifest.family)(source, request)
+    split: Split = FAMILIES.find(manifest.family).call(source, request)
     return split
 
 
@@ -154,20 +158,15 @@ def _pixels(recorded: object) -> dict[str, Any]:
 
 
 def _same(file: Path, recorded: Mapping[str, Any]) -> None:
-    if file.is_file() and bundle.sha256(file) != recorded.get("sha256"):
+    if file.is_file() and sha256(file) != recorded.get("sha256"):
         raise ModelError(
             f"{file} is not the file this bundle was made from ({recorded.get('name')}): its SHA-256 "
             "differs; give the original, or convert anew"
         )
 
 
-def _engine(manifest: Manifest) -> Callable[[Path, GraphSpec], Graph]:
-    if manifest.target not in ENGINE_OF_TARGET:
-        raise BundleError(
-            f"no engine here runs the target {manifest.target!r}: this edge-vss knows "
-            f"{', '.join(ENGINE_OF_TARGET)}; upgrade it, or convert for one of these"
-        )
-    return compiler(ENGINE_OF_TARGET[manifest.target], manifest.target)
+def _engine(manifest: Manifest) -> Load:
+    return engine_for(usual_engine(manifest.target), manifest.target, EngineOptions())
 
 
 def _reference(split: Split) -> str:

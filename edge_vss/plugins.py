@@ -1,52 +1,108 @@
-"""Finding plugins: a module with one function, found by its file name; third parties use entry points."""
+"""Finding plugins: a module with one function and one description, found by the name of its file.
+
+A kind of plugin (`Kind`) is declared once, in the ``__init__`` of the folder that its plugins live in, with
+the type of the function and of the description. Other packages add theirs by an entry point that names a
+module:
+
+    [project.entry-points."edge_vss.engine"]
+    mine = "my_package.my_engine"
+
+A file whose name begins with an underscore is a helper and no plugin.
+"""
 
 from __future__ import annotations
 
 import importlib
+import logging
 import pkgutil
-from collections.abc import Callable
-from importlib.metadata import entry_points
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
-from typing import Any
+from typing import Generic, TypeVar, cast
 
 from edge_vss.errors import MissingExtra, OptionError
 
-KINDS: dict[str, tuple[str, str]] = {
-    "family": ("edge_vss.converters.families", "split"),
-    "target": ("edge_vss.converters.targets", "export"),
-    "quantizer": ("edge_vss.converters.quantizers", "reduce"),
-    "engine": ("edge_vss.runtimes.engines", "load"),
-    "source": ("edge_vss.runtimes.sources", "open"),
-    "motion": ("edge_vss.runtimes.motion", "measure"),
-    "sink": ("edge_vss.runtimes.sinks", "open"),
-}
-"""Kind → the folder its plugins live in, and the name of the one function each of them has.
+LOG = logging.getLogger("edge_vss")
 
-A third party's package registers the function itself under the entry-point group ``edge_vss.KIND``.
-"""
+DESCRIPTION = "DESCRIPTION"
+"""What every plugin's module calls its description."""
+
+F = TypeVar("F")
+"""The type of the one function."""
+D = TypeVar("D")
+"""The type of the description: a frozen dataclass."""
 
 
-def names(kind: str) -> list[str]:
-    """Every plugin of a kind that is present, built in or from an entry point, in alphabetical order."""
-    folder = importlib.import_module(KINDS[kind][0])
-    built_in = {
-        module.name for module in pkgutil.iter_modules(folder.__path__) if not module.name.startswith("_")
-    }
-    return sorted(built_in | {point.name for point in entry_points(group=f"edge_vss.{kind}")})
+@dataclass(frozen=True)
+class Plugin(Generic[F, D]):
+    """One plugin: its name, its function, and what it says of itself."""
+
+    name: str
+    call: F
+    description: D
 
 
-def find(kind: str, name: str) -> Callable[..., Any]:
-    """The function of one plugin. Built-in names win over entry points; an unknown name lists the known
-    ones. Raises MissingExtra like `import_module`."""
-    folder, function = KINDS[kind]
-    if name.isidentifier() and not name.startswith("_") and name in _built_in(folder):
-        module = import_module(f"{folder}.{name}", f"the {kind} {name!r}")
-        found: Callable[..., Any] = getattr(module, function)
-        return found
-    for point in entry_points(group=f"edge_vss.{kind}", name=name):
-        loaded: Callable[..., Any] = point.load()
-        return loaded
-    raise OptionError(f"no {kind} is called {name!r}: choose one of {', '.join(names(kind))}")
+@dataclass(frozen=True)
+class Kind(Generic[F, D]):
+    """A kind of plugin: where the built-in ones live, and what each of them has."""
+
+    name: str
+    """``engine``: third parties use the entry-point group ``edge_vss.engine``."""
+    folder: str
+    """The package that holds the built-in ones, one module each."""
+    function: str
+    """The name of the function that each of them has."""
+    description: type[D]
+    """The type of its ``DESCRIPTION``."""
+
+    def names(self) -> list[str]:
+        """Every plugin that is present, in alphabetical order. Nothing is imported for it."""
+        return sorted(self._built_in() | {point.name for point in self._entry_points()})
+
+    def find(self, name: str) -> Plugin[F, D]:
+        """The plugin called ``name``. Built-in names win over entry points.
+
+        Raises OptionError that lists what there is for a name that is not known, and for an entry point whose
+        module does not hold a function and a description of this kind; MissingExtra like `import_module`.
+        """
+        if name in self._built_in():
+            module: object = import_module(f"{self.folder}.{name}", f"the {self.name} {name!r}")
+            return self._plugin(name, module)
+        for point in self._entry_points():
+            if point.name == name:
+                return self._plugin(name, _loaded(point, self.name))
+        raise OptionError(f"no {self.name} is called {name!r}: choose one of {', '.join(self.names())}")
+
+    def all(self) -> Iterator[Plugin[F, D]]:
+        """Every plugin that works, in alphabetical order of the names.
+
+        Another package's that does not is left out, with a warning in the log: it must not break the rest.
+        """
+        for name in self.names():
+            try:
+                found = self.find(name)
+            except OptionError as error:
+                LOG.warning("%s", error)
+                continue
+            yield found
+
+    def _plugin(self, name: str, module: object) -> Plugin[F, D]:
+        function, description = getattr(module, self.function, None), getattr(module, DESCRIPTION, None)
+        if not callable(function) or not isinstance(description, self.description):
+            raise OptionError(
+                f"the {self.name} {name!r} has to be a module with a function {self.function} and a "
+                f"{DESCRIPTION} ({self.description.__name__}): ask its author"
+            )
+        return Plugin(name, cast("F", function), description)
+
+    def _built_in(self) -> set[str]:
+        folder = importlib.import_module(self.folder)
+        found = {module.name for module in pkgutil.iter_modules(folder.__path__)}
+        return {name for name in found if not name.startswith("_")}
+
+    def _entry_points(self) -> list[EntryPoint]:
+        return list(entry_points(group=f"edge_vss.{self.name}"))
 
 
 def import_module(name: str, purpose: str) -> ModuleType:
@@ -60,5 +116,13 @@ def import_module(name: str, purpose: str) -> ModuleType:
         raise MissingExtra("opencv-python-headless", "onnxruntime", purpose) from None
 
 
-def _built_in(folder: str) -> set[str]:
-    return {module.name for module in pkgutil.iter_modules(importlib.import_module(folder).__path__)}
+def _loaded(point: EntryPoint, kind: str) -> object:
+    try:
+        found: object = point.load()
+    except Exception as error:  # another package's code may fail in any way
+        text = " ".join(str(error).split()) or "no message"
+        raise OptionError(
+            f"the {kind} {point.name!r} of another package cannot be imported ({type(error).__name__}: "
+            f"{text[:200]}): repair or remove that package"
+        ) from None
+    return found

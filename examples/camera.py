@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 
 import edge_vss as vss
-from edge_vss.runtimes.drawing import blend
 from edge_vss.runtimes.pipeline import run
 from edge_vss.runtimes.sinks import SinkContext, open_sink
+from edge_vss.runtimes.sinks._drawing import blend
 
 
 def main() -> None:

@@ -35,8 +35,8 @@ from edge_vss import open_source
 from edge_vss.converters.networks.arseg import VARIANTS, branches, fused, low_size, published
 from edge_vss.converters.networks.bisenet import BiSeNet18
 from edge_vss.converters.ops.resize import bilinear
-from edge_vss.runtimes.trace import Tracer
-from edge_vss.sample.streets import scene
+from edge_vss.demo.scene.streets import scene
+from edge_vss.runtimes.tracing.root_map import Tracer
 
 GOP = 12
 CLASSES = {"camvid": 12, "streets": 9}

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from edge_vss.converters.networks.streetnet import streetnet
-from edge_vss.sample import WEIGHTS
+from edge_vss.demo.sample import WEIGHTS
 
 Bytes = NDArray[np.uint8]
 CLASSES = (

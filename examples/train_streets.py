@@ -1,6 +1,6 @@
 """Trains the packaged sample network on generated streets, on one CPU core.
 
-python examples/train_streets.py --seconds 960 makes edge_vss/sample/streetnet.pt. Drives with seeds
+python examples/train_streets.py --seconds 960 makes edge_vss/demo/weights/streetnet.pt. Drives with seeds
 under 1000, which the demo shows, are never trained on.
 """
 
@@ -18,10 +18,10 @@ from torch import nn
 from torch.nn import functional
 
 from edge_vss.converters.networks.streetnet import streetnet
+from edge_vss.demo.sample import CLASSES, MEAN, STD
+from edge_vss.demo.scene.canvas import Bytes
+from edge_vss.demo.scene.streets import scene
 from edge_vss.metrics import Scores
-from edge_vss.sample import CLASSES, MEAN, STD
-from edge_vss.sample.canvas import Bytes
-from edge_vss.sample.streets import scene
 from edge_vss.video import Size
 
 TRAIN_SEEDS = 1000
@@ -144,7 +144,7 @@ def main() -> None:
         "--steps", type=int, default=100_000, help="or this many steps of 8 crops, if that ends sooner"
     )
     parser.add_argument("--drives", type=int, default=60, help="drives to train on, of 12 frames each")
-    parser.add_argument("--out", type=Path, default=Path("edge_vss/sample/streetnet.pt"))
+    parser.add_argument("--out", type=Path, default=Path("edge_vss/demo/weights/streetnet.pt"))
     options = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(1)

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Generic, TypeVar
 
-from edge_vss.runtimes.continuity import LOST
 from edge_vss.runtimes.session import Session
 from edge_vss.runtimes.sinks import Sink
+from edge_vss.runtimes.sources._continuity import LOST
 from edge_vss.video import Frame, Prediction
 
 QUEUE_FRAMES = 4

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from inspect import signature
 from pathlib import Path
-from typing import Any
 
-from numpy.typing import NDArray
-
-from edge_vss import bundle, plugins
+from edge_vss import bundle
 from edge_vss.bundle import Manifest
 from edge_vss.errors import OptionError
+from edge_vss.runtimes.engines import EngineOptions, Graph, engine_for, usual_engine
 from edge_vss.runtimes.policy import default, parse
 from edge_vss.runtimes.session import Session
 from edge_vss.video import Policy
-
-Graph = Callable[[Mapping[str, NDArray[Any]]], dict[str, NDArray[Any]]]
-"""A compiled graph: takes what it needs from the tensors by name, gives new arrays by name."""
-
-ENGINE_OF_TARGET = {"onnx": "onnxruntime", "openvino": "openvino", "tflite": "tflite"}
-"""The engine for each artifact format, where none is asked for."""
 
 ENGINE_VARIABLE = "EDGE_VSS_ENGINE"
 """Environment variable that names the engine; the ``engine`` argument goes before it."""
@@ -49,7 +38,7 @@ class Segmenter:
         """
         if policy is None or isinstance(policy, str):
             policy = parse(policy or self.manifest.policy)
-        return Session(self, policy, logits)
+        return Session(self.manifest, self.graphs, policy, logits)
 
 
 def load(
@@ -71,27 +60,8 @@ def load(
     path = Path(path)
     manifest = bundle.read(path)
     default(manifest.policy, path)
-    name = engine or os.environ.get(ENGINE_VARIABLE) or ENGINE_OF_TARGET.get(manifest.target, manifest.target)
-    compile_graph = compiler(name, manifest.target)
-    wanted = {"provider": provider, "hint": hint}
-    options = {option: value for option, value in wanted.items() if value}
-    if unknown := set(options) - set(signature(compile_graph).parameters):
-        raise OptionError(f"the engine {name} has no choice of {min(unknown)}: leave --{min(unknown)} out")
-    graphs = {
-        graph.role: compile_graph(path / graph.file, graph, threads=threads, **options)
-        for graph in manifest.graphs
-    }
+    name = engine or os.environ.get(ENGINE_VARIABLE) or usual_engine(manifest.target)
+    options = EngineOptions(threads, provider, hint)
+    compile_graph = engine_for(name, manifest.target, options)
+    graphs = {graph.role: compile_graph(path / graph.file, graph, options) for graph in manifest.graphs}
     return Segmenter(manifest, graphs, name)
-
-
-def compiler(engine: str, target: str) -> Callable[..., Graph]:
-    """The function of an engine, which compiles a graph. Raises OptionError for an engine that is not known
-    or does not run ``target``."""
-    found = plugins.find("engine", engine)
-    targets = getattr(sys.modules.get(found.__module__), "TARGETS", (target,))
-    if target not in targets:
-        raise OptionError(
-            f"the engine {engine} runs {' and '.join(targets)}, and this bundle is for {target}: "
-            f"leave --engine out, or convert with --target {targets[0]}"
-        )
-    return found

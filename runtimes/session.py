@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_vss.bundle import Manifest
 from edge_vss.errors import EngineError, OptionError
-from edge_vss.runtimes.cuts import Cuts
+from edge_vss.runtimes.engines import Graph
+from edge_vss.runtimes.scene_cut import Cuts
 from edge_vss.runtimes.state import State
-from edge_vss.runtimes.trace import Tracer
+from edge_vss.runtimes.tracing.root_map import Tracer
 from edge_vss.video import Decision, Frame, Policy, Prediction
-
-if TYPE_CHECKING:
-    from edge_vss.runtimes.segmenter import Segmenter
 
 ROUTES = ("start", "key", "nonkey")
 """What a policy may decide on; the bundle says which graphs each of them runs."""
@@ -30,8 +30,9 @@ class Session:
     where the bundle remembers more than its last key frame.
     """
 
-    def __init__(self, segmenter: Segmenter, policy: Policy, logits: bool = False) -> None:
-        manifest = segmenter.manifest
+    def __init__(
+        self, manifest: Manifest, graphs: Mapping[str, Graph], policy: Policy, logits: bool = False
+    ) -> None:
         produced = {spec.name for graph in manifest.graphs for spec in graph.outputs}
         if logits and not produced & {"logits", "scores"}:
             raise OptionError(
@@ -41,7 +42,7 @@ class Session:
         self.policy = policy
         self.state = State(manifest)
         self._manifest = manifest
-        self._graphs = segmenter.graphs
+        self._graphs = graphs
         self._logits = logits
         self._tracer = Tracer(manifest.motion.trace if manifest.motion else "grid")
         self._cuts = Cuts() if manifest.remembers else None

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_vss.bundle.manifest import Manifest
 from edge_vss.errors import OptionError, SinkError
-from edge_vss.manifest import Manifest
 from edge_vss.video import Size
 
 ABOUT = "edge_vss_state"

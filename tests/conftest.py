@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.videos import B_FRAMES, encode, pan
+from tests.helpers.videos import B_FRAMES, encode, pan
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +35,7 @@ def b_frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle converted from a real (and tiny) network; do not change it."""
     pytest.importorskip("torch", reason="the converter's half is not installed")
-    from tests.bundles import make_bundle
+    from tests.helpers.bundles import make_bundle
 
     return make_bundle(tmp_path_factory.mktemp("tiny"))
 
@@ -43,7 +43,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """24 frames of H.264, with their label maps in the folder ``truth`` beside it; do not change it."""
-    from tests.bundles import make_video
+    from tests.helpers.bundles import make_video
 
     folder = tmp_path_factory.mktemp("video")
     return make_video(folder / "tiny.mp4", truth=folder / "truth")

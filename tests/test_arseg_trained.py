@@ -10,8 +10,8 @@ import pytest
 pytest.importorskip("torch", reason="the converter's half is not installed")
 
 from edge_vss.converters.convert import convert
-from edge_vss.runtimes.evaluate import evaluate
 from edge_vss.runtimes.segmenter import load
+from edge_vss.runtimes.tools.evaluate import evaluate
 
 WEIGHTS = Path(__file__).parent / "data" / "arseg_camvid"
 OPTIONS = {"variant": "camvid-bise18", "high": WEIGHTS / "high.pth"}

@@ -13,7 +13,7 @@ import pytest
 
 from edge_vss.errors import EdgeVssError, SourceError
 from edge_vss.runtimes.sources import open_source
-from tests.videos import audio, encode, pan, remux
+from tests.helpers.videos import audio, encode, pan, remux
 
 
 def text(folder: Path) -> Path:

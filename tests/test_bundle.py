@@ -16,6 +16,7 @@ import pytest
 from edge_vss import bundle
 from edge_vss.bundle import GraphSpec, Manifest, MotionSpec, StateSpec, TensorSpec
 from edge_vss.errors import BundleError
+from edge_vss.files import sha256
 
 IMAGE = TensorSpec("image", (1, 16, 24, 3), "uint8")
 LABELS = TensorSpec("labels", (1, 16, 24), "uint8")
@@ -30,7 +31,7 @@ def manifest(folder: Path) -> Manifest:
         ("state", (CARRIED, MOTION), (LABELS,), 0.5),
     ):
         (folder / f"{role}.onnx").write_bytes(role.encode() * 9)
-        digest = bundle.sha256(folder / f"{role}.onnx")
+        digest = sha256(folder / f"{role}.onnx")
         graphs.append(GraphSpec(role, f"{role}.onnx", digest, inputs, outputs, gmac))
     return Manifest(
         family="propagate",

@@ -15,10 +15,9 @@ import pytest
 from typer.testing import CliRunner
 
 import edge_vss
-from edge_vss import describe, terminal
-from edge_vss.cli import app
+from edge_vss.cli import app, doctor, terminal
 from edge_vss.errors import SinkError
-from edge_vss.runtimes.truth import Truth
+from edge_vss.runtimes.tools.ground_truth import Truth
 
 COMMAND = [sys.executable, "-c", "from edge_vss.cli import main; main()"]
 LISTENING = [
@@ -36,7 +35,7 @@ LONG = 600
 @pytest.fixture(scope="module")
 def long_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Long enough to be interrupted."""
-    from tests.bundles import make_video
+    from tests.helpers.bundles import make_video
 
     return make_video(tmp_path_factory.mktemp("long") / "long.mp4", frames=LONG, size=(240, 320))
 
@@ -200,7 +199,7 @@ def test_what_nobody_expected_is_one_line_too_and_a_traceback_only_with_debug(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("division\nby zero")
 
-    monkeypatch.setattr(describe, "doctor", broken)
+    monkeypatch.setattr(doctor, "_doctor", broken)
     assert Done("doctor").error() == (
         "error: unexpected ZeroDivisionError: division by zero; run again with --debug to see where"
     )

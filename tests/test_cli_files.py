@@ -14,15 +14,15 @@ from pathlib import Path
 import av
 import pytest
 
-from edge_vss import terminal
+from edge_vss.cli import terminal
 from edge_vss.runtimes.sources import open_source
+from tests.helpers.videos import P_ONLY, encode, texture
 from tests.test_cli import COMMAND, LISTENING, Done
 from tests.test_live import free_port, sender
-from tests.videos import P_ONLY, encode, texture
 
 TELLING = """
 import sys
-from edge_vss.runtimes.survey import Findings
+from edge_vss.runtimes.tools.stream_report import Findings
 add = Findings.add
 def told(self, frame, stream):
     add(self, frame, stream)
@@ -230,7 +230,7 @@ main()
 
 @pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
 @pytest.mark.parametrize(
-    ("module", "said"), [("numpy", ""), ("typer", ""), ("edge_vss.describe", ""), ("av", "interrupted\n")]
+    ("module", "said"), [("numpy", ""), ("typer", ""), ("edge_vss.cli.describe", ""), ("av", "interrupted\n")]
 )
 def test_ctrl_c_while_the_program_starts_is_quiet(module: str, said: str) -> None:
     command = [sys.executable, "-c", INTERRUPTED, "motion", module]

@@ -13,15 +13,17 @@ from typer.testing import CliRunner
 from edge_vss import bundle
 from edge_vss.cli import app
 from edge_vss.errors import ModelError, OptionError
-from edge_vss.runtimes import compare as work
-from edge_vss.runtimes.compare import Candidate, candidates, compare, engines_of, quantised_is_slower
+from edge_vss.runtimes.tools import compare as work
+from edge_vss.runtimes.tools.compare import Candidate, candidates, compare, engines_of, quantised_is_slower
 
 
 def test_a_bundle_runs_on_every_engine_that_reads_it(tiny_bundle: Path) -> None:
     found = candidates(tiny_bundle)
     names = [candidate.name for candidate in found]
     assert names[0] == "onnxruntime fp32"
-    assert ("openvino fp32 (ONNX file)" in names) == ("openvino" in engines_of("onnx"))
+    assert ("openvino fp32 (ONNX file)" in names) == (
+        "openvino" in {plugin.name for plugin in engines_of("onnx")}
+    )
     assert {candidate.bundle for candidate in found} == {tiny_bundle}
 
 
@@ -104,8 +106,8 @@ def test_the_command_line_compares_bundles(tiny_bundle: Path, tiny_video: Path, 
 
 def test_a_model_is_converted_for_every_target(tmp_path: Path, tiny_video: Path) -> None:
     pytest.importorskip("torch", reason="the converter's half is not installed")
-    from edge_vss.converters.every import every
-    from tests.bundles import make_model
+    from edge_vss.converters.matrix import every
+    from tests.helpers.bundles import make_model
 
     options: dict[str, Any] = {"classes": 3, "size": (96, 128)}
     said: list[str] = []

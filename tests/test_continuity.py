@@ -5,9 +5,9 @@ from pathlib import Path
 import av
 import pytest
 
-from edge_vss.runtimes import sps
-from edge_vss.runtimes.continuity import LOST, Continuity, PacketHead, head_bytes
-from tests.videos import B_FRAMES, P_ONLY, annex_b, encode, pan
+from edge_vss.runtimes.sources import _sps as sps
+from edge_vss.runtimes.sources._continuity import LOST, Continuity, PacketHead, head_bytes
+from tests.helpers.videos import B_FRAMES, P_ONLY, annex_b, encode, pan
 
 
 def heads(path: Path) -> tuple[str, bytes, list[PacketHead]]:

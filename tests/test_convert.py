@@ -11,12 +11,15 @@ import onnx
 import pytest
 import torch
 
-from edge_vss import bundle, plugins
+from edge_vss import bundle
 from edge_vss.bundle import Manifest
 from edge_vss.converters.convert import convert
-from edge_vss.converters.split import pictures
+from edge_vss.converters.inputs import pictures
+from edge_vss.converters.targets import TARGETS
 from edge_vss.errors import BundleError, EdgeVssError, ModelError, OptionError
-from tests.conversion import (
+from edge_vss.files import sha256
+from edge_vss.runtimes.engines import ENGINES
+from tests.helpers.conversion import (
     SIZE,
     Net,
     Outputs,
@@ -36,7 +39,7 @@ def make(folder: Path, model: Path, **options: Any) -> Manifest:
 
 def call(folder: Path, manifest: Manifest, role: str, **tensors: np.ndarray) -> dict[str, np.ndarray]:
     graph = manifest.graph(role)
-    made: dict[str, np.ndarray] = plugins.find("engine", "onnxruntime")(folder / graph.file, graph)(tensors)
+    made: dict[str, np.ndarray] = ENGINES.find("onnxruntime").call(folder / graph.file, graph)(tensors)
     return made
 
 
@@ -78,7 +81,7 @@ def test_every_kind_of_model_gives_the_same_bundle(tmp_path: Path, kind: str) ->
 
 def test_the_manifest_and_the_artifacts_say_the_same(tmp_path: Path) -> None:
     manifest = make(tmp_path, save_exported(tmp_path), classes="3", policy="gop")
-    assert manifest.source["sha256"] == bundle.sha256(tmp_path / "model.pt2")
+    assert manifest.source["sha256"] == sha256(tmp_path / "model.pt2")
     for graph in manifest.graphs:
         model = onnx.load(tmp_path / "street.vss" / graph.file)
         held = json.loads(model.metadata_props[0].value)
@@ -186,7 +189,7 @@ def test_an_export_that_computes_something_else_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = save_exported(tmp_path)
-    export = plugins.find("target", "onnx")
+    export = TARGETS.find("onnx").call
 
     def wrong(parts: Any, folder: Path, metadata: Any) -> Any:
         written = export(parts, folder, metadata)
@@ -199,8 +202,7 @@ def test_an_export_that_computes_something_else_is_refused(
         onnx.save(graph, folder / name)
         return written
 
-    find = plugins.find
-    monkeypatch.setattr(plugins, "find", lambda kind, name: wrong if kind == "target" else find(kind, name))
+    monkeypatch.setattr("edge_vss.converters.targets.onnx.export", wrong)
     with pytest.raises(ModelError, match=r"the converted key agrees with the model on \d+\.\d+% of labels"):
         make(tmp_path, model)
     assert [path.name for path in tmp_path.iterdir()] == ["model.pt2"]

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from edge_vss.converters.cost import gmac
 from edge_vss.errors import ModelError
-from tests.conversion import save_onnx, trained
+from tests.helpers.conversion import save_onnx, trained
 
 
 class Mixed(nn.Module):

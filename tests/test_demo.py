@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_vss import demo
+from edge_vss.demo import show as demo
 from edge_vss.errors import MissingExtra, OptionError, SinkError
-from edge_vss.runtimes.truth import Truth
+from edge_vss.runtimes.tools.ground_truth import Truth
 
 FRAMES, INTERVAL = 20, 4
 

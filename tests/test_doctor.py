@@ -8,7 +8,7 @@ from typing import Any
 import av
 import pytest
 
-from edge_vss.runtimes import doctor
+from edge_vss.runtimes.tools import doctor
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,13 @@ from edge_vss import bundle, plugins
 from edge_vss.bundle import GraphSpec, Manifest, TensorSpec
 from edge_vss.cli import app
 from edge_vss.errors import EngineError, MissingExtra, OptionError
+from edge_vss.runtimes.engines import ENGINES as KINDS
+from edge_vss.runtimes.engines import EngineDescription, EngineOptions
 from edge_vss.runtimes.segmenter import Segmenter, load
 from edge_vss.runtimes.sources import open_source
 from edge_vss.video import Frame
-from tests.engine_bundles import NETWORKS, make, steps
-from tests.videos import encode, pan
+from tests.helpers.engine_bundles import NETWORKS, make, steps
+from tests.helpers.videos import encode, pan
 
 THEIRS = dict(entry.split(":") for entry in os.environ.get("EDGE_VSS_ENGINES", "").split())
 """A third party's engines under test, as NAME:TARGET."""
@@ -64,7 +67,7 @@ def street(made: Made) -> tuple[Path, Manifest]:
 
 
 def compiled(engine: str, folder: Path, graph: GraphSpec, **options: Any) -> Any:
-    return plugins.find("engine", engine.partition(" ")[0])(folder / graph.file, graph, **options)
+    return KINDS.find(engine.partition(" ")[0]).call(folder / graph.file, graph, EngineOptions(**options))
 
 
 def inputs(manifest: Manifest) -> dict[str, np.ndarray]:
@@ -247,7 +250,7 @@ def test_a_missing_library_names_its_extra(
 ) -> None:
     folder = made(engine)
     graph = bundle.read(folder).graph("key")
-    load = plugins.find("engine", engine)
+    load = KINDS.find(engine).call
     original = builtins.__import__
 
     def without(name: str, *args: Any, **kwargs: Any) -> Any:
@@ -264,7 +267,7 @@ def test_motion_that_is_not_a_number_does_no_harm(street: tuple[Path, Manifest])
     folder, manifest = street
     graph, given = manifest.graph("state"), inputs(manifest)
     spoiled = {**given, "motion": np.full_like(given["motion"], np.nan)}
-    call = plugins.find("engine", "onnxruntime")(folder / graph.file, graph)
+    call = KINDS.find("onnxruntime").call(folder / graph.file, graph)
     before = call(given)["labels"]
     # NaN as an index is the smallest integer on x86, which the gather refuses, and 0 on ARM.
     if platform.machine() in ("x86_64", "AMD64"):
@@ -337,8 +340,8 @@ def test_a_third_partys_engine_is_found_by_its_entry_point(
 ) -> None:
     asked = []
 
-    def engine(path: Path, graph: GraphSpec, threads: int = 0) -> Callable[..., Any]:
-        asked.append((path.name, graph.role, threads))
+    def engine(path: Path, graph: GraphSpec, options: EngineOptions) -> Callable[..., Any]:
+        asked.append((path.name, graph.role, options.threads))
         return lambda tensors: {}
 
     class Point:
@@ -346,7 +349,7 @@ def test_a_third_partys_engine_is_found_by_its_entry_point(
 
         @staticmethod
         def load() -> Any:
-            return engine
+            return SimpleNamespace(load=engine, DESCRIPTION=EngineDescription(("onnx",), (), (), ""))
 
     monkeypatch.setattr(
         plugins, "entry_points", lambda group, name=None: [Point] if "engine" in group else []

@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_vss.errors import OptionError, SourceError
-from edge_vss.runtimes.evaluate import evaluate
 from edge_vss.runtimes.segmenter import Segmenter, load
-from edge_vss.runtimes.truth import Truth
+from edge_vss.runtimes.tools.evaluate import evaluate
+from edge_vss.runtimes.tools.ground_truth import Truth
 from edge_vss.video import Decision, Frame, Prediction, Track
 
 

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 import edge_vss
-from edge_vss.runtimes.truth import Truth
+from edge_vss.runtimes.tools.ground_truth import Truth
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 SHORT = ("embed", "camera", "dashcam", "robot")

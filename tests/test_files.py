@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from edge_vss import bundle, files
+from edge_vss.bundle import writing
 from tests.test_bundle import manifest
 
 
@@ -51,7 +52,7 @@ def test_a_bundle_survives_a_kill_while_it_is_replaced(street: Path) -> None:
     kill_while_replacing(street, 1)
     (left,) = street.parent.glob(".street.vss.replaced-*")
     assert not street.exists() and (left / "street.vss").is_dir()
-    files.recover(street)
+    writing.recover(street)
     assert bundle.read(street).policy == "interval:5"
     assert not left.exists()
 
@@ -97,7 +98,7 @@ def test_what_a_living_process_builds_is_not_cleared(tmp_path: Path) -> None:
 def test_nothing_is_brought_back_over_what_is_there(street: Path) -> None:
     kill_while_replacing(street, 1)
     street.write_text("put here since")
-    files.recover(street)
+    writing.recover(street)
     assert street.read_text() == "put here since"
     assert len(list(street.parent.glob(".street.vss.replaced-*/street.vss"))) == 1
 

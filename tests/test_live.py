@@ -19,13 +19,13 @@ from edge_vss.runtimes.pipeline import run
 from edge_vss.runtimes.sinks import SinkContext, open_sink
 from edge_vss.runtimes.sources import Source, open_source
 from edge_vss.video import Frame, Prediction
-from tests import toys
+from tests.helpers import toys
 
 SENDER = """
 import sys, time
 from fractions import Fraction
 import av
-from tests.videos import P_ONLY, pan
+from tests.helpers.videos import P_ONLY, pan
 url, count, fps, gop, stay = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], float(sys.argv[5])
 images = pan(40)
 with av.open(url, "w", format="mpegts", options={"flush_packets": "1"}) as container:

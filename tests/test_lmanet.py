@@ -20,12 +20,12 @@ from edge_vss.cli import app
 from edge_vss.converters.convert import convert
 from edge_vss.converters.networks.lmanet import VARIANTS, LMANet
 from edge_vss.converters.ops.local_attention import OUTSIDE, memory_read
-from edge_vss.converters.untrained import fill
+from edge_vss.converters.readers._untrained import fill
 from edge_vss.converters.verify import verify
 from edge_vss.errors import ModelError, OptionError
 from edge_vss.runtimes.segmenter import load
 from edge_vss.runtimes.sources import open_source
-from tests.videos import encode, pan
+from tests.helpers.videos import encode, pan
 
 SIZE = (64, 96)
 

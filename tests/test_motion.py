@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from edge_vss.errors import OptionError
-from edge_vss.plugins import names
+from edge_vss.runtimes.motion import MOTIONS
 from edge_vss.runtimes.sources import open_source
 from edge_vss.video import Frame
-from tests.videos import B_FRAMES, P_ONLY, encode, pan, texture
+from tests.helpers.videos import B_FRAMES, P_ONLY, encode, pan, texture
 
 INNER = (slice(None), slice(2, -2), slice(2, -2))
 
@@ -22,7 +22,7 @@ def frames(video: Path, motion: str) -> list[Frame]:
 
 
 def test_the_providers_are_there() -> None:
-    assert names("motion") == ["auto", "codec", "flow", "none"]
+    assert MOTIONS.names() == ["auto", "codec", "flow", "none"]
     with pytest.raises(OptionError, match="choose one of auto, codec, flow, none"):
         open_source("nothing.mp4", motion="magic")
 

@@ -16,14 +16,14 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_vss.errors import EngineError, SinkError, SourceError
+from edge_vss.runtimes.engines import Graph
 from edge_vss.runtimes.pipeline import Channel, run
-from edge_vss.runtimes.segmenter import Graph
 from edge_vss.runtimes.sinks import Sink, SinkContext, open_sink
 from edge_vss.runtimes.sources import open_source
 from edge_vss.video import Frame, Prediction
-from tests import toys
+from tests.helpers import toys
+from tests.helpers.videos import decoded
 from tests.test_session import frames
-from tests.videos import decoded
 
 
 class Collector:
@@ -261,8 +261,8 @@ def test_a_channel_waits_for_room_and_for_items() -> None:
 
 INTERRUPTED = """
 import signal, sys, threading, _thread, time
-from tests import toys
-from tests.videos import pan
+from tests.helpers import toys
+from tests.helpers.videos import pan
 from edge_vss.runtimes.pipeline import run
 from edge_vss.runtimes.sinks import SinkContext, open_sink
 from edge_vss.runtimes.sources import open_source

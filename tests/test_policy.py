@@ -9,11 +9,11 @@ import pytest
 from edge_vss.errors import OptionError
 from edge_vss.runtimes.policy import Adaptive, Gop, Interval, parse
 from edge_vss.runtimes.sources import open_source
-from edge_vss.runtimes.truth import Truth
+from edge_vss.runtimes.tools.ground_truth import Truth
 from edge_vss.video import Policy, Track
-from tests.accuracy import CUTS, matched
-from tests.test_trace import frame
-from tests.videos import P_ONLY, decoded, encode
+from tests.benchmarks.accuracy import CUTS, matched
+from tests.helpers.videos import P_ONLY, decoded, encode
+from tests.test_root_map import frame
 
 
 def route(policy: Policy, gap: int, picture_type: str = "P", error: float = 0.0) -> str:

@@ -9,7 +9,7 @@ from edge_vss.bundle import TensorSpec
 from edge_vss.classes import find
 from edge_vss.converters.families.propagate import CELL_PX, CarryLabels, CarryScores, split_network, to_labels
 from edge_vss.converters.ops.warp import warp_labels, warp_scores
-from edge_vss.converters.split import Network, Request, Split
+from edge_vss.converters.values import Network, Request, Split
 from edge_vss.errors import OptionError
 
 SIZES = [(48, 64), (45, 61), (8, 8), (90, 33)]

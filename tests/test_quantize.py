@@ -13,9 +13,9 @@ from edge_vss import bundle, load
 from edge_vss.converters.convert import convert
 from edge_vss.converters.verify import verify
 from edge_vss.errors import MissingExtra, OptionError
-from edge_vss.runtimes.check import check
-from tests.conversion import SIZE, factory_file, save_exported, save_state_dict
-from tests.videos import encode, pan
+from edge_vss.runtimes.tools.self_check import check
+from tests.helpers.conversion import SIZE, factory_file, save_exported, save_state_dict
+from tests.helpers.videos import encode, pan
 
 TARGETS = ("onnx", "openvino", "tflite")
 NEEDS = {"onnx": "onnxruntime", "openvino": "nncf", "tflite": "litert_torch"}
@@ -89,7 +89,7 @@ def test_in_onnx_only_layers_are_whole_numbers(tmp_path: Path, video: Path) -> N
 
 
 def test_what_is_lost_against_the_truth(tmp_path: Path, tiny_video: Path) -> None:
-    from tests.bundles import make_bundle
+    from tests.helpers.bundles import make_bundle
 
     maps = tiny_video.parent / "truth"
     path = make_bundle(tmp_path, precision="int8", calibrate=tiny_video, truth=maps)

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_vss.runtimes.references import Hypothesis, Shown, elect
+from edge_vss.runtimes.motion._references import Hypothesis, Shown, elect
 from edge_vss.runtimes.sources import open_source
-from tests.videos import encode, pan, texture
+from tests.helpers.videos import encode, pan, texture
 
 
 def shown(image: np.ndarray) -> Shown:

@@ -10,14 +10,14 @@ import pytest
 from av.codec.context import Flags2
 from numpy.typing import NDArray
 
-from edge_vss import sample
 from edge_vss.classes import find
+from edge_vss.demo import sample
+from edge_vss.demo.sample import CLASSES, FPS, SIZE, WEIGHTS
+from edge_vss.demo.scene.canvas import Canvas, Panel, Texture, rectangle
+from edge_vss.demo.scene.encode import write
+from edge_vss.demo.scene.street import AHEAD, DOWN, RIGHT, Ride
+from edge_vss.demo.scene.streets import scene
 from edge_vss.errors import OptionError, SinkError
-from edge_vss.sample import CLASSES, FPS, SIZE, WEIGHTS
-from edge_vss.sample.canvas import Canvas, Panel, Texture, rectangle
-from edge_vss.sample.encode import write
-from edge_vss.sample.street import AHEAD, DOWN, RIGHT, Ride
-from edge_vss.sample.streets import scene
 
 Bytes = NDArray[np.uint8]
 SMALL = (176, 320)
@@ -192,7 +192,7 @@ def test_a_clip_refuses(tmp_path: Path) -> None:
 
 
 def test_the_sample_needs_no_torch() -> None:
-    code = "import sys, edge_vss.sample.encode; sys.exit('torch' in sys.modules)"
+    code = "import sys, edge_vss.demo.scene.encode; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -204,5 +204,5 @@ def test_the_sample_s_classes_are_those_of_the_class_set() -> None:
     names = ("sky", "building", "vegetation", "road", "pavement", "marking", "pole", "vehicle", "person")
     assert names == CLASSES == find("streets").names
     assert not hasattr(sample, "PALETTE")
-    code = "import edge_vss.sample, sys; print([name for name in ('cv2', 'av') if name in sys.modules])"
+    code = "import edge_vss.demo.sample, sys; print([name for name in ('cv2', 'av') if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

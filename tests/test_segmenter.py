@@ -13,8 +13,8 @@ import edge_vss as vss
 from edge_vss import bundle
 from edge_vss.errors import BundleError, OptionError
 from edge_vss.runtimes.sources import open_source
-from tests import toys
-from tests.videos import encode, pan
+from tests.helpers import toys
+from tests.helpers.videos import encode, pan
 
 onnx = pytest.importorskip("onnx", reason="the bundles here are made with onnx")
 pytest.importorskip("onnxruntime", reason="the bundles here are run with onnxruntime")

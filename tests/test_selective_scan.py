@@ -14,9 +14,9 @@ from torch import Tensor
 from edge_vss.bundle import GraphSpec
 from edge_vss.converters.cost import gmac
 from edge_vss.converters.ops.selective_scan import in_chunks, selective_scan
-from edge_vss.converters.split import Part, spec
 from edge_vss.converters.targets.onnx import export
-from edge_vss.plugins import find
+from edge_vss.converters.values import Part, spec
+from edge_vss.runtimes.engines import ENGINES
 
 NAMES = ("delta", "decay", "drive", "into", "out", "state")
 
@@ -104,7 +104,7 @@ def test_the_exported_loop_gives_the_same(tmp_path: Path, engine: str) -> None:
     ins = tuple(spec(name, x) for name, x in zip(names, rest, strict=True))
     outs = (spec("y", given_[0]), spec("state_next", given_[5]))
     (made,) = export([Part("state", Scan(decay).eval(), ins, outs)], tmp_path, {})
-    call = find("engine", engine)(tmp_path / made.file, GraphSpec("state", made.file, "", ins, outs, 0.0))
+    call = ENGINES.find(engine).call(tmp_path / made.file, GraphSpec("state", made.file, "", ins, outs, 0.0))
     found = call({name: x.numpy() for name, x in zip(names, rest, strict=True)})
     np.testing.assert_allclose(found["y"], expected[0].numpy() + 1, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(found["state_next"], expected[1].numpy(), rtol=1e-5, atol=1e-5)

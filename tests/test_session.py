@@ -12,7 +12,7 @@ from edge_vss.errors import EngineError, OptionError
 from edge_vss.runtimes.segmenter import Segmenter
 from edge_vss.runtimes.sources.frames import ArrayPicture
 from edge_vss.video import Decision, Frame, MotionField, Size, Track
-from tests import toys
+from tests.helpers import toys
 
 SIZE = (48, 64)
 

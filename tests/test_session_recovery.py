@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edge_vss.errors import EngineError, OptionError
 from edge_vss.video import Decision, Frame, Track
-from tests import toys
+from tests.helpers import toys
 from tests.test_session import expected, frames, spoiled
 
 

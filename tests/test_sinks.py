@@ -21,7 +21,7 @@ from edge_vss.runtimes.sinks.labels import LabelFolder, encode_png
 from edge_vss.runtimes.sources import open_source
 from edge_vss.runtimes.sources.frames import ArrayPicture
 from edge_vss.video import Decision, Frame, Prediction, Size
-from tests.videos import decoded, pan
+from tests.helpers.videos import decoded, pan
 
 CONTEXT = SinkContext(("road", "car", "sky"), ((0, 0, 200), (200, 0, 0), (0, 200, 0)), 255, (48, 64), 25.0)
 

@@ -14,10 +14,10 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_vss.errors import OptionError, SourceError
-from edge_vss.runtimes.decoded import turn_vectors
 from edge_vss.runtimes.sources import open_source
+from edge_vss.runtimes.sources._decoded import turn_vectors
 from edge_vss.video import Frame
-from tests.videos import (
+from tests.helpers.videos import (
     P_ONLY,
     annex_b,
     decoded,

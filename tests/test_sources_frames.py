@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edge_vss.errors import SourceError
 from edge_vss.runtimes.sources import open_source
-from tests.videos import pan
+from tests.helpers.videos import pan
 
 
 def write(folder: Path, name: str, image: NDArray[np.uint8]) -> None:

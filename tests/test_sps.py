@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_vss.runtimes import sps
-from tests.videos import P_ONLY, annex_b, encode, pan
+from edge_vss.runtimes.sources import _sps as sps
+from tests.helpers.videos import P_ONLY, annex_b, encode, pan
 
 
 def extradata(path: Path) -> bytes:

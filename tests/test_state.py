@@ -19,8 +19,8 @@ from edge_vss.runtimes.segmenter import Segmenter
 from edge_vss.runtimes.sources import open_source
 from edge_vss.runtimes.state import State
 from edge_vss.video import Frame
-from tests import toys
-from tests.videos import encode, pan
+from tests.helpers import toys
+from tests.helpers.videos import encode, pan
 
 SIZE = (48, 64)
 

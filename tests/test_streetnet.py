@@ -10,10 +10,10 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from edge_vss.converters.networks.streetnet import load, streetnet
+from edge_vss.demo.sample import CLASSES, MEAN, SIZE, STD, WEIGHTS
+from edge_vss.demo.scene.encode import write
+from edge_vss.demo.scene.streets import scene
 from edge_vss.metrics import Scores
-from edge_vss.sample import CLASSES, MEAN, SIZE, STD, WEIGHTS
-from edge_vss.sample.encode import write
-from edge_vss.sample.streets import scene
 
 UNSEEN = 7
 FLOOR = 75

@@ -11,9 +11,9 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from edge_vss.bundle import TensorSpec
-from edge_vss.converters.onnx_passes import prune, uncopy, upsample_channels_last
-from edge_vss.converters.split import Part
+from edge_vss.converters.targets._onnx_passes import prune, uncopy, upsample_channels_last
 from edge_vss.converters.targets.onnx import export, reveal
+from edge_vss.converters.values import Part
 from edge_vss.errors import ModelError
 
 IMAGE = TensorSpec("image", (1, 3, 12, 16), "float32")

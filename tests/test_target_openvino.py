@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from edge_vss.bundle import TensorSpec
-from edge_vss.converters.split import Part
+from edge_vss.converters.values import Part
 from edge_vss.errors import MissingExtra, ModelError
 
 ov: Any = pytest.importorskip("openvino")

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from edge_vss.bundle import TensorSpec
-from edge_vss.converters import flatbuffer
-from edge_vss.converters.split import Part
+from edge_vss.converters.targets import _flatbuffer as flatbuffer
+from edge_vss.converters.values import Part
 from edge_vss.errors import MissingExtra, ModelError
-from tests.conversion import SIZE, save_script
+from tests.helpers.conversion import SIZE, save_script
 
 pytest.importorskip("litert_torch", exc_type=ImportError)
 

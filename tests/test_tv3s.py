@@ -18,11 +18,11 @@ from edge_vss.converters.networks import mit, swin
 from edge_vss.converters.networks.tv3s import STATES, TAPS, TV3S, Layer
 from edge_vss.converters.ops.resize import bilinear
 from edge_vss.converters.ops.windows import cut
-from edge_vss.converters.untrained import fill
+from edge_vss.converters.readers._untrained import fill
 from edge_vss.errors import ModelError, OptionError
 from edge_vss.runtimes.segmenter import load
 from edge_vss.runtimes.sources import open_source
-from tests.videos import encode, pan
+from tests.helpers.videos import encode, pan
 
 pytest.importorskip("transformers", reason="the encoders' blocks come from transformers")
 

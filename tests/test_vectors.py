@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from edge_vss.runtimes.motion._vectors import CELL_PX, at_centres, cells, fill, grid_of
 from edge_vss.runtimes.sources import open_source
-from edge_vss.runtimes.vectors import CELL_PX, at_centres, cells, fill, grid_of
-from tests.videos import encode, pan
+from tests.helpers.videos import encode, pan
 
 FIELDS = ("source", "w", "h", "src_x", "src_y", "dst_x", "dst_y", "motion_x", "motion_y", "motion_scale")
 

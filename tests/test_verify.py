@@ -11,7 +11,8 @@ from edge_vss.bundle import Manifest
 from edge_vss.converters.convert import convert
 from edge_vss.converters.verify import verify
 from edge_vss.errors import BundleError, EngineError, ModelError
-from tests.conversion import SIZE, factory_file, save_exported, save_state_dict, trained
+from edge_vss.files import sha256
+from tests.helpers.conversion import SIZE, factory_file, save_exported, save_state_dict, trained
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +37,7 @@ def rewrite(street: Path, role: str, change: object = None, **fields: object) ->
         change(model)
     onnx.save(model, path)
     graphs = tuple(
-        replace(graph, sha256=bundle.sha256(path)) if graph.role == role else graph
-        for graph in manifest.graphs
+        replace(graph, sha256=sha256(path)) if graph.role == role else graph for graph in manifest.graphs
     )
     altered: Manifest = replace(manifest, graphs=graphs, **fields)  # type: ignore[arg-type]
     bundle.write(street, altered)

@@ -9,6 +9,7 @@ is warped once, by the whole way back. Where the feature has the picture's own s
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +17,10 @@ from torch import Tensor
 
 from edge_vss import classes as class_sets
 from edge_vss.bundle import MotionSpec, StateSpec, TensorSpec
-from edge_vss.converters import checkpoints, cost, variants
+from edge_vss.converters import cost
+from edge_vss.converters.families import FamilyDescription, FamilyOption
+from edge_vss.converters.families import _checkpoints as checkpoints
+from edge_vss.converters.families import _variants as variants
 from edge_vss.converters.networks.arseg import (
     VARIANTS,
     Normalised,
@@ -27,7 +31,7 @@ from edge_vss.converters.networks.arseg import (
 from edge_vss.converters.networks.creff import CReFF
 from edge_vss.converters.ops.resize import bilinear, enlarging
 from edge_vss.converters.ops.warp import warp_feature
-from edge_vss.converters.split import Part, Request, Source, Split
+from edge_vss.converters.values import Part, Request, Source, Split
 from edge_vss.errors import OptionError
 from edge_vss.video import Size
 
@@ -38,6 +42,18 @@ LEAST_PX = 32
 STRIP_ROWS = 90
 LARGE_PX = 1 << 17
 """A feature of the frame's own size, and of more positions than this, is fused in strips."""
+
+DESCRIPTION = FamilyDescription(
+    "AR-Seg: a network for key frames, a cheaper one in between",
+    (
+        FamilyOption("variant", str, "Which network of the family.", "NAME"),
+        FamilyOption(
+            "high", Path, "The key frames' network, the other one of the two files.", "FILE", "--hr"
+        ),
+        FamilyOption("scale", float, "Size of the small pictures, as a share of the frame.", "X"),
+        FamilyOption("width", float, "Multiplies the channels of an untrained network.", "X"),
+    ),
+)
 
 
 def split(source: Source, request: Request) -> Split:

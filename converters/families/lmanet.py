@@ -20,13 +20,16 @@ from torch import Tensor
 from edge_vss import classes as class_sets
 from edge_vss.bundle import MotionSpec, StateSpec, TensorSpec
 from edge_vss.classes import ClassSet
-from edge_vss.converters import checkpoints, cost, variants
-from edge_vss.converters.models import Normalize
+from edge_vss.converters import cost
+from edge_vss.converters.families import FamilyDescription, FamilyOption
+from edge_vss.converters.families import _checkpoints as checkpoints
+from edge_vss.converters.families import _variants as variants
 from edge_vss.converters.networks.lmanet import VARIANTS, LMANet, Variant
 from edge_vss.converters.ops.local_attention import OUTSIDE, macs, memory_read
+from edge_vss.converters.ops.normalize import Normalize
 from edge_vss.converters.ops.resize import bilinear
 from edge_vss.converters.ops.warp import warp_cells
-from edge_vss.converters.split import Part, Preprocess, Request, Source, Split
+from edge_vss.converters.values import Part, Preprocess, Request, Source, Split
 from edge_vss.errors import ModelError, OptionError
 from edge_vss.video import Size
 
@@ -34,6 +37,16 @@ POLICY = "interval:1"
 OPTIONS = ("variant", "memory", "window", "carry")
 CARRIES = ("feature", "keys")
 MOST_SLOTS = 64
+
+DESCRIPTION = FamilyDescription(
+    "LMANet: every frame reads keys and values of the frames before it",
+    (
+        FamilyOption("variant", str, "Which network of the family.", "NAME"),
+        FamilyOption("memory", int, "How many frames are remembered.", "S"),
+        FamilyOption("window", int, "Side of the window that is searched, in positions; odd.", "R"),
+        FamilyOption("carry", str, "What moves along in between: feature or keys.", "NAME"),
+    ),
+)
 
 
 def split(source: Source, request: Request) -> Split:

@@ -21,15 +21,21 @@ from torch import Tensor
 
 from edge_vss.bundle import MotionSpec, StateSpec, TensorSpec
 from edge_vss.classes import ClassSet
-from edge_vss.converters import models
+from edge_vss.converters.families import FamilyDescription, FamilyOption
 from edge_vss.converters.ops.warp import warp_labels, warp_scores
-from edge_vss.converters.split import Chain, Network, Part, Preprocess, Request, Source, Split
+from edge_vss.converters.readers import _load as models
+from edge_vss.converters.values import Chain, Network, Part, Preprocess, Request, Source, Split
 from edge_vss.errors import OptionError
 from edge_vss.video import Size
 
 DEFAULT_CARRY = "labels"
 CELL_PX = 8
 """Side of a motion cell when labels are carried: the smallest block that codecs commonly move."""
+
+DESCRIPTION = FamilyDescription(
+    "any single-image network; labels or scores move along the motion",
+    (FamilyOption("carry", str, "What moves along in between: labels or scores.", "NAME"),),
+)
 
 
 def split(source: Source, request: Request) -> Split:

@@ -19,8 +19,10 @@ from torch import Tensor
 from edge_vss import classes as class_sets
 from edge_vss.bundle import MotionSpec, StateSpec, TensorSpec
 from edge_vss.classes import ClassSet
-from edge_vss.converters import checkpoints, cost, variants
-from edge_vss.converters.models import Normalize
+from edge_vss.converters import cost
+from edge_vss.converters.families import FamilyDescription, FamilyOption
+from edge_vss.converters.families import _checkpoints as checkpoints
+from edge_vss.converters.families import _variants as variants
 from edge_vss.converters.networks import mit, swin
 from edge_vss.converters.networks.tv3s import (
     AUXILIARY,
@@ -33,10 +35,11 @@ from edge_vss.converters.networks.tv3s import (
     WINDOW,
     Memory,
 )
+from edge_vss.converters.ops.normalize import Normalize
 from edge_vss.converters.ops.resize import bilinear
 from edge_vss.converters.ops.selective_scan import macs
 from edge_vss.converters.ops.warp import warp_cells
-from edge_vss.converters.split import Part, Preprocess, Request, Source, Split
+from edge_vss.converters.values import Part, Preprocess, Request, Source, Split
 from edge_vss.errors import ModelError, OptionError
 from edge_vss.video import Size
 
@@ -52,6 +55,15 @@ CITYSCAPES = 19
 SIZES: dict[int, Size] = {CITYSCAPES: (512, 1024)}
 """Number of classes → size of the data set's pictures; VSPW's otherwise."""
 VSPW: tuple[int, Size] = (124, (480, 864))
+
+DESCRIPTION = FamilyDescription(
+    "TV3S: state-space modules carry what was seen from frame to frame",
+    (
+        FamilyOption("variant", str, "Which network of the family.", "NAME"),
+        FamilyOption("window", int, "Side of the windows, in positions; even.", "R"),
+        FamilyOption("carry", str, "What moves along in between: seen or feature.", "NAME"),
+    ),
+)
 
 
 def split(source: Source, request: Request) -> Split:

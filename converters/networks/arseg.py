@@ -20,7 +20,6 @@ from edge_vss.converters.networks import bisenet, pspnet
 from edge_vss.converters.networks.creff import CReFF
 from edge_vss.converters.ops.resize import bilinear
 from edge_vss.converters.ops.warp import warp_feature
-from edge_vss.sample import MEAN, SIZE, STD
 from edge_vss.video import Size
 
 
@@ -40,6 +39,7 @@ class Variant:
     auxiliary: tuple[str, ...]
 
 
+_IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _CAMVID_MEAN, _CAMVID_STD = (0.39068785, 0.40521392, 0.41434407), (0.29652068, 0.30514979, 0.30080369)
 _BISENET = (bisenet.ALIASES, bisenet.AUXILIARY)
 
@@ -71,7 +71,7 @@ VARIANTS: Mapping[str, Variant] = {
         (0.2112, 0.2148, 0.2115),
         *_BISENET,
     ),
-    "streets-bise18": Variant(bisenet.BiSeNet18, "streets", SIZE, MEAN, STD, *_BISENET),
+    "streets-bise18": Variant(bisenet.BiSeNet18, "streets", (352, 640), *_IMAGENET, *_BISENET),
 }
 """The four published ones, and the packaged sample's."""
 

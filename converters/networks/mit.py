@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edge_vss.converters.split import hushed, quiet
+from edge_vss.converters.silence import hushed, quiet
 from edge_vss.errors import MissingExtra
 
 EPSILON = 1e-6

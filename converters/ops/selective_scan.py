@@ -5,9 +5,9 @@ for each of D channels, at every one of L tokens. That is 59 million exponential
 480×864, so what counts is how often these values go through memory.
 
 Everywhere but in TFLite it is a loop over tokens, in which all sequences step together with the channels
-innermost (ONNX ``Scan``; ``edge_vss.converters.onnx_passes.expand_scans``). TFLite has no such loop that
-torch can write; ``in_chunks`` is the same sum in a few dozen large operations. exp(−Σ delta · decay) never
-appears: it overflows.
+innermost (ONNX ``Scan``, written by edge_vss.converters.targets._onnx_scan). TFLite has no such
+loop that torch can write; ``in_chunks`` is the same sum in a few dozen large operations.
+exp(−Σ delta · decay) never appears: it overflows.
 """
 
 from __future__ import annotations

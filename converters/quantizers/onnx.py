@@ -11,14 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.bundle import GraphSpec
-from edge_vss.converters.given import one_line
-from edge_vss.converters.quantizers import LEAST_EXTENT, Samples
-from edge_vss.converters.split import hushed, quiet
+from edge_vss.converters.quantizers import LEAST_EXTENT, QuantizerDescription, Samples
+from edge_vss.converters.readers._artifact import one_line
+from edge_vss.converters.silence import hushed, quiet
 from edge_vss.errors import MissingExtra, ModelError
 
 LARGE = 256
 """Tensors of fewer values are left as they are."""
 LAYERS = ("Conv", "Gemm", "MatMul")
+
+DESCRIPTION = QuantizerDescription(
+    "ONNX Runtime's static quantiser", modules=("onnxruntime",), extra="convert"
+)
 
 
 def reduce(folder: Path, graphs: Sequence[GraphSpec], precision: str, samples: Samples) -> None:

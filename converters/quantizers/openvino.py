@@ -12,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.bundle import GraphSpec
-from edge_vss.converters.given import one_line
-from edge_vss.converters.quantizers import LEAST_EXTENT, Samples
-from edge_vss.converters.split import hushed, quiet
+from edge_vss.converters.quantizers import LEAST_EXTENT, QuantizerDescription, Samples
+from edge_vss.converters.readers._artifact import one_line
+from edge_vss.converters.silence import hushed, quiet
 from edge_vss.errors import MissingExtra, ModelError
 
 LAYERS = ("Convolution", "GroupConvolution", "MatMul")
 CONSTANTS = ("Constant", "Convert", "Multiply", "Subtract", "Reshape", "Transpose")
+
+DESCRIPTION = QuantizerDescription("NNCF", modules=("nncf",), extra="convert-openvino")
 
 
 def reduce(folder: Path, graphs: Sequence[GraphSpec], precision: str, samples: Samples) -> None:

@@ -6,12 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge_vss.bundle import GraphSpec
-from edge_vss.converters.given import one_line
-from edge_vss.converters.quantizers import Samples
-from edge_vss.converters.split import hushed, quiet
+from edge_vss.converters.quantizers import QuantizerDescription, Samples
+from edge_vss.converters.readers._artifact import one_line
+from edge_vss.converters.silence import hushed, quiet
 from edge_vss.errors import MissingExtra, ModelError
 
 LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D_TRANSPOSE", "FULLY_CONNECTED")
+
+DESCRIPTION = QuantizerDescription(
+    "LiteRT's quantiser", modules=("ai_edge_quantizer",), extra="convert-tflite"
+)
 
 
 def reduce(folder: Path, graphs: Sequence[GraphSpec], precision: str, samples: Samples) -> None:

@@ -12,15 +12,19 @@ from torch import Tensor
 
 from edge_vss.bundle import TensorSpec
 from edge_vss.converters.cost import gmac
-from edge_vss.converters.given import around, one_line
-from edge_vss.converters.onnx_model import OPSETS
-from edge_vss.converters.onnx_passes import LAST, prune, tidy, uncopy, upsample_channels_last
-from edge_vss.converters.split import Artifact, Part, quiet
+from edge_vss.converters.readers._artifact import around, one_line
+from edge_vss.converters.readers.onnx import OPSETS
+from edge_vss.converters.silence import quiet
+from edge_vss.converters.targets import TargetDescription
+from edge_vss.converters.targets._onnx_passes import LAST, prune, tidy, uncopy, upsample_channels_last
+from edge_vss.converters.values import Artifact, Part
 from edge_vss.errors import MissingExtra, ModelError
 
 OPSET = 18
 """What torch's exporter writes without converting; every ONNX Runtime from 1.14 on reads it."""
 IR_VERSION = 10
+
+DESCRIPTION = TargetDescription("ONNX, one file per graph", modules=("onnx", "onnxscript"), extra="convert")
 
 
 def export(parts: Sequence[Part], folder: Path, metadata: Mapping[str, Mapping[str, str]]) -> list[Artifact]:
@@ -146,7 +150,7 @@ def export_module(
 def _through_torch_export(
     module: torch.nn.Module, inputs: tuple[Tensor, ...], names: list[str], outputs: list[str], opset: int
 ) -> Any:
-    from edge_vss.converters.onnx_scan import TRANSLATIONS, type_bodies
+    from edge_vss.converters.targets._onnx_scan import TRANSLATIONS, type_bodies
 
     program = torch.onnx.export(
         module,

@@ -14,12 +14,20 @@ from typing import Any
 import torch
 
 from edge_vss.converters.cost import gmac
-from edge_vss.converters.given import around, one_line
-from edge_vss.converters.onnx_passes import argmax_channels_last
-from edge_vss.converters.openvino_model import OpenVinoNetwork
-from edge_vss.converters.split import Artifact, Part, quiet
+from edge_vss.converters.readers._artifact import around, one_line
+from edge_vss.converters.readers.openvino import OpenVinoNetwork
+from edge_vss.converters.silence import quiet
+from edge_vss.converters.targets import TargetDescription
+from edge_vss.converters.targets._onnx_passes import argmax_channels_last
 from edge_vss.converters.targets.onnx import export_module, graph, save
+from edge_vss.converters.values import Artifact, Part
 from edge_vss.errors import MissingExtra, ModelError
+
+DESCRIPTION = TargetDescription(
+    "OpenVINO, an .xml and a .bin per graph",
+    modules=("onnx", "onnxscript", "openvino"),
+    extra="convert-openvino",
+)
 
 
 def export(parts: Sequence[Part], folder: Path, metadata: Mapping[str, Mapping[str, str]]) -> list[Artifact]:

@@ -13,16 +13,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from edge_vss.converters import flatbuffer
 from edge_vss.converters.cost import gmac_of
-from edge_vss.converters.given import around, one_line
 from edge_vss.converters.ops.selective_scan import in_chunks
-from edge_vss.converters.split import Artifact, Part, hushed, quiet
-from edge_vss.converters.tflite_model import TfliteNetwork
+from edge_vss.converters.readers._artifact import around, one_line
+from edge_vss.converters.readers.tflite import TfliteNetwork
+from edge_vss.converters.silence import hushed, quiet
+from edge_vss.converters.targets import TargetDescription
+from edge_vss.converters.targets import _flatbuffer as flatbuffer
+from edge_vss.converters.values import Artifact, Part
 from edge_vss.errors import MissingExtra, ModelError
 
 FILE = "graphs.tflite"
 ELSEWHERE = "give the model another way (an exported program or a state dict), or convert with --target onnx"
+
+DESCRIPTION = TargetDescription(
+    "TFLite, one file with a signature per graph", modules=("litert_torch",), extra="convert-tflite"
+)
 
 
 def export(parts: Sequence[Part], folder: Path, metadata: Mapping[str, Mapping[str, str]]) -> list[Artifact]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 from edge_vss.bundle import GraphSpec
 from edge_vss.errors import EngineError, MissingExtra
-from edge_vss.runtimes.engines import check_given, one_line
+from edge_vss.runtimes.engines import EngineDescription, EngineOptions, Graph, check_given, one_line
 
-TARGETS = ("onnx",)
+DESCRIPTION = EngineDescription(
+    targets=("onnx",), modules=("onnx",), packages=("onnx",), extra="convert", reference=True
+)
 
 
-def load(
-    path: Path, graph: GraphSpec, threads: int = 0
-) -> Callable[[Mapping[str, NDArray[np.generic]]], dict[str, NDArray[np.generic]]]:
-    """One graph, ready to call: tensors by name in, outputs by name out. ``threads`` has no effect.
+def load(path: Path, graph: GraphSpec, options: EngineOptions = EngineOptions()) -> Graph:
+    """One graph, ready to call: tensors by name in, outputs by name out. ``options.threads`` has no effect.
 
     Raises MissingExtra without onnx, EngineError if the file or a call fails, or a result breaks the
     contract.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from edge_vss.bundle import GraphSpec, TensorSpec
 from edge_vss.errors import EngineError, MissingExtra
-from edge_vss.runtimes.engines import check_given, one_line
+from edge_vss.runtimes.engines import EngineDescription, EngineOptions, Graph, check_given, one_line
 
-TARGETS = ("onnx",)
 CPU = "CPUExecutionProvider"
 SCAN = b'"\x04Scan'
 """How a node's operator is written in an ONNX file: field 4, four bytes."""
@@ -21,9 +20,7 @@ SCAN = b'"\x04Scan'
 _DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64"}
 
 
-def load(
-    path: Path, graph: GraphSpec, threads: int = 0, provider: str = ""
-) -> Callable[[Mapping[str, NDArray[np.generic]]], dict[str, NDArray[np.generic]]]:
+def load(path: Path, graph: GraphSpec, options: EngineOptions = EngineOptions()) -> Graph:
     """One graph, ready to call: tensors by name in, outputs by name out. Extra tensors are passed over.
 
     ``threads`` 0 leaves the choice to ONNX Runtime (one per core). ``provider`` is what computes: ``cpu``, or
@@ -35,21 +32,21 @@ def load(
         import onnxruntime as ort
     except ImportError:
         raise MissingExtra("onnxruntime", "onnxruntime", "running an ONNX graph") from None
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
+    settings = ort.SessionOptions()
+    settings.log_severity_level = 4
+    settings.intra_op_num_threads = options.threads
+    settings.inter_op_num_threads = 1
     # Idle workers that spin take the core on which the decoder is at work. A scan is thousands of short
     # operations: there workers that sleep in between cost more, and they stop when it is over.
     scans = SCAN in path.read_bytes()
-    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if scans else "0")
-    options.add_session_config_entry("session.force_spinning_stop", "1")
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "1" if scans else "0")
+    settings.add_session_config_entry("session.force_spinning_stop", "1")
     # A planned block of memory comes on top of what the first run has taken: 1.1 GB become 2.0 with the
     # largest network, and no graph here runs quicker for it.
-    options.enable_mem_pattern = False
-    chosen = _provider(provider or "cpu", ort.get_available_providers())
+    settings.enable_mem_pattern = False
+    chosen = _provider(options.provider or "cpu", ort.get_available_providers())
     try:
-        session = ort.InferenceSession(str(path), options, providers=list(dict.fromkeys((chosen, CPU))))
+        session = ort.InferenceSession(str(path), settings, providers=list(dict.fromkeys((chosen, CPU))))
     except Exception as error:  # ONNX Runtime has a class per status and no base class of its own
         raise EngineError(
             f"ONNX Runtime refuses {path} ({one_line(error)}): convert the model again"
@@ -57,8 +54,8 @@ def load(
     # Where a provider's own libraries are missing, ONNX Runtime goes on with the CPU.
     if session.get_providers()[0] != chosen:
         raise EngineError(
-            f"ONNX Runtime has {provider}, and cannot start it: check its driver and libraries, or leave "
-            "--provider out"
+            f"ONNX Runtime has {options.provider}, and cannot start it: check its driver and libraries, or "
+            "leave --provider out"
         )
     _compare(path, "inputs", graph.inputs, session.get_inputs())
     _compare(path, "outputs", graph.outputs, session.get_outputs())
@@ -80,17 +77,6 @@ def load(
         return results
 
     return call
-
-
-def accelerators() -> list[str]:
-    """The providers of this build that are no CPU."""
-    import onnxruntime as ort
-
-    return [
-        name
-        for name in _short(ort.get_available_providers())
-        if name in ("cuda", "tensorrt", "rocm", "migraphx", "coreml", "dml")
-    ]
 
 
 def _short(providers: list[str]) -> dict[str, str]:
@@ -122,3 +108,24 @@ def _compare(path: Path, side: str, specs: tuple[TensorSpec, ...], nodes: list[A
         raise EngineError(
             f"{path} has {len(found)} inputs, the manifest has {len(specs)}: convert the model again"
         )
+
+
+def _accelerators() -> list[str]:
+    """The providers of this build that are no CPU."""
+    import onnxruntime as ort
+
+    return [
+        name
+        for name in _short(ort.get_available_providers())
+        if name in ("cuda", "tensorrt", "rocm", "migraphx", "coreml", "dml")
+    ]
+
+
+DESCRIPTION = EngineDescription(
+    targets=("onnx",),
+    modules=("onnxruntime",),
+    packages=("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml"),
+    extra="onnxruntime",
+    options=frozenset({"provider"}),
+    accelerators=_accelerators,
+)

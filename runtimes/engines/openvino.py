@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +12,22 @@ from numpy.typing import NDArray
 
 from edge_vss.bundle import GraphSpec, TensorSpec
 from edge_vss.errors import EngineError, MissingExtra, OptionError
-from edge_vss.runtimes.engines import HINTS, cache_folder, check_given, one_line
-
-TARGETS = ("openvino", "onnx")
+from edge_vss.runtimes.engines import (
+    HINTS,
+    EngineDescription,
+    EngineOptions,
+    Graph,
+    cache_folder,
+    check_given,
+    one_line,
+)
 
 _DTYPES = {"f32": "float32", "f64": "float64", "f16": "float16", "boolean": "bool"}
 _DTYPES |= {f"u{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)}
 _DTYPES |= {f"i{bits}": f"int{bits}" for bits in (8, 16, 32, 64)}
 
 
-def load(
-    path: Path, graph: GraphSpec, threads: int = 0, provider: str = "", hint: str = "latency"
-) -> Callable[[Mapping[str, NDArray[np.generic]]], dict[str, NDArray[np.generic]]]:
+def load(path: Path, graph: GraphSpec, options: EngineOptions = EngineOptions()) -> Graph:
     """One graph, ready to call: tensors by name in, outputs by name out. Extra tensors are passed over.
 
     ``provider`` is a device that OpenVINO finds (``cpu``, ``gpu``, ``npu``, ``auto``); ``hint`` is
@@ -37,6 +41,7 @@ def load(
         import openvino as ov
     except ImportError:
         raise MissingExtra("openvino", "openvino", "running an OpenVINO graph") from None
+    provider, hint = options.provider, options.hint or "latency"
     if hint not in HINTS:
         raise OptionError(f"no hint is called {hint!r}: choose one of {', '.join(HINTS)}")
     core = ov.Core()
@@ -49,7 +54,7 @@ def load(
     config: dict[str, Any] = {"PERFORMANCE_HINT": hint.upper()}
     if device == "CPU":
         # Where a processor knows bfloat16, OpenVINO would round to it unasked.
-        config |= {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
+        config |= {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": options.threads}
         # Pinned workers wait for the core on which the decoder is at work.
         config["ENABLE_CPU_PINNING"] = False
     if cache := cache_folder("openvino"):
@@ -87,13 +92,6 @@ def load(
     return call
 
 
-def accelerators() -> list[str]:
-    """The devices here that are no CPU."""
-    import openvino as ov
-
-    return [device.lower() for device in ov.Core().available_devices if device != "CPU"]
-
-
 def _ports(path: Path, specs: tuple[TensorSpec, ...], ports: list[Any]) -> list[Any]:
     """The ports of a compiled model, in the manifest's order."""
     found = {
@@ -109,3 +107,20 @@ def _ports(path: Path, specs: tuple[TensorSpec, ...], ports: list[Any]) -> list[
                 "convert the model again"
             )
     return [found[spec.name][0] for spec in specs]
+
+
+def _accelerators() -> list[str]:
+    """The devices here that are no CPU."""
+    import openvino as ov
+
+    return [device.lower() for device in ov.Core().available_devices if device != "CPU"]
+
+
+DESCRIPTION = EngineDescription(
+    targets=("openvino", "onnx"),
+    modules=("openvino",),
+    packages=("openvino",),
+    extra="openvino",
+    options=frozenset({"provider", "hint"}),
+    accelerators=_accelerators,
+)

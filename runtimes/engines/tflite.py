@@ -15,9 +15,14 @@ from numpy.typing import NDArray
 from edge_vss.bundle import GraphSpec, TensorSpec
 from edge_vss.errors import EngineError, MissingExtra
 from edge_vss.files import sha256
-from edge_vss.runtimes.engines import check_given, one_line
+from edge_vss.runtimes.engines import EngineDescription, EngineOptions, Graph, check_given, one_line
 
-TARGETS = ("tflite",)
+DESCRIPTION = EngineDescription(
+    targets=("tflite",),
+    modules=("ai_edge_litert", "tflite_runtime"),
+    packages=("ai-edge-litert", "tflite-runtime"),
+    extra="tflite",
+)
 
 
 class _Shared:
@@ -31,16 +36,14 @@ _OPEN: WeakValueDictionary[tuple[Any, ...], _Shared] = WeakValueDictionary()
 """Interpreters in use: the graphs of a bundle are signatures of one file, and share its weights."""
 
 
-def load(
-    path: Path, graph: GraphSpec, threads: int = 0
-) -> Callable[[Mapping[str, NDArray[np.generic]]], dict[str, NDArray[np.generic]]]:
+def load(path: Path, graph: GraphSpec, options: EngineOptions = EngineOptions()) -> Graph:
     """One signature of a file, ready to call: tensors by name in, outputs by name out.
 
-    ``threads`` 0 takes one per core. Calls from several threads wait for each other. Raises MissingExtra
-    without a TFLite runtime, EngineError for one that does not work with the NumPy here, for a file that is
-    refused or breaks its contract, and for a call that fails.
+    ``options.threads`` 0 takes one per core. Calls from several threads wait for each other. Raises
+    MissingExtra without a TFLite runtime, EngineError for one that does not work with the NumPy here, for a
+    file that is refused or breaks its contract, and for a call that fails.
     """
-    shared = _shared(path, graph, threads or os.cpu_count() or 1)
+    shared = _shared(path, graph, options.threads or os.cpu_count() or 1)
     try:
         runner = shared.interpreter.get_signature_runner(graph.role)
         inputs, outputs = runner.get_input_details(), runner.get_output_details()

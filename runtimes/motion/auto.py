@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from time import perf_counter
 
-from edge_vss.runtimes.motion import codec, flow
+from edge_vss.runtimes.motion import MotionDescription, codec, flow
 from edge_vss.video import Frame, StreamInfo
 
+DESCRIPTION = MotionDescription("the decoder's vectors where there are some, else optical flow", vectors=True)
 TRUSTED = 0.5
 """Coverage below which a frame's vectors give way to flow: an I-frame inside the interval, or mostly intra
 blocks."""

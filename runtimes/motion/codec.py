@@ -8,10 +8,12 @@ from time import perf_counter
 
 import numpy as np
 
-from edge_vss.runtimes.references import Shown, elect, hypotheses, keep
-from edge_vss.runtimes.vectors import CELL_PX, cells, fill, grid_of
+from edge_vss.runtimes.motion import MotionDescription
+from edge_vss.runtimes.motion._references import Shown, elect, hypotheses, keep
+from edge_vss.runtimes.motion._vectors import CELL_PX, cells, fill, grid_of
 from edge_vss.video import Frame, MotionField, StreamInfo
 
+DESCRIPTION = MotionDescription("the decoder's vectors", vectors=True)
 ENOUGH = 0.05
 """Coverage below which a frame says nothing about its motion (an I-frame, a cut): the previous frame's goes
 on."""
@@ -21,8 +23,8 @@ def measure(frames: Iterable[Frame], stream: StreamInfo) -> Iterator[Frame]:
     """The same frames, with the motion that their vectors tell, towards the previous shown frame.
 
     A stream with one reference and no B-frames needs the vectors alone. In others the references are told
-    apart by their pixels (edge_vss.runtimes.references). Holes, such as intra blocks, are filled from their
-    neighbours and are not ``known``; a frame without vectors keeps the motion of the one before.
+    apart by their pixels (edge_vss.runtimes.motion._references). Holes, such as intra blocks, are filled from
+    their neighbours and are not ``known``; a frame without vectors keeps the motion of the one before.
     """
     before: MotionField | None = None
     previous: Shown | None = None

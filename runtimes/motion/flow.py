@@ -10,9 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_vss.runtimes.vectors import CELL_PX, at_centres, grid_of
+from edge_vss.runtimes.motion import MotionDescription
+from edge_vss.runtimes.motion._vectors import CELL_PX, at_centres, grid_of
 from edge_vss.video import Frame, MotionField, StreamInfo
 
+DESCRIPTION = MotionDescription("optical flow between shown pictures", vectors=False)
 LONGEST_PX = 640
 """Flow is computed on a frame reduced to this length of its longer side: on 720p a quarter of the work."""
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from edge_vss.runtimes.motion import MotionDescription
 from edge_vss.video import Frame, StreamInfo
+
+DESCRIPTION = MotionDescription("no motion", vectors=False)
 
 
 def measure(frames: Iterable[Frame], stream: StreamInfo) -> Iterator[Frame]:

@@ -1,4 +1,7 @@
-"""Ways out: every sink takes a frame and its prediction, in order."""
+"""Ways out: one file per kind, with the function ``open`` and a ``DESCRIPTION``.
+
+Every sink takes a frame and its prediction, in order.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from edge_vss import plugins
 from edge_vss.bundle import Manifest
 from edge_vss.errors import SinkError
 from edge_vss.files import check_writable
+from edge_vss.plugins import Kind
 from edge_vss.runtimes.sources import IMAGE_SUFFIXES
 from edge_vss.video import Frame, Prediction, Size, StreamInfo
 
@@ -60,6 +63,31 @@ class Sink(Protocol):
         """Finishes what was written. Raises SinkError where that fails."""
 
 
+class Open(Protocol):
+    """A sink's one function."""
+
+    def __call__(self, path: str | Path, context: SinkContext) -> Sink:
+        """Opens a place for results. Raises OptionError for an unknown type of file, SinkError where nothing
+        can be written there."""
+
+
+@dataclass(frozen=True)
+class SinkDescription:
+    """What a sink says of itself."""
+
+    summary: str
+    """What it writes, in a few words."""
+    unit: str = "frames"
+    """What it writes one of per frame."""
+    folder: bool = False
+    """Whether its place is a folder; otherwise a file."""
+    suffix: str = ""
+    """The usual end of its file's name (``.mp4``)."""
+
+
+SINKS: Kind[Open, SinkDescription] = Kind("sink", __name__, "open", SinkDescription)
+
+
 def open_sink(name: str, path: str | Path, context: SinkContext) -> Sink:
     """Opens a sink by the name of its plugin: ``labels`` (a folder), ``video`` or ``jsonl`` (a file).
 
@@ -67,8 +95,7 @@ def open_sink(name: str, path: str | Path, context: SinkContext) -> Sink:
     that the source is read from.
     """
     check_places({name: path}, context.source)
-    sink: Sink = plugins.find("sink", name)(path, context)
-    return sink
+    return SINKS.find(name).call(path, context)
 
 
 def check_places(places: Mapping[str, str | Path], source: object) -> None:

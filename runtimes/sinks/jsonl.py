@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_vss.runtimes.sinks import SinkContext, writing
+from edge_vss.runtimes.sinks import SinkContext, SinkDescription, writing
 from edge_vss.video import Frame, Prediction
+
+DESCRIPTION = SinkDescription("one line of JSON per frame", unit="lines", suffix=".jsonl")
 
 
 def open(path: str | Path, context: SinkContext) -> JsonLines:

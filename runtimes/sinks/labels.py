@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_vss.runtimes.sinks import SinkContext, writing
+from edge_vss.runtimes.sinks import SinkContext, SinkDescription, writing
 from edge_vss.video import Frame, Prediction
 
 Palette = tuple[tuple[int, int, int], ...]
+
+DESCRIPTION = SinkDescription("a palette PNG of class ids per frame", unit="label maps", folder=True)
 
 
 def open(path: str | Path, context: SinkContext) -> LabelFolder:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_vss.runtimes.drawing import AMBER, WHITE, badge, blend
-from edge_vss.runtimes.sinks import SinkContext
-from edge_vss.runtimes.videofile import VideoFile
+from edge_vss.runtimes.sinks import SinkContext, SinkDescription
+from edge_vss.runtimes.sinks._drawing import AMBER, WHITE, badge, blend
+from edge_vss.runtimes.sinks._video_file import VideoFile
 from edge_vss.video import Frame, Prediction
+
+DESCRIPTION = SinkDescription("the pictures with the labels laid over them", suffix=".mp4")
 
 
 def open(path: str | Path, context: SinkContext) -> OverlayVideo:

@@ -1,11 +1,15 @@
-"""Ways in: every source is an iterator of frames, with motion, in display order."""
+"""Ways in: one file per kind of source, with the function ``open`` and a ``DESCRIPTION``.
+
+Every source is an iterator of frames, with motion, in display order.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, TypeAlias
@@ -13,12 +17,10 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_vss import plugins
 from edge_vss.errors import OptionError, SourceError
+from edge_vss.plugins import Kind
+from edge_vss.runtimes.motion import MOTIONS, Measure
 from edge_vss.video import Frame, StreamInfo
-
-LIVE_SCHEMES = frozenset({"rtsp", "rtsps", "rtp", "rtmp", "rtmps", "udp", "srt", "tcp", "v4l2"})
-"""URL schemes of things that do not wait for their reader."""
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 
@@ -26,8 +28,6 @@ DEFAULT_FPS = 25.0
 """Frames per second of what does not say how fast it is."""
 
 Uri: TypeAlias = "str | Path | int | NDArray[np.uint8] | Iterable[NDArray[np.uint8]]"
-Measure = Callable[[Iterable[Frame], StreamInfo], Iterator[Frame]]
-"""A motion provider: the same frames in the same order, with their ``motion`` set."""
 
 
 class Reader(Protocol):
@@ -45,6 +45,46 @@ class Reader(Protocol):
 
     def close(self) -> None:
         """Let go of the file or device."""
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """How a source is to be opened. Each kind of source takes what means something to it."""
+
+    vectors: bool = True
+    """Whether the decoder's motion vectors are wanted."""
+    live: bool = False
+    """Whether the source does not wait for its reader."""
+    fps: float | None = None
+    """Frames per second of what carries no times."""
+    timeout_seconds: float = 10.0
+    reconnect_seconds: float = 0.0
+    ffmpeg: Mapping[str, str] = field(default_factory=dict)
+    """Options that go to FFmpeg as they are."""
+
+
+class Open(Protocol):
+    """A source's one function."""
+
+    def __call__(self, target: Any, options: SourceOptions) -> Reader:
+        """Opens ``target`` and decodes its first frame. Raises SourceError where that fails."""
+
+
+@dataclass(frozen=True)
+class SourceDescription:
+    """What a kind of source says of itself."""
+
+    summary: str
+    """What it reads, in a few words."""
+    schemes: frozenset[str] = frozenset()
+    """URL schemes that it takes, besides its own name."""
+    live_schemes: frozenset[str] = frozenset()
+    """Those of things that do not wait for their reader."""
+    vector_codecs: frozenset[str] = frozenset()
+    """Codecs (FFmpeg's names) of which it gives motion vectors."""
+
+
+SOURCES: Kind[Open, SourceDescription] = Kind("source", __name__, "open", SourceDescription)
 
 
 class Source:
@@ -141,18 +181,24 @@ def open_source(
         )
     if fps is not None and not 0 < fps <= 1000:
         raise OptionError(f"fps must be between 0 and 1000, got {fps}: leave it out to use the source's own")
-    measure = plugins.find("motion", motion) if isinstance(motion, str) else motion
+    measure, wants_vectors = (motion, True) if not isinstance(motion, str) else _provider(motion)
     name, target = _plugin(uri)
-    reader: Reader = plugins.find("source", name)(
-        target,
-        vectors=motion not in ("none", "flow"),
-        live=live if live is not None else _is_live(target),
+    plugin = SOURCES.find(name)
+    wanted = SourceOptions(
+        vectors=wants_vectors,
+        live=live if live is not None else _is_live(target, plugin.description),
         fps=fps,
         timeout_seconds=timeout_seconds,
         reconnect_seconds=reconnect_seconds,
-        options=options or {},
+        ffmpeg=options or {},
     )
-    return Source(reader, measure)
+    return Source(plugin.call(target, wanted), measure)
+
+
+def _provider(name: str) -> tuple[Measure, bool]:
+    """The function of a motion provider, and whether it reads the decoder's vectors."""
+    plugin = MOTIONS.find(name)
+    return plugin.call, plugin.description.vectors
 
 
 def _plugin(uri: Any) -> tuple[str, Any]:
@@ -168,8 +214,10 @@ def _plugin(uri: Any) -> tuple[str, Any]:
     if not text:
         raise SourceError("the source's name is empty: give a path, a URL or a camera number")
     scheme, separator, rest = text.partition("://")
-    if separator and scheme in plugins.names("source"):
+    if separator and scheme in SOURCES.names():
         return scheme, rest
+    if separator and (named := _source_of_scheme(scheme)):
+        return named, text
     if text.startswith("/dev/video"):
         return "av", f"v4l2://{text}"
     path = Path(text)
@@ -179,8 +227,14 @@ def _plugin(uri: Any) -> tuple[str, Any]:
     return "av", text
 
 
-def _is_live(target: Any) -> bool:
-    return isinstance(target, str) and target.partition("://")[0] in LIVE_SCHEMES and "://" in target
+def _source_of_scheme(scheme: str) -> str:
+    found = (plugin.name for plugin in SOURCES.all() if scheme in plugin.description.schemes)
+    return next(found, "")
+
+
+def _is_live(target: Any, description: SourceDescription) -> bool:
+    scheme, separator, _ = target.partition("://") if isinstance(target, str) else ("", "", "")
+    return bool(separator) and scheme in description.live_schemes
 
 
 def natural_order(path: Path) -> tuple[list[tuple[int, str]], str]:

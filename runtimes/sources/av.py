@@ -11,9 +11,11 @@ import av
 import av.error
 
 from edge_vss.errors import SourceError
-from edge_vss.runtimes import continuity, sps
-from edge_vss.runtimes.container import frame_rate, open_container, timed_out, video_stream
-from edge_vss.runtimes.decoded import Converters, DecodedPicture, motion_vectors, quarter_turns
+from edge_vss.runtimes.sources import SourceDescription, SourceOptions
+from edge_vss.runtimes.sources import _continuity as continuity
+from edge_vss.runtimes.sources import _sps as sps
+from edge_vss.runtimes.sources._container import frame_rate, open_container, timed_out, video_stream
+from edge_vss.runtimes.sources._decoded import Converters, DecodedPicture, motion_vectors, quarter_turns
 from edge_vss.video import Frame, Size, StreamInfo
 
 _MPEG = ("mpeg1video", "mpeg2video", "mpeg4", "h263", "h263p", "flv1", "wmv1", "wmv2")
@@ -21,44 +23,32 @@ _MSMPEG = ("msmpeg4v1", "msmpeg4v2", "msmpeg4v3")
 EXPORTING_CODECS = frozenset(("h264", *_MPEG, *_MSMPEG))
 """Codecs whose software decoders in FFmpeg export motion vectors. HEVC, VP8, VP9 and AV1 do not."""
 
+_LIVE_SCHEMES = frozenset({"rtsp", "rtsps", "rtp", "rtmp", "rtmps", "udp", "srt", "tcp", "v4l2"})
+
 _PICTURE_TYPES = {1: "I", 2: "P", 3: "B", 4: "S", 5: "I", 6: "P", 7: "B"}
 _DEMUX_FAILURES = 100
 _RETRY_SECONDS = 0.5
 
 
-def open(
-    uri: str,
-    *,
-    vectors: bool = True,
-    live: bool = False,
-    fps: float | None = None,
-    timeout_seconds: float = 10.0,
-    reconnect_seconds: float = 0.0,
-    options: dict[str, str] | None = None,
-) -> AvReader:
+DESCRIPTION = SourceDescription(
+    "video files, stream URLs and cameras, through FFmpeg",
+    schemes=_LIVE_SCHEMES | {"file", "http", "https", "hls"},
+    live_schemes=_LIVE_SCHEMES,
+    vector_codecs=EXPORTING_CODECS,
+)
+
+
+def open(target: str, options: SourceOptions = SourceOptions()) -> AvReader:
     """Opens a file, URL or camera and decodes its first frame. Raises SourceError where that fails."""
-    return AvReader(uri, vectors, live, fps, timeout_seconds, reconnect_seconds, options or {})
+    return AvReader(target, options)
 
 
 class AvReader:
     """Frames of one video stream, in display order. Passive; one thread at a time."""
 
-    def __init__(
-        self,
-        uri: str,
-        vectors: bool,
-        live: bool,
-        fps: float | None,
-        timeout_seconds: float,
-        reconnect_seconds: float,
-        options: dict[str, str],
-    ) -> None:
+    def __init__(self, uri: str, options: SourceOptions) -> None:
         self.errors = 0
         self._uri = uri
-        self._vectors = vectors
-        self._live = live
-        self._timeout_seconds = timeout_seconds
-        self._reconnect_seconds = reconnect_seconds
         self._options = options
         self._closed = False
         self._converters = Converters()
@@ -66,7 +56,7 @@ class AvReader:
         self._break_pts: int | None = None
         self._spent = 0.0
         self._connect()
-        self._fps = fps or frame_rate(self._stream)
+        self._fps = options.fps or frame_rate(self._stream)
         self._index = -1
         self._pts_seconds = -1 / self._fps
         self._skip_before: float | None = None
@@ -110,17 +100,17 @@ class AvReader:
         self._container.close()
 
     def _connect(self) -> None:
-        self._container = open_container(self._uri, self._live, self._timeout_seconds, self._options)
+        self._container = open_container(self._uri, self._options)
         try:
             self._stream = video_stream(self._container, self._uri)
             self._time_base = self._stream.time_base or Fraction(1, 90_000)
             context = self._stream.codec_context
             self._codec = getattr(context.codec, "canonical_name", context.name)
-            self._exports = self._vectors and self._codec in EXPORTING_CODECS
+            self._exports = self._options.vectors and self._codec in EXPORTING_CODECS
             if self._exports:
                 context.options = {**context.options, "flags2": "+export_mvs"}
             # With B-frames, frame threads give other vectors from run to run; they also delay a live picture.
-            context.thread_type = "SLICE" if self._exports or self._live else "AUTO"
+            context.thread_type = "SLICE" if self._exports or self._options.live else "AUTO"
             self._extradata = bytes(context.extradata or b"")
             self._continuity = continuity.Continuity(self._codec, self._extradata)
         except BaseException:
@@ -133,7 +123,7 @@ class AvReader:
         duration = None
         if stream.duration:
             duration = float(stream.duration * self._time_base)
-        elif container.duration and not self._live:
+        elif container.duration and not self._options.live:
             duration = container.duration / 1e6
         assert isinstance(first.picture, DecodedPicture)
         return StreamInfo(
@@ -145,7 +135,7 @@ class AvReader:
             exports_vectors=self._exports,
             has_b_frames=bool(stream.codec_context.has_b_frames),
             references=parameters.max_references if parameters else None,
-            live=self._live,
+            live=self._options.live,
             rotation=first.picture.quarter_turns * 90,
             duration_seconds=duration,
         )
@@ -184,7 +174,7 @@ class AvReader:
             try:
                 began = perf_counter()
                 for packet in self._container.demux(self._stream):
-                    if not self._live:
+                    if not self._options.live:
                         self._spent += perf_counter() - began
                     if packet.size:
                         failures = 0
@@ -201,14 +191,14 @@ class AvReader:
             except av.error.FFmpegError as error:
                 self.errors += 1
                 reason = (
-                    f"nothing came for {self._timeout_seconds:g} s"
+                    f"nothing came for {self._options.timeout_seconds:g} s"
                     if timed_out(error)
                     else str(error.strerror)
                 )
             yield None
-            if not self._live or self._closed:
+            if not self._options.live or self._closed:
                 return
-            if not self._reconnect_seconds:
+            if not self._options.reconnect_seconds:
                 if reason == "the stream ended":
                     return
                 raise SourceError(f"{self._uri} fell silent ({reason}): check the camera and the network")
@@ -232,11 +222,11 @@ class AvReader:
 
     def _reconnect(self, reason: str) -> None:
         self._container.close()
-        deadline = monotonic() + self._reconnect_seconds
+        deadline = monotonic() + self._options.reconnect_seconds
         while not self._closed and not self._connected():
             if monotonic() > deadline:
                 raise SourceError(
-                    f"{self._uri} did not come back within {self._reconnect_seconds:g} s ({reason}): "
+                    f"{self._uri} did not come back within {self._options.reconnect_seconds:g} s ({reason}): "
                     "check the camera and the network"
                 )
             sleep(_RETRY_SECONDS)

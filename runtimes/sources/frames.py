@@ -15,14 +15,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.errors import SourceError
-from edge_vss.runtimes.sources import DEFAULT_FPS, IMAGE_SUFFIXES, natural_order
+from edge_vss.runtimes.sources import (
+    DEFAULT_FPS,
+    IMAGE_SUFFIXES,
+    SourceDescription,
+    SourceOptions,
+    natural_order,
+)
 from edge_vss.video import Frame, Size, StreamInfo
 
+DESCRIPTION = SourceDescription("arrays, folders and globs of images")
 
-def open(source: Any, *, fps: float | None = None, live: bool = False, **unused: Any) -> ArrayReader:
+
+def open(source: Any, options: SourceOptions = SourceOptions()) -> ArrayReader:
     """Opens uint8 RGB arrays, or the images of a folder or glob in natural order (2.png before 10.png)."""
+    fps, live = options.fps or DEFAULT_FPS, options.live
     if isinstance(source, Path):
-        return ArrayReader(_FolderImages(source), str(source), fps or DEFAULT_FPS, live)
+        return ArrayReader(_FolderImages(source), str(source), fps, live)
     name = f"{type(source).__name__} of frames"
     if isinstance(source, np.ndarray):
         if source.ndim not in (3, 4):
@@ -33,7 +42,7 @@ def open(source: Any, *, fps: float | None = None, live: bool = False, **unused:
         source = source if source.ndim == 4 else source[None]
     if not isinstance(source, Iterable):
         raise SourceError(f"{source!r} is no source: give a path, a URL, a camera number or arrays")
-    return ArrayReader(source, name, fps or DEFAULT_FPS, live)
+    return ArrayReader(source, name, fps, live)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""One file per way a model comes in."""

@@ -1,0 +1,102 @@
+"""An OpenVINO model (``.xml`` and ``.bin``) as the network: read, made static, run, and spliced."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from edge_vss.converters.readers._artifact import GivenNetwork, one_line, picture_input
+from edge_vss.converters.silence import hushed
+from edge_vss.errors import MissingExtra, ModelError
+from edge_vss.video import Size
+
+_DTYPES = {"f32": "float32", "u8": "uint8"}
+
+
+class OpenVinoNetwork(GivenNetwork):
+    """A given ``openvino.Model``."""
+
+    kind = "OpenVINO"
+    targets = ("openvino",)
+
+    def __init__(self, model: Any, chosen: str | None = None) -> None:
+        super().__init__()
+        import openvino as ov
+
+        self.model, self.chosen = model, chosen
+        try:
+            self.compiled = ov.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        except Exception as error:  # OpenVINO has one class for all of its errors
+            raise ModelError(f"OpenVINO cannot run this model ({one_line(error)})") from None
+
+    def run(self, picture: Tensor) -> dict[str, Tensor]:
+        results = self.compiled(picture.numpy())
+        return {
+            _name(port, index): torch.from_numpy(np.array(results[port]))
+            for index, port in enumerate(self.compiled.outputs)
+        }
+
+    def only(self, output: str) -> OpenVinoNetwork:
+        import openvino as ov
+
+        names = [_name(port, index) for index, port in enumerate(self.model.outputs)]
+        kept = self.model.get_results()[names.index(output)]
+        return OpenVinoNetwork(
+            ov.Model([kept], self.model.get_parameters(), self.model.friendly_name), output
+        )
+
+    def splice(self, before: Any, after: Any) -> Any:
+        """One model of three: ``before`` → this one → ``after``, with their tensors' names."""
+        import openvino as ov
+
+        given = self.model.clone()
+        given.get_results()[0].get_output_tensor(0).set_names(set())
+        for first, second in ((before, given), (given, after)):
+            source = first.get_results()[0].input_value(0)
+            for target in second.get_parameters()[0].output(0).get_target_inputs():
+                target.replace_source_output(source)
+        return ov.Model(after.get_results(), before.get_parameters(), "key")
+
+
+def load(path: Path, size: Size | None) -> tuple[OpenVinoNetwork, Size, str, str]:
+    """The network of a file, its size, layout and dtype. Raises ModelError for what is not one network that
+    takes one picture, MissingExtra without OpenVINO."""
+    try:
+        import openvino as ov
+    except ImportError:
+        raise MissingExtra("openvino", "openvino", "reading an OpenVINO model") from None
+    try:
+        with hushed():  # where it is none, every reader that OpenVINO has complains
+            model = ov.Core().read_model(str(path))
+    except Exception as error:
+        what = " ".join(str(error).split())[-200:]
+        raise ModelError(
+            f"{path} cannot be read as an OpenVINO model ({what}): copy it again, and its .bin beside it"
+        ) from None
+    if len(model.inputs) != 1:
+        names = ", ".join(_name(port, index) for index, port in enumerate(model.inputs))
+        raise ModelError(f"{path} takes {len(model.inputs)} inputs ({names}): it has to take one picture")
+    port = model.inputs[0]
+    found = port.element_type.to_string()
+    shape = port.partial_shape
+    extents = [d.get_length() if d.is_static else None for d in shape] if shape.rank.is_static else []
+    dtype = _DTYPES.get(found, found)
+    size, layout = picture_input(path, dtype, extents, size, ("float32", "uint8"))
+    where = {"N": 1, "C": 3, "H": size[0], "W": size[1]}
+    try:
+        model.reshape({port: [where[axis] for axis in layout]})
+    except Exception as error:
+        raise ModelError(f"{path} does not fit {size[0]}x{size[1]} ({one_line(error)})") from None
+    if sinks := model.get_sinks():
+        raise ModelError(
+            f"{path} keeps state inside ({len(sinks)} Assign): convert the model it was made from"
+        )
+    return OpenVinoNetwork(model), size, layout, dtype
+
+
+def _name(port: Any, index: int) -> str:
+    return min(port.names, default=str(index))

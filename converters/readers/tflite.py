@@ -1,0 +1,79 @@
+"""A TFLite file as the network: read, run, and described."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from edge_vss.converters.readers._artifact import GivenNetwork, one_line, picture_input
+from edge_vss.converters.targets import _flatbuffer as flatbuffer
+from edge_vss.errors import MissingExtra, ModelError
+from edge_vss.video import Size
+
+QUANTISED = ("uint8", "int8")
+"""Dtypes of a quantised picture: a pixel as it is, or less 128."""
+
+
+class TfliteNetwork(GivenNetwork):
+    """A given TFLite file. Quantised scores are given as the real numbers that they stand for."""
+
+    kind = "TFLite"
+    targets = ("tflite",)
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError:
+            raise MissingExtra("ai-edge-litert", "tflite", "reading a TFLite model") from None
+        self.path = path
+        try:
+            self.interpreter = Interpreter(model_path=str(path))
+            self.interpreter.allocate_tensors()
+        except Exception as error:  # ValueError or RuntimeError, with what the runtime says
+            raise ModelError(
+                f"TFLite cannot run {path} ({one_line(error)}): give a float or a quantised TFLite file"
+            ) from None
+        self.input = self.interpreter.get_input_details()[0]
+        self.outputs = {detail["name"]: detail for detail in self.interpreter.get_output_details()}
+
+    def run(self, picture: Tensor) -> dict[str, Tensor]:
+        self.interpreter.set_tensor(self.input["index"], picture.numpy())
+        self.interpreter.invoke()
+        return {name: torch.from_numpy(self._real(detail)) for name, detail in self.outputs.items()}
+
+    def only(self, output: str) -> TfliteNetwork:
+        self.chosen = output
+        return self
+
+    def _real(self, detail: Any) -> Any:
+        values = self.interpreter.get_tensor(detail["index"])
+        scale, zero = detail["quantization"]
+        if scale == 0 or values.dtype not in (np.uint8, np.int8):
+            return values
+        return ((values.astype(np.float32) - zero) * np.float32(scale)).astype(np.float32)
+
+
+def load(path: Path, size: Size | None) -> tuple[TfliteNetwork, Size, str, str]:
+    """The network of a file, its size, layout and dtype. Raises ModelError for what is not one network that
+    takes one picture, MissingExtra without ai-edge-litert."""
+    if custom := [name for name in flatbuffer.custom_operators(path) if "edgetpu" in name]:
+        raise ModelError(
+            f"{path} is compiled for an Edge TPU ({custom[0]}), which no processor can run: "
+            "give the model from before that step"
+        )
+    network = TfliteNetwork(path)
+    inputs = network.interpreter.get_input_details()
+    if len(inputs) != 1:
+        names = ", ".join(detail["name"] for detail in inputs)
+        raise ModelError(f"{path} takes {len(inputs)} inputs ({names}): it has to take one picture")
+    extents = [int(extent) if extent > 0 else None for extent in inputs[0]["shape_signature"]]
+    dtype = np.dtype(inputs[0]["dtype"]).name
+    size, layout = picture_input(path, dtype, extents, size, ("float32", *QUANTISED))
+    if None in extents:
+        raise ModelError(f"{path} takes pictures of any size: export it for {size[0]}x{size[1]}")
+    return network, size, layout, dtype

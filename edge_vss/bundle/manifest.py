@@ -1,0 +1,145 @@
+"""What a manifest says, as plain values. Their specification is in edge_vss.bundle."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_vss.bundle.json_fields import broken
+from edge_vss.video import Size
+
+Array = TypeVar("Array")
+FORMAT = "edge-vss bundle"
+VERSION = "1.2"
+"""1.1 added ``data`` and ``precision``, 1.2 a state's ``next``. What reads 1.0 reads them, unless a graph has
+``data`` or a state has ``next``, which it refuses."""
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """What a tensor looks like where it enters or leaves a graph."""
+
+    name: str
+    shape: tuple[int, ...]
+    """Static: every extent is 1 or more."""
+    dtype: str
+    """A numpy dtype name."""
+
+
+@dataclass(frozen=True)
+class GraphSpec:
+    """One graph file. Inputs and outputs are ordered: some formats lose names."""
+
+    role: str
+    """``key``, ``nonkey``, ``state`` or ``start``: what it is called with on a route."""
+    file: str
+    """Path relative to the bundle, with forward slashes."""
+    sha256: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    gmac: float
+    """Billions of multiply-accumulates in convolutions and matrix products, for one call."""
+    data: str = ""
+    """A second file that ``file`` finds by its name: an OpenVINO graph's weights."""
+    data_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class StateSpec:
+    """A tensor that goes from one step to the next; on a start it holds ``initial`` everywhere."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    initial: float = 0.0
+    next: str = ""
+    """The output that it becomes after a step, where a graph both reads and writes it; else an output of its
+    own name. On a route that does not give it, it stays."""
+
+    @property
+    def nbytes(self) -> int:
+        """Its size in memory."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
+@dataclass(frozen=True)
+class MotionSpec:
+    """How ``motion`` is given. The grid spans the frame: a grid pixel is (H / h, W / w) frame pixels."""
+
+    grid: Size
+    units: str = "grid pixels"
+    direction: str = "current to reference"
+    trace: str = "grid"
+    """``grid`` (sub-pixel, cheap) or ``exact`` (per pixel, rounded at every hop)."""
+    sampling: str = "centres"
+    """Read at the ``centres`` of the grid's cells, or with its outer points on the frame's outer pixels
+    (``corners``)."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything a runtime needs to know about a bundle."""
+
+    family: str
+    options: dict[str, Any]
+    target: str
+    source: dict[str, str]
+    """``name`` and ``sha256`` of the model file."""
+    frame_size: Size
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    """RGB, one per class."""
+    ignore: int | None
+    """The id that truth maps use for "not labelled", if any."""
+    graphs: tuple[GraphSpec, ...]
+    state: tuple[StateSpec, ...]
+    routes: dict[str, tuple[str, ...]]
+    """Route (``start``, ``key``, ``nonkey``) → roles of the graphs to call, in order."""
+    policy: str
+    motion: MotionSpec | None
+    colour: str = "RGB"
+    parity: dict[str, Any] = field(default_factory=dict)
+    tools: dict[str, str] = field(default_factory=dict)
+    precision: dict[str, Any] = field(default_factory=lambda: {"weights": "fp32"})
+    """``weights``: ``fp32``, ``fp16`` or ``int8``; and below fp32, what that loses (``against_fp32``)."""
+    version: str = VERSION
+
+    def graph(self, role: str) -> GraphSpec:
+        """The graph with a role; BundleError if the bundle has none."""
+        for graph in self.graphs:
+            if graph.role == role:
+                return graph
+        present = ", ".join(graph.role for graph in self.graphs) or "no graphs"
+        raise broken(f"no graph has the role {role!r} (this bundle has {present})")
+
+    @property
+    def remembers(self) -> bool:
+        """Whether a full frame depends on the frames before it, and not on its picture alone."""
+        return any(state.next for state in self.state)
+
+    def initial_state(self) -> dict[str, NDArray[Any]]:
+        """The state at a start."""
+        return {state.name: np.full(state.shape, state.initial, state.dtype) for state in self.state}
+
+    def next_state(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
+        """The state after a step, from all tensors of the step: what went in and what the graphs gave."""
+        return {
+            state.name: tensors[state.next if state.next in tensors else state.name] for state in self.state
+        }
+
+    def gmac_per_frame(self, key_share: float) -> float:
+        """Average cost in GMAC when ``key_share`` (0 to 1) of the frames take the key route.
+
+        AR-Seg supplement, Eq. 1, with 1/L as the share of key frames.
+        """
+        key = self._route_gmac("key" if "key" in self.routes else "start")
+        nonkey = self._route_gmac("nonkey") if "nonkey" in self.routes else key
+        return key_share * key + (1 - key_share) * nonkey
+
+    def _route_gmac(self, route: str) -> float:
+        return sum(self.graph(role).gmac for role in self.routes[route])

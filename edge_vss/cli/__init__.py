@@ -1,0 +1,65 @@
+"""The command line: one file per verb.
+
+Nothing is imported before it is needed: ``edge-vss --help`` opens neither a decoder nor a framework.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import Annotated
+
+import typer
+
+from edge_vss import __version__
+from edge_vss.cli import compare, convert, demo, doctor, evaluate, inspect, motion, profile, run, verify
+from edge_vss.cli.terminal import guarded
+
+VERBS = (
+    convert.convert,
+    inspect.inspect,
+    verify.verify,
+    run.run,
+    profile.profile,
+    evaluate.evaluate,
+    compare.compare,
+    motion.motion,
+    doctor.doctor,
+    demo.demo,
+)
+"""In the order of a user's first day; each one's first line is its help."""
+
+# Typer's rich help doubles the time of --help, and draws a box around what should be one line.
+app = typer.Typer(
+    name="edge-vss",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """The ``edge-vss`` program, once all of it is imported."""
+    # A service manager stops a program with SIGTERM; a recording must be closed then as well.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    app()
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"edge-vss {__version__}")
+        raise typer.Exit
+
+
+@app.callback(help="Video semantic segmentation on edge devices, led by the decoder's motion vectors.")
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+for _verb in VERBS:
+    app.command()(guarded(_verb))

@@ -1,0 +1,202 @@
+"""How the command line talks: errors in one line, tables and progress on standard error, JSON on request."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import typer
+
+from edge_vss.errors import EdgeVssError, MissingExtra, SinkError
+from edge_vss.files import check_writable
+
+P = ParamSpec("P")
+
+_ANY_WIDTH = 10_000
+"""More characters than any row has."""
+
+_EXTRAS = {
+    "cv2": ("opencv-python-headless", "onnxruntime"),
+    "onnxruntime": ("onnxruntime", "onnxruntime"),
+    "torch": ("torch", "convert"),
+    "onnx": ("onnx", "convert"),
+    "onnxscript": ("onnxscript", "convert"),
+}
+
+
+def guarded(command: Callable[P, None]) -> Callable[P, None]:
+    """Turn what a command raises into one line and an exit status; ``debug=True`` lets it through."""
+
+    @functools.wraps(command)
+    def call(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except KeyboardInterrupt:
+            say("interrupted")
+            raise typer.Exit(130) from None
+        except (typer.Exit, typer.BadParameter):
+            raise
+        except Exception as error:
+            if isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError):
+                # The reader left (`| head`); Python would complain once more when it flushes at exit.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                raise typer.Exit(141) from None
+            if kwargs.get("debug"):
+                raise
+            say(f"error: {explain(error)}")
+            raise typer.Exit(1) from None
+
+    return call
+
+
+def explain(error: Exception) -> str:
+    """One line: what went wrong, the value, what to do."""
+    if isinstance(error, ImportError) and error.name and error.name.partition(".")[0] in _EXTRAS:
+        package, extra = _EXTRAS[error.name.partition(".")[0]]
+        error = MissingExtra(package, extra, "this command")
+    text = " ".join(str(error).split())
+    if isinstance(error, EdgeVssError):
+        return text
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename or 'a file'}; check the place and its free space"
+    return f"unexpected {type(error).__name__}: {text or 'no message'}; run again with --debug to see where"
+
+
+def say(line: str) -> None:
+    """A line on standard error, which is for people; standard output is for programs."""
+    typer.echo(line, err=True)
+
+
+def writable(place: str | None, made: Path | None = None) -> None:
+    """Raise SinkError where `emit` could not write its JSON, so that this is known before any work is done.
+
+    ``made`` is a folder that the command is going to make: a file in it is not looked at before it is there.
+    """
+    if place is None or place == "-":
+        return
+    path = Path(os.path.realpath(place))
+    if made is not None and not path.parent.is_dir() and path.is_relative_to(os.path.realpath(made)):
+        return
+    with _writing_json(place):
+        check_writable(path)
+
+
+def places(json: str | None, **places: str | Path | None) -> dict[str, str | Path]:
+    """What a command writes: name → place, with the JSON of ``--json`` among them."""
+    return {name: place for name, place in {**places, "json": json}.items() if place is not None}
+
+
+def emit(result: Mapping[str, Any], place: str | None) -> None:
+    """Write a result as JSON to a file, to standard output for ``-``, or not at all for None.
+
+    Numbers that are not finite become null: JSON has no others. Raises SinkError where the file cannot be
+    written.
+    """
+    if place is None:
+        return
+    text = json.dumps(_plain(result), indent=2, allow_nan=False) + "\n"
+    if place == "-":
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        return
+    with _writing_json(place):
+        Path(place).write_text(text)
+
+
+@contextmanager
+def _writing_json(place: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SinkError(f"cannot write JSON to {place}: {error.strerror}; choose another file") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
+        value = value.item()
+    elif hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A table on standard error, numbers to the right; nothing at all without rows."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    taken = list(rows)
+    if not taken:
+        return
+    drawn = Table(header_style="bold", box=None, pad_edge=False)
+    for place, name in enumerate(columns):
+        numeric = all(isinstance(row[place], (int, float, type(None))) for row in taken)
+        drawn.add_column(name, justify="right" if numeric else "left", no_wrap=not place, overflow="fold")
+    for row in taken:
+        drawn.add_row(*(Text(cell(value)) for value in row))
+    # In a file there is no edge to fold at, and a digest in two pieces is of no use.
+    console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _ANY_WIDTH)
+    console.print(drawn)
+    console.print()
+
+
+def cell(value: Any) -> str:
+    """A value as a person wants to read it: three or four digits that matter, a dash for nothing."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 10 else f"{value:.2f}" if abs(value) < 100 else f"{value:.0f}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(cell, value))
+    return str(value)
+
+
+def flat(value: Any, name: str = "") -> list[tuple[str, Any]]:
+    """Nested mappings as rows of a table: dotted name, value."""
+    if isinstance(value, dict):
+        return [
+            row for key, item in value.items() for row in flat(item, f"{name}.{key}" if name else str(key))
+        ]
+    return [(name, value)]
+
+
+@contextmanager
+def progress(total: int | None, what: str = "frames") -> Iterator[Callable[[], None]]:
+    """A bar with frames per second and the time left, when a person watches; gives what to call per frame."""
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:.1f} fps" if task.speed else "- fps")
+
+    columns = (BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn(compact=True))
+    with Progress(what, *columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda: bar.advance(task)

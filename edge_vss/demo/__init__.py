@@ -1,0 +1,2 @@
+"""The sample that needs no download: a street drawn here,
+small networks trained on it, and a picture to look at."""

@@ -1,0 +1,1 @@
+"""Streets, drawn with their exact labels."""

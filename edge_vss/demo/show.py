@@ -1,0 +1,204 @@
+"""The main job on a sample that needs no download: draw streets, convert a network, run it, show the gain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_vss.bundle import Manifest
+from edge_vss.errors import MissingExtra, OptionError, SinkError
+from edge_vss.metrics import confusion, miou
+from edge_vss.video import Frame, Prediction
+
+SEED = 20
+"""The drive to show: one that the sample's network was not trained on."""
+
+ROWS = 4
+
+Labels = NDArray[np.uint8]
+
+
+INTERVALS = {"propagate": 5, "arseg": 12}
+"""Families that have a sample → frames from one key frame to the next."""
+
+
+def demo(
+    out: Path,
+    frames: int = 240,
+    interval: int | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+    family: str = "propagate",
+) -> dict[str, Any]:
+    """Run everything into the folder ``out`` and say what was gained; ``tell`` hears what goes on.
+
+    Writes ``streets.mp4`` with its label maps in ``truth/``, ``streets.vss``, ``overlay.mp4``, ``sheet.png``;
+    what an earlier run left there is replaced. Raises MissingExtra without the converter's half.
+    """
+    for package in ("torch", "onnx", "onnxscript", "onnxruntime", "cv2"):
+        if find_spec(package) is None:
+            raise MissingExtra(package, "convert", "the demo")
+    if family not in INTERVALS:
+        raise OptionError(f"no sample for family {family!r}: choose {' or '.join(INTERVALS)}")
+    interval = INTERVALS[family] if interval is None else interval
+    from edge_vss.demo.scene.encode import write
+    from edge_vss.runtimes.pipeline import run
+    from edge_vss.runtimes.segmenter import load
+    from edge_vss.runtimes.sinks import SinkContext, open_sink
+    from edge_vss.runtimes.sources import open_source
+    from edge_vss.runtimes.tools.benchmark import profile
+    from edge_vss.runtimes.tools.evaluate import evaluate
+
+    if frames < 16:
+        raise OptionError(f"a demo of {frames} frames shows nothing: give 16 or more")
+    policy = f"interval:{interval}"
+    clip, truth, bundle = out / "streets.mp4", out / "truth", out / "streets.vss"
+    overlay, picture = out / "overlay.mp4", out / "sheet.png"
+    _prepare(out, truth)
+
+    tell(f"drawing {frames} frames of a street with their labels, encoding them as H.264")
+    write(clip, frames=frames, seed=SEED, labels=truth)
+    tell("converting the sample's network, checking the graphs against torch")
+    manifest = _converted(bundle, family, policy)
+    segmenter = load(bundle)
+    tell(f"running every frame through the network and {policy}, in turn")
+    speed = profile(segmenter, clip, policy, sink="none")
+    tell("comparing both with the true labels")
+    shown = _rows(frames, interval)
+    kept: dict[tuple[str, int], tuple[NDArray[np.uint8], Labels, int]] = {}
+
+    def keep(way: str) -> Callable[[Frame, Prediction], None]:
+        def take(frame: Frame, prediction: Prediction) -> None:
+            if frame.index in shown:
+                kept[way, frame.index] = (frame.image, prediction.labels, prediction.gap)
+
+        return take
+
+    every = evaluate(segmenter, clip, truth, policy="interval:1", on_frame=keep("every"))
+    scheduled = evaluate(segmenter, clip, truth, policy=policy, on_frame=keep("scheduled"))
+    tell("drawing what was seen")
+    with open_source(clip) as source:
+        context = SinkContext.of(manifest, source.info)
+        run(source, segmenter.session(policy), [open_sink("video", overlay, context)])
+    found = {
+        "frames": frames,
+        "policy": policy,
+        "every_frame": {"fps": speed["baseline"]["fps"], "key_share": 1.0, **_quality(every)},
+        "scheduled": {"fps": speed["fps"], "key_share": speed["key_share"], **_quality(scheduled)},
+        "speedup": speed["speedup"],
+        "clip": str(clip),
+        "bundle": str(bundle),
+        "overlay": str(overlay),
+        "picture": str(picture),
+    }
+    _draw(picture, found, shown, kept, truth, manifest.classes, manifest.palette)
+    return found
+
+
+def _converted(bundle: Path, family: str, policy: str) -> Manifest:
+    from edge_vss.converters.convert import convert
+
+    model, options = sample_model(family)
+    return convert(model, bundle, policy=policy, force=True, **options)
+
+
+def sample_model(family: str = "propagate") -> tuple[Path, dict[str, Any]]:
+    """The packaged network of a family, and the options that it is converted with."""
+    from edge_vss.demo.sample import ARSEG_HIGH, ARSEG_LOW, MEAN, SIZE, STD, WEIGHTS
+
+    if family == "arseg":
+        return ARSEG_LOW, {
+            "family": family,
+            "options": {"variant": "streets-bise18", "high": ARSEG_HIGH},
+        }
+    return WEIGHTS, {
+        "size": SIZE,
+        "classes": "streets",
+        "factory": f"{_source('edge_vss.converters.networks.streetnet')}:streetnet",
+        "mean": MEAN,
+        "std": STD,
+    }
+
+
+def _prepare(out: Path, truth: Path) -> None:
+    # A shorter clip than last time must not find label maps of frames that it has not.
+    try:
+        truth.mkdir(parents=True, exist_ok=True)
+        for old in truth.glob("*.png"):
+            old.unlink()
+    except OSError as error:
+        raise SinkError(
+            f"cannot write to {out}: {error.strerror}; choose another folder with --out"
+        ) from None
+
+
+def _source(module: str) -> str:
+    spec = find_spec(module)
+    assert spec is not None and spec.origin is not None
+    return spec.origin
+
+
+def _quality(found: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: found[name] for name in ("miou", "wiou", "mvc8", "mvc16", "gmac_per_frame", "miou_by_distance")
+    }
+
+
+def _rows(frames: int, interval: int) -> list[int]:
+    """Frames spread over the clip, each further from its key frame than the one before."""
+    picked = []
+    for row in range(ROWS):
+        gap = round((row + 1) / ROWS * (interval - 1))
+        start = round((row + 0.5) / ROWS * frames) // interval * interval
+        picked.append(min(start + gap, frames - 1))
+    return picked
+
+
+def _draw(
+    path: Path,
+    found: dict[str, Any],
+    shown: list[int],
+    kept: dict[tuple[str, int], tuple[NDArray[np.uint8], Labels, int]],
+    truth: Path,
+    classes: tuple[str, ...],
+    palette: tuple[tuple[int, int, int], ...],
+) -> None:
+    import cv2
+
+    from edge_vss.demo.contact_sheet import Tile, draw, paint
+    from edge_vss.runtimes.tools.ground_truth import Truth
+
+    maps = Truth(truth)
+    rows = []
+    for index in shown:
+        true = maps[index]
+        image, every, _ = kept["every", index]
+        _, scheduled, gap = kept["scheduled", index]
+        after = "a key frame" if gap == 0 else f"{gap} after its key frame"
+
+        def painted(labels: Labels, caption: str, image: NDArray[np.uint8] = image) -> Tile:
+            return Tile(paint(image, labels, palette), caption)
+
+        def agreement(labels: Labels, true: Labels = true) -> str:
+            return f"mIoU {miou(confusion(true, labels, len(classes))):.1f}"
+
+        rows.append(
+            [
+                Tile(image, f"frame {index}"),
+                painted(true, "truth"),
+                painted(every, agreement(every)),
+                painted(scheduled, f"{after}, {agreement(scheduled)}"),
+            ]
+        )
+    every, scheduled = (found[way]["miou"] for way in ("every_frame", "scheduled"))
+    interval = found["policy"].partition(":")[2]
+    gain = f"{found['speedup']:.1f} times as fast, mIoU {scheduled:.1f} instead of {every:.1f}"
+    title = f"{found['frames']} frames, a key frame every {interval}: {gain}"
+    columns = ("video", "true labels", "network on every frame", f"edge-vss, {found['policy']}")
+    sheet = draw(title, columns, rows, list(zip(classes, palette, strict=True)))
+    if not cv2.imwrite(str(path), sheet[..., ::-1]):
+        raise SinkError(f"cannot write {path}: check the folder and its free space")

@@ -1,0 +1,102 @@
+"""Telling that packets were lost. The decoder does not: it conceals, and its vectors look like any others."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from statistics import median
+
+from edge_vss.runtimes.sources import _sps as sps
+
+LOST = "lost packets"
+DAMAGED = "damaged packet"
+
+_STEADY_PACKETS = 8
+"""So many equal steps in a row make a constant rate: fewer would call a change of rate a loss."""
+
+_SCAN_BYTES = 4096
+"""What comes before a picture's first slice (parameter sets, SEI) fits into this, or is not looked at."""
+
+
+@dataclass(frozen=True)
+class PacketHead:
+    """What is looked at in a packet, in decoding order. Times are in any one unit."""
+
+    data: bytes
+    dts: int | None
+    duration: int | None
+    corrupt: bool = False
+
+
+def head_bytes(packet: memoryview) -> bytes:
+    """The part of a packet's bytes that Continuity reads."""
+    return bytes(packet[:_SCAN_BYTES])
+
+
+class Continuity:
+    """Watches the packets of one stream. Passive; one per stream, in decoding order.
+
+    Signs, from certain to likely: the demuxer marked the packet (MPEG-TS continuity counter), H.264
+    ``frame_num`` jumped (7.4.3: it counts reference frames without gaps), or the decoding time jumped in a
+    stream of constant rate. The last is not asked where frame_num proves that nothing is missing: a
+    variable frame rate is no loss.
+    """
+
+    def __init__(self, codec: str, extradata: bytes) -> None:
+        self._h264 = codec == "h264"
+        self._length_bytes = sps.length_bytes(extradata)
+        self._sps = sps.read_extradata(extradata) if self._h264 else None
+        self._disposable_seen = False
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget what came before: after a seek, the next packet has nothing to follow on from."""
+        self._frame_num: int | None = None
+        self._previous: PacketHead | None = None
+        self._steps: deque[int] = deque(maxlen=_STEADY_PACKETS)
+
+    def check(self, packet: PacketHead) -> str:
+        """Why the frames from this packet on do not follow on from those before: a start reason, or empty."""
+        jumped, complete = self._frame_num_jumped(packet.data) if self._h264 else (False, False)
+        late = self._time_jumped(packet)
+        return LOST if packet.corrupt or jumped or (late and not complete) else ""
+
+    def _frame_num_jumped(self, data: bytes) -> tuple[bool, bool]:
+        """Whether a reference frame is missing before this packet; whether it is certain that nothing is."""
+        start = self._slice_start(data)
+        if start is None or self._sps is None or self._sps.gaps_allowed:
+            self._frame_num = None
+            return False, False
+        self._disposable_seen |= not start.reference
+        previous, modulus = self._frame_num, 1 << self._sps.log2_max_frame_num
+        # A disposable frame shares its number with the next reference frame: it tells of the one before.
+        self._frame_num = start.frame_num if start.reference else (start.frame_num - 1) % modulus
+        if start.idr or previous is None:
+            return False, False
+        # Equal numbers are the two fields of one frame.
+        jumped = (start.frame_num - previous) % modulus > 1
+        return jumped, not jumped and not self._disposable_seen
+
+    def _slice_start(self, data: bytes) -> sps.SliceStart | None:
+        for unit in sps.nal_units(data, self._length_bytes):
+            if unit[0] & 31 == sps.NAL_SPS:
+                self._sps = sps.read_sps(unit) or self._sps
+            elif self._sps is not None and (start := sps.read_slice_start(unit, self._sps)) is not None:
+                return start
+        return None
+
+    def _time_jumped(self, packet: PacketHead) -> bool:
+        previous, self._previous = self._previous, packet
+        if previous is None or previous.dts is None or packet.dts is None:
+            return False
+        step = packet.dts - previous.dts
+        usual = median(self._steps) if len(self._steps) == _STEADY_PACKETS else 0
+        # One tick of rounding is normal: Matroska counts milliseconds.
+        steady = usual > 0 and max(self._steps) - min(self._steps) <= max(2, usual // 10)
+        foretold = previous.duration is not None and step <= 1.5 * previous.duration
+        jumped = step < 0 or (steady and step > 1.5 * usual + 1 and not foretold)
+        if jumped:
+            self._steps.clear()
+        else:
+            self._steps.append(step)
+        return jumped

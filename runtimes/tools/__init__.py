@@ -1,0 +1,1 @@
+"""What is built on the loop: measuring, comparing, checking. Nothing of the loop imports it."""

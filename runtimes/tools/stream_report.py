@@ -1,0 +1,266 @@
+"""What a stream's motion vectors are worth: the work behind ``edge-vss motion``."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_vss.errors import OptionError, SourceError
+from edge_vss.metrics import confusion, miou
+from edge_vss.runtimes.motion._vectors import cells, grid_of
+from edge_vss.runtimes.sinks import check_places
+from edge_vss.runtimes.sinks._drawing import badge
+from edge_vss.runtimes.sinks._video_file import VideoFile
+from edge_vss.runtimes.sources import Uri, open_source
+from edge_vss.runtimes.tools.ground_truth import Truth
+from edge_vss.runtimes.tracing.root_map import Tracer
+from edge_vss.video import Frame, StreamInfo
+
+CARRIERS = {"hold": "none", "codec": "codec", "flow": "flow", "auto": "auto"}
+"""Row of the comparison → motion provider that carries the label maps."""
+
+EVERY_ID = 256
+
+
+class Findings:
+    """What the frames read so far tell; of use where reading is interrupted. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self._stream: StreamInfo | None = None
+        self._digest = hashlib.sha256()
+        self._types: Counter[str] = Counter()
+        self._covered: list[float] = []
+        self._gops: list[int] = []
+
+    def add(self, frame: Frame, stream: StreamInfo) -> None:
+        """Take the next frame of a stream."""
+        self._stream = stream
+        self.frames += 1
+        self._types[frame.picture_type] += 1
+        if frame.picture_type == "I":
+            self._gops.append(0)
+        if self._gops:
+            self._gops[-1] += 1
+        _absorb(self._digest, frame)
+        if frame.picture_type != "I" and frame.index:
+            self._covered.append(_covered(frame))
+
+    def result(self) -> dict[str, Any]:
+        """What `survey` gives, but for ``miou``. Raises SourceError where there was no frame."""
+        stream = self._stream
+        if stream is None:
+            raise SourceError("no frame was read: give a video that plays")
+        found: dict[str, Any] = {
+            "codec": stream.codec,
+            "frames": self.frames,
+            "size": list(stream.size),
+            "fps": stream.fps,
+            "picture_types": dict(sorted(self._types.items())),
+            "longest_gop": max(self._gops, default=0),
+            "exports_vectors": stream.exports_vectors,
+            "has_b_frames": stream.has_b_frames or self._types["B"] > 0,
+            "references": stream.references,
+            "coverage": float(np.mean(self._covered)) if self._covered else 0.0,
+            "digest": self._digest.hexdigest(),
+        }
+        found["advice"] = advice(found)
+        return found
+
+
+def survey(
+    uri: Uri,
+    truth: Path | None = None,
+    interval: int = 5,
+    *,
+    ignore: int | None = None,
+    limit: int | None = None,
+    on_frame: Callable[[], None] | None = None,
+    findings: Findings | None = None,
+) -> dict[str, Any]:
+    """What the stream is and what its vectors cover; with ``truth``, how well label maps are carried along
+    them.
+
+    ``digest`` is the SHA-256 over all fields of all vectors, in the order of the frames. ``coverage`` is the
+    mean share of the frame that has a vector, over the frames that are not I-frames. ``miou`` (percent) takes
+    the true label map of every ``interval``-th frame, carries it to the frames in between, and compares
+    there and on the given frames; ``codec`` is None where the codec exports no vectors. ``limit`` ends the
+    reading after so many frames. ``findings`` keeps what was read even where an exception ends this.
+
+    Raises SourceError where the source cannot be read, or the label maps do not fit it; OptionError for an
+    ``interval`` or ``limit`` below 1, and for ``truth`` with a live source, whose frames come only once.
+    """
+    if interval < 1:
+        raise OptionError(f"interval wants 1 frame or more, got {interval}: 5 is a good start")
+    if limit is not None and limit < 1:
+        raise OptionError(f"limit wants 1 frame or more, got {limit}: leave it out to read all")
+    findings = findings or Findings()
+    with open_source(uri, motion="codec") as source:
+        stream = source.info
+        if stream.live and truth is not None:
+            raise OptionError(
+                f"{uri} is live and cannot be compared with label maps: record some of it, and give the file"
+            )
+        for frame in islice(source, limit):
+            findings.add(frame, stream)
+            if on_frame is not None:
+                on_frame()
+    found = findings.result()
+    if truth is not None:
+        found["interval"] = interval
+        found["miou"] = carried(
+            uri, truth, interval, ignore=ignore, limit=limit, stream=stream, frames=found["frames"]
+        )
+    return found
+
+
+def carried(
+    uri: Uri,
+    truth: Path,
+    interval: int,
+    *,
+    ignore: int | None,
+    limit: int | None,
+    stream: StreamInfo,
+    frames: int,
+) -> dict[str, float | None]:
+    """mIoU in percent of true label maps carried over ``interval`` frames: held, by codec, by flow, by
+    auto."""
+    maps = Truth(truth)
+    # Of a video that was not read to its end, more label maps may be there.
+    if len(maps) != frames and not (frames == limit and len(maps) > frames):
+        raise SourceError(
+            f"{truth} holds {len(maps)} label maps, but the video has {frames} frames: give one per frame"
+        )
+    return {
+        row: None
+        if row == "codec" and not stream.exports_vectors
+        else _carry(uri, maps, interval, way, ignore, limit)
+        for row, way in CARRIERS.items()
+    }
+
+
+def advice(found: dict[str, Any]) -> list[str]:
+    """What to change in the encoder so that the vectors tell more, one sentence each."""
+    codec = found["codec"] or "this source"
+    if not found["exports_vectors"]:
+        return [
+            f"{codec} gives no vectors, so motion comes from optical flow: encode as H.264 "
+            "(ffmpeg -c:v libx264 -bf 0 -refs 1) to have it for free"
+        ]
+    sentences = []
+    if found["has_b_frames"]:
+        sentences.append("B-frames: references are told apart by pixels, which costs time: encode with -bf 0")
+    if codec == "h264" and (found["references"] or 0) > 1:
+        sentences.append(
+            f"up to {found['references']} reference frames: vectors do not say which: encode with -refs 1"
+        )
+    if found["coverage"] < 0.7:
+        sentences.append(
+            f"vectors cover {found['coverage']:.0%} of the picture: a higher bit rate or less movement "
+            "between frames (a higher frame rate) gives fewer intra blocks"
+        )
+    return sentences or ["the vectors say everything they can: one reference, no B-frames"]
+
+
+def draw(
+    uri: Uri,
+    out: Path,
+    motion: str = "auto",
+    *,
+    limit: int | None = None,
+    on_frame: Callable[[], None] | None = None,
+) -> int:
+    """Write a video with the motion drawn on every frame, or the first ``limit``; returns how many.
+
+    An arrow runs from where a cell's content was to where it is; its colour is its direction. Cells whose
+    motion was not measured but filled in are veiled in red. Raises SourceError where the source cannot be
+    read, SinkError where ``out`` cannot be written or is the source, OptionError for an unknown file type.
+    """
+    check_places({"video": out}, uri)
+    count = 0
+    with open_source(uri, motion=motion) as source:
+        target = VideoFile(out, source.info.size, source.info.fps)
+        try:
+            for frame in islice(source, limit):
+                target.write(_drawn(frame), frame.pts_seconds)
+                count += 1
+                if on_frame is not None:
+                    on_frame()
+        finally:
+            target.close()
+    return count
+
+
+def _absorb(digest: Any, frame: Frame) -> None:
+    # Field by field: the structure has padding, and what lies there is left over from other frames.
+    digest.update(f"{frame.index} {frame.picture_type} ".encode())
+    if frame.vectors is not None:
+        for name in frame.vectors.dtype.names or ():
+            digest.update(np.ascontiguousarray(frame.vectors[name]).tobytes())
+
+
+def _covered(frame: Frame) -> float:
+    grid = grid_of(frame.size)
+    return float((cells(frame.vectors, grid)[1] | cells(frame.vectors, grid, ahead=True)[1]).mean())
+
+
+def _carry(uri: Uri, maps: Truth, interval: int, motion: str, ignore: int | None, limit: int | None) -> float:
+    counts = np.zeros((EVERY_ID, EVERY_ID), np.int64)
+    tracer = Tracer()
+    labels = given = maps[0]
+    with open_source(uri, motion=motion) as source:
+        for frame in islice(source, limit):
+            true = maps.matching(frame.index, frame.size)
+            if frame.index % interval == 0 or frame.start:
+                tracer.anchor(frame)
+                labels = given = true
+            else:
+                tracer.follow(frame, look=False)
+                labels = tracer.carry(given)
+            counts += confusion(true, labels, EVERY_ID, ignore)
+    return miou(counts, ignore)
+
+
+def _drawn(frame: Frame) -> NDArray[np.uint8]:
+    image = cv2.addWeighted(frame.image, 0.7, np.full_like(frame.image, 16), 0.3, 0)
+    field = frame.motion
+    text = f"{frame.index}  {frame.picture_type}"
+    if field is not None:
+        height, width = frame.size
+        guessed = cv2.resize(
+            (~field.known).astype(np.uint8),
+            (field.known.shape[1] * field.cell_px, field.known.shape[0] * field.cell_px),
+            interpolation=cv2.INTER_NEAREST,
+        )[:height, :width]
+        image[guessed > 0] = image[guessed > 0] // 2 + np.array([90, 20, 20], np.uint8)
+        every = max(1, round(max(height, width) / 40 / field.cell_px))
+        for row in range(every // 2, field.known.shape[0], every):
+            for column in range(every // 2, field.known.shape[1], every):
+                _arrow(image, field.displacement_px[:, row, column], row, column, field.cell_px)
+        text += f"  {field.provider or 'none'} {field.coverage:.0%}"
+    badge(image, text)
+    drawn: NDArray[np.uint8] = image
+    return drawn
+
+
+def _arrow(
+    image: NDArray[np.uint8], motion: NDArray[np.float32], row: int, column: int, cell_px: int
+) -> None:
+    dx, dy = float(motion[0]), float(motion[1])
+    x, y = (column + 0.5) * cell_px, (row + 0.5) * cell_px
+    hue = (np.degrees(np.arctan2(-dy, -dx)) % 360) / 2
+    colour = cv2.cvtColor(np.array([[[hue, 200, 255]]], np.uint8), cv2.COLOR_HSV2RGB)[0, 0].tolist()
+    here, before = (round(x), round(y)), (round(x + dx), round(y + dy))
+    if dx * dx + dy * dy < 1:
+        cv2.circle(image, here, 1, (200, 200, 200), -1, cv2.LINE_AA)
+    else:
+        cv2.arrowedLine(image, before, here, colour, 1, cv2.LINE_AA, tipLength=0.35)

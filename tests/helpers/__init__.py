@@ -1,0 +1,1 @@
+"""Run by hand or by make; collected by no test runner."""

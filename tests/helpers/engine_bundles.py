@@ -1,0 +1,97 @@
+"""What every engine is measured by: bundles of the same networks for every target, and what torch makes of
+twelve frames. ``python -m tests.helpers.engine_bundles FOLDER TARGET`` makes them for an environment
+without torch.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_vss.bundle.manifest import Manifest
+
+PUBLISHED: dict[str, tuple[str, tuple[int, int], dict[str, Any]]] = {
+    "arseg": ("arseg", (64, 96), {"variant": "streets-bise18", "width": 0.125}),
+    "lmanet": ("lmanet", (64, 72), {"variant": "erf", "memory": 3, "window": 5, "carry": "keys"}),
+    "tv3s": ("tv3s", (64, 96), {"variant": "mit-b0", "window": 2, "carry": "feature"}),
+}
+"""Name → family, size and options."""
+NETWORKS = ("labels", "scores", *PUBLISHED)
+STEPS = ("start", *("nonkey",) * 5, "key", *("nonkey",) * 5)
+WITH_MEMORY = ("start", *("key",) * 6, "nonkey", "nonkey", "key", "key", "nonkey")
+Tensors = dict[str, NDArray[Any]]
+
+
+def make(folder: Path, network: str, target: str) -> Path:
+    """The bundle of a network for a target, with ``NETWORK.npz`` beside it; made once."""
+    path = folder / f"{network}-{target}.vss"
+    if path.exists():
+        return path
+    from edge_vss.converters.convert import convert
+    from tests.helpers.conversion import SIZE, factory_file, save_state_dict
+
+    if network in PUBLISHED:
+        family, size, options = PUBLISHED[network]
+        convert(None, path, family=family, target=target, size=size, options=options)
+    else:
+        model, factory = save_state_dict(folder), factory_file(folder)
+        convert(model, path, classes=3, size=SIZE, factory=factory, carry=network, target=target)
+    if not (folder / f"{network}.npz").exists():
+        arrays: Any = _rollout(path)
+        np.savez(folder / f"{network}.npz", **arrays)
+    return path
+
+
+def steps(manifest: Manifest) -> tuple[str, ...]:
+    """The routes of the rollout."""
+    return WITH_MEMORY if manifest.remembers else STEPS
+
+
+def _rollout(path: Path) -> Tensors:
+    """Inputs of every step, and the labels that torch gives for them."""
+    import torch
+
+    from edge_vss import bundle
+    from edge_vss.converters.families import FAMILIES
+    from edge_vss.converters.inputs import motions, pictures
+    from edge_vss.converters.values import Request, Source
+    from tests.helpers.conversion import SIZE
+
+    manifest = bundle.read(path)
+    assert manifest.motion is not None
+    source = Source(None, manifest.frame_size)
+    classes, options = None, {name: manifest.options[name] for name in manifest.options if name != "model"}
+    options.pop("logits")
+    if manifest.family == "arseg":
+        del options["scale"]
+    if manifest.family == "propagate":
+        from edge_vss.classes import find as class_set
+
+        folder, classes = path.parent, class_set("3")
+        source = Source(folder / "weights.pt", SIZE, factory=f"{folder / 'network.py'}:build")
+        options = {"carry": manifest.options["carry"]}
+    split = FAMILIES.find(manifest.family).call(source, Request(classes, False, options))
+    state = {name: torch.from_numpy(array) for name, array in manifest.initial_state().items()}
+    images, moved = pictures(manifest.frame_size, len(STEPS)), motions(manifest.motion.grid, len(STEPS))
+    made: Tensors = {}
+    for step, route in enumerate(steps(manifest)):
+        tensors = {"image": images[step], "motion": moved[step], **state}
+        for role in manifest.routes[route]:
+            part = split.part(role)
+            with torch.no_grad():
+                results = part.module(*(tensors[spec.name] for spec in part.inputs))
+            results = results if isinstance(results, tuple) else (results,)
+            tensors |= {spec.name: value for spec, value in zip(part.outputs, results, strict=False)}
+        state = manifest.next_state(tensors)
+        for name in ("image", "motion", "labels"):
+            made[f"{name}{step}"] = tensors[name].numpy()
+    return made
+
+
+if __name__ == "__main__":
+    for wanted in NETWORKS:
+        make(Path(sys.argv[1]), wanted, sys.argv[2])

@@ -1,0 +1,81 @@
+"""Video files that play whatever happens."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge_vss.errors import OptionError, SinkError
+from edge_vss.runtimes.sinks._video_file import VideoFile
+from tests.helpers.videos import decoded, pan
+
+
+def test_an_unfinished_file_plays(tmp_path: Path) -> None:
+    images = pan(90, (64, 80), (1, 0))
+    file = VideoFile(tmp_path / "cut_short.mp4", (64, 80), 25)
+    for i, image in enumerate(images):
+        file.write(image, i / 25)
+    copy = tmp_path / "killed.mp4"
+    copy.write_bytes((tmp_path / "cut_short.mp4").read_bytes())  # what a kill would leave behind
+    assert len(decoded(copy)) >= 40
+    file.close()
+    file.close()
+    assert len(decoded(tmp_path / "cut_short.mp4")) == 90
+
+
+def test_another_size_is_scaled_and_odd_sizes_padded(tmp_path: Path) -> None:
+    file = VideoFile(tmp_path / "odd.mkv", (61, 77), 25)
+    file.write(pan(1, (61, 77))[0], 0.0)
+    file.write(pan(1, (128, 160))[0], 0.04)
+    file.close()
+    assert [image.shape for image in decoded(tmp_path / "odd.mkv")] == [(62, 78, 3)] * 2
+
+
+def test_bad_places(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="mp4"):
+        VideoFile(tmp_path / "movie.gif", (16, 16), 25)
+    with pytest.raises(SinkError, match="choose a place"):
+        VideoFile(tmp_path / "nowhere" / "movie.mp4", (16, 16), 25)
+
+
+UNUSED = """
+import sys
+from edge_vss.runtimes.sinks._video_file import VideoFile
+file = VideoFile(sys.argv[1], (48, 64), 15.0)
+file.close()
+file.close()
+"""
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "m4v", "mkv", "ts"])
+def test_a_file_without_a_picture_is_not_made(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"v.{suffix}"
+    # In a process of its own: FFmpeg crashed on this.
+    done = subprocess.run([sys.executable, "-c", UNUSED, str(path)], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(tmp_path.iterdir()) == []
+    path.write_bytes(b"precious")
+    assert subprocess.run([sys.executable, "-c", UNUSED, str(path)]).returncode == 0
+    assert path.read_bytes() == b"precious"
+
+
+def test_what_was_there_is_replaced_with_the_first_picture(tmp_path: Path) -> None:
+    path = tmp_path / "v.mp4"
+    path.write_bytes(b"precious")
+    file = VideoFile(path, (48, 64), 25)
+    assert path.read_bytes() == b"precious"
+    file.write(pan(1, (48, 64))[0], 0.0)
+    file.close()
+    assert len(decoded(path)) == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_disk_that_is_full_from_the_start(tmp_path: Path) -> None:
+    (tmp_path / "v.mp4").symlink_to("/dev/full")
+    file = VideoFile(tmp_path / "v.mp4", (48, 64), 25)
+    with pytest.raises(SinkError, match="make room"):
+        file.write(pan(1, (48, 64))[0], 0.0)
+    file.close()
