@@ -42,7 +42,7 @@ def convert(
     policy: str | None = None,
     precision: str = "fp32",
     calibrate: str | Path | None = None,
-    truth: str | Path | None = None,
+    ground_truth: str | Path | None = None,
     ignore: int | None = None,
     trust_pickle: bool = False,
     force: bool = False,
@@ -60,8 +60,8 @@ def convert(
 
     ``target`` is ``onnx``, ``openvino`` or ``tflite``; by default, what a given graph is, and else ``onnx``.
     ``precision`` is ``fp32``, ``fp16`` (weights only) or ``int8``, which is fitted to the frames of the video
-    ``calibrate``; what it loses there is recorded, against the fp32 labels and, with ``truth`` (a folder of
-    label maps, in which ``ignore`` counts for nothing), against those.
+    ``calibrate``; what it loses there is recorded, against the fp32 labels and, with ``ground_truth`` (a
+    folder of label maps, in which ``ignore`` counts for nothing), against those.
 
     An existing bundle is replaced only with ``force``, and only once the new one is whole.
 
@@ -74,7 +74,7 @@ def convert(
     split, export = FAMILIES.find(family).call, TARGETS.find(target).call
     class_set = None if classes is None else class_sets.find(str(classes))
     _check(size, policy)
-    video, maps = (None if place is None else Path(place) for place in (calibrate, truth))
+    video, maps = (None if place is None else Path(place) for place in (calibrate, ground_truth))
     quantize.check(precision, video, maps)
     bundle.check_target(output)
     if output.exists() and not force:

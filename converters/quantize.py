@@ -29,7 +29,7 @@ FOLLOWING = 2
 LEAST_FRAMES = 24
 
 
-def check(precision: str, video: Path | None, truth: Path | None) -> None:
+def check(precision: str, video: Path | None, ground_truth: Path | None) -> None:
     """Raise OptionError for options that do not go together."""
     if precision not in PRECISIONS:
         raise OptionError(f"no precision is called {precision!r}: choose one of {', '.join(PRECISIONS)}")
@@ -37,8 +37,8 @@ def check(precision: str, video: Path | None, truth: Path | None) -> None:
         raise OptionError("--calibrate is missing: int8 is fitted to the frames of a video like your own")
     if precision != "int8" and video is not None:
         raise OptionError(f"--calibrate is for --precision int8, not for {precision}: leave it out")
-    if truth is not None and video is None:
-        raise OptionError("--truth is the label maps of the video of --calibrate: give that too")
+    if ground_truth is not None and video is None:
+        raise OptionError("--ground-truth is the label maps of the video of --calibrate: give that too")
     if video is not None and not video.exists():
         raise OptionError(f"--calibrate {video} does not exist: give a video file or a folder of pictures")
 
@@ -48,7 +48,7 @@ def reduce(
     manifest: Manifest,
     precision: str,
     video: Path | None,
-    truth: Path | None,
+    ground_truth: Path | None,
     ignore: int | None = None,
 ) -> Manifest:
     """Rewrite the graphs of the bundle being built in ``folder``, and say in its manifest what that costs.
@@ -64,8 +64,10 @@ def reduce(
         bundle.write(folder, manifest)
         segmenter = load(folder)
         exact = list(_labels(_recording(segmenter, samples), video))
-        if truth is not None:
-            notes["against_truth"] = {"fp32_miou": evaluate(segmenter, video, truth, ignore=ignore)["miou"]}
+        if ground_truth is not None:
+            notes["against_ground_truth"] = {
+                "fp32_miou": evaluate(segmenter, video, ground_truth, ignore=ignore)["miou"]
+            }
         del segmenter
     rewrite(folder, manifest.graphs, precision, samples)
     graphs = tuple(_rehashed(folder, graph) for graph in manifest.graphs)
@@ -83,8 +85,10 @@ def reduce(
         "calibration": {"video": video.name, "frames": len(exact)},
         "against_fp32": {"labels_equal": equal, "miou": miou(counts)},
     }
-    if truth is not None:
-        notes["against_truth"][f"{precision}_miou"] = evaluate(segmenter, video, truth, ignore=ignore)["miou"]
+    if ground_truth is not None:
+        notes["against_ground_truth"][f"{precision}_miou"] = evaluate(
+            segmenter, video, ground_truth, ignore=ignore
+        )["miou"]
     return replace(manifest, precision=notes)
 
 

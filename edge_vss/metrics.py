@@ -23,28 +23,28 @@ Floats = NDArray[np.float64]
 
 
 def confusion(
-    truth: NDArray[np.integer], labels: NDArray[np.integer], classes: int, ignore: int | None = None
+    ground_truth: NDArray[np.integer], labels: NDArray[np.integer], classes: int, ignore: int | None = None
 ) -> Counts:
     """Count pixels by (true class, predicted class): (classes, classes) int64.
 
-    ``truth`` and ``labels`` are class ids of one shape; pixels whose truth is ``ignore`` are left out. An
-    ``ignore`` that is no class adds a column, (classes, classes + 1): the pixels predicted as that, which are
-    wrong for every class. Raises OptionError where shapes or types differ from that, or an id is neither
-    below ``classes`` nor ``ignore``.
+    ``ground_truth`` and ``labels`` are class ids of one shape; pixels whose ground truth is ``ignore`` are
+    left out. An ``ignore`` that is no class adds a column, (classes, classes + 1): the pixels predicted as
+    that, which are wrong for every class. Raises OptionError where shapes or types differ from that, or an
+    id is neither below ``classes`` nor ``ignore``.
     """
-    _check(truth, labels, classes, ignore)
-    return _count(truth, labels, classes, ignore)
+    _check(ground_truth, labels, classes, ignore)
+    return _count(ground_truth, labels, classes, ignore)
 
 
 def _count(
-    truth: NDArray[np.integer], labels: NDArray[np.integer], classes: int, ignore: int | None
+    ground_truth: NDArray[np.integer], labels: NDArray[np.integer], classes: int, ignore: int | None
 ) -> Counts:
     columns, predicted = _columns(classes, ignore), labels.ravel()
     if columns > classes:
         predicted = np.where(predicted == ignore, np.int32(classes), predicted)
-    pairs = truth.astype(np.int32).ravel() * columns + predicted
+    pairs = ground_truth.astype(np.int32).ravel() * columns + predicted
     if ignore is not None:
-        pairs = pairs[truth.ravel() != ignore]
+        pairs = pairs[ground_truth.ravel() != ignore]
     return np.bincount(pairs, minlength=classes * columns).reshape(classes, columns)
 
 
@@ -52,12 +52,15 @@ def _columns(classes: int, ignore: int | None) -> int:
     return classes if ignore is None or 0 <= ignore < classes else classes + 1
 
 
-def _check(truth: NDArray[np.integer], labels: NDArray[np.integer], classes: int, ignore: int | None) -> None:
-    if truth.shape != labels.shape:
+def _check(
+    ground_truth: NDArray[np.integer], labels: NDArray[np.integer], classes: int, ignore: int | None
+) -> None:
+    if ground_truth.shape != labels.shape:
         raise OptionError(
-            f"labels are {_size(labels)} but the truth is {_size(truth)}: scale one to the other"
+            f"labels are {_size(labels)} but the ground truth is {_size(ground_truth)}: "
+            "scale one to the other"
         )
-    for name, ids in (("truth", truth), ("labels", labels)):
+    for name, verb, ids in (("the ground truth", "has", ground_truth), ("labels", "have", labels)):
         if ids.dtype.kind not in "ui":
             raise OptionError(f"{name} must be whole class ids, got {ids.dtype}: convert them to uint8")
         if not ids.size:
@@ -67,9 +70,11 @@ def _check(truth: NDArray[np.integer], labels: NDArray[np.integer], classes: int
             counted = ids[ids != ignore]
             low, high = (int(counted.min()), int(counted.max())) if counted.size else (0, 0)
         if low < 0 or high >= classes:
-            way_out = "say which id to ignore" if name == "truth" else "were they made with other classes?"
+            way_out = (
+                "say which id to ignore" if ids is ground_truth else "were they made with other classes?"
+            )
             raise OptionError(
-                f"{name} have id {high if low >= 0 else low}, but classes are 0 to {classes - 1}: {way_out}"
+                f"{name} {verb} id {high if low >= 0 else low}, but classes are 0 to {classes - 1}: {way_out}"
             )
 
 
@@ -88,8 +93,8 @@ def iou(counts: Counts) -> Floats:
 def miou(counts: Counts, ignore: int | None = None) -> float:
     """Mean IoU over classes, in percent.
 
-    Classes found neither in the truth nor in the prediction are left out, and so is ``ignore`` where it is a
-    class id; a class that is only predicted counts as 0. nan where nothing was counted.
+    Classes found neither in the ground truth nor in the prediction are left out, and so is ``ignore`` where
+    it is a class id; a class that is only predicted counts as 0. nan where nothing was counted.
     """
     values = iou(counts)
     if ignore is not None and 0 <= ignore < len(values):
@@ -99,7 +104,8 @@ def miou(counts: Counts, ignore: int | None = None) -> float:
 
 
 def wiou(counts: Counts) -> float:
-    """Weighted IoU, in percent: each class counts by its share of the truth (frequency-weighted IoU)."""
+    """Weighted IoU, in percent: each class counts by its share of the ground truth
+    (frequency-weighted IoU)."""
     total = counts.sum()
     return float(np.nansum(iou(counts) * counts.sum(axis=1)) / total) if total else math.nan
 
@@ -113,7 +119,7 @@ def accuracy(counts: Counts) -> float:
 class Consistency:
     """Video consistency VC_n of one video (MPVSS appendix A.1; TV3S Eq. 4), for several lengths of window.
 
-    For every window of n frames: of the pixels whose truth is one class throughout, the share whose
+    For every window of n frames: of the pixels whose ground truth is one class throughout, the share whose
     prediction is that class throughout, ``|∩P ∩ ∩P̂| / |∩P|``; averaged over all T - n + 1 windows. Two maps
     of run lengths stand for the windows, so memory does not grow with n or with time. Ignored pixels are
     never constant; a window without any constant pixel has no ratio and is left out; a video shorter than n
@@ -134,22 +140,22 @@ class Consistency:
         self._sums = [0.0] * len(self.windows)
         self._counts = [0] * len(self.windows)
 
-    def update(self, truth: NDArray[np.integer], labels: NDArray[np.integer]) -> None:
+    def update(self, ground_truth: NDArray[np.integer], labels: NDArray[np.integer]) -> None:
         """Take the next frame. Raises OptionError where its size is not that of the video."""
-        last = truth if self._last is None else self._last
-        if not truth.shape == labels.shape == last.shape:
+        last = ground_truth if self._last is None else self._last
+        if not ground_truth.shape == labels.shape == last.shape:
             raise OptionError(
-                f"{_size(truth)} and {_size(labels)} in a video of {_size(last)}: begin another video"
+                f"{_size(ground_truth)} and {_size(labels)} in a video of {_size(last)}: begin another video"
             )
         if self._last is None:
-            self._steady = np.zeros(truth.shape, np.uint8)
-            self._right = np.zeros(truth.shape, np.uint8)
-        same = truth == last
-        hit = labels == truth
-        # A run starts anew where the truth changes; 255 stands for that many or more.
+            self._steady = np.zeros(ground_truth.shape, np.uint8)
+            self._right = np.zeros(ground_truth.shape, np.uint8)
+        same = ground_truth == last
+        hit = labels == ground_truth
+        # A run starts anew where the ground truth changes; 255 stands for that many or more.
         self._steady = np.minimum(self._steady * same, 254) + np.uint8(1)
         if self.ignore is not None:
-            self._steady *= truth != self.ignore
+            self._steady *= ground_truth != self.ignore
         self._right = (np.minimum(self._right * same, 254) + np.uint8(1)) * hit
         for i, n in enumerate(self.windows):
             steady = self._steady >= n
@@ -157,7 +163,7 @@ class Consistency:
             if total:
                 self._sums[i] += np.count_nonzero(steady & (self._right >= n)) / total
                 self._counts[i] += 1
-        self._last = truth.copy()
+        self._last = ground_truth.copy()
 
     def result(self) -> list[float]:
         """VC_n in percent for every window length, nan where no window had a constant pixel."""
@@ -181,7 +187,7 @@ class Report:
 
 
 class Scores:
-    """Scores of a stream of label maps against the truth, frame by frame; not thread-safe."""
+    """Scores of a stream of label maps against the ground truth, frame by frame; not thread-safe."""
 
     def __init__(self, classes: int, ignore: int | None = None) -> None:
         if classes < 1:
@@ -198,17 +204,22 @@ class Scores:
         empty = np.zeros((self.classes, _columns(self.classes, self.ignore)), np.int64)
         return sum(self._by_distance.values(), empty)
 
-    def update(self, truth: NDArray[np.integer], labels: NDArray[np.integer], gap: int = 0) -> None:
-        """Count a frame: class ids (H, W) of one shape; ``gap`` is how many frames ago the key frame was.
+    def update(
+        self, ground_truth: NDArray[np.integer], labels: NDArray[np.integer], frames_since_key: int = 0
+    ) -> None:
+        """Count a frame: class ids (H, W) of one shape; ``frames_since_key`` is 0 on a key frame.
 
         Raises OptionError like `confusion`, and then counts nothing.
         """
-        if truth.ndim != 2 or gap < 0:
-            raise OptionError(f"a label map is (H, W) and a gap 0 or more, got {_size(truth)} and {gap}")
-        counts = confusion(truth, labels, self.classes, self.ignore)
-        self._video.update(truth, labels)
-        gap = min(gap, FURTHEST)
-        self._by_distance[gap] = self._by_distance.get(gap, 0) + counts
+        if ground_truth.ndim != 2 or frames_since_key < 0:
+            raise OptionError(
+                f"a label map is (H, W) and a distance of 0 or more, got {_size(ground_truth)} and "
+                f"{frames_since_key}"
+            )
+        counts = confusion(ground_truth, labels, self.classes, self.ignore)
+        self._video.update(ground_truth, labels)
+        frames_since_key = min(frames_since_key, FURTHEST)
+        self._by_distance[frames_since_key] = self._by_distance.get(frames_since_key, 0) + counts
         self.frames += 1
 
     def begin(self) -> None:

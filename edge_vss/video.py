@@ -157,10 +157,11 @@ class StreamInfo:
 class Track:
     """What is known about the way from the current frame back to its anchor, for a policy to decide on.
 
-    A policy that has an attribute ``looks`` and sets it to False gets the gap alone, and NaN for the rest.
+    A policy that has an attribute ``looks`` and sets it to False gets ``frames_since_key`` alone, and NaN for
+    the rest.
     """
 
-    gap: int
+    frames_since_key: int
     """Frames since the anchor; 1 on the first frame after it."""
 
     known: float
@@ -195,7 +196,7 @@ class Prediction:
     decision: Decision
     """The route taken and the reason."""
 
-    gap: int
+    frames_since_key: int
     """Frames since the anchor: 0 on a key frame."""
 
     index: int

@@ -26,9 +26,9 @@ class Interval:
         _at_least_one("interval", self.frames)
 
     def __call__(self, frame: Frame, track: Track) -> Decision:
-        if track.gap >= self.frames:
+        if track.frames_since_key >= self.frames:
             return Decision("key", f"interval {self.frames}")
-        return Decision("nonkey", f"carried {track.gap}")
+        return Decision("nonkey", f"carried {track.frames_since_key}")
 
     def __str__(self) -> str:
         return f"interval:{self.frames}"
@@ -47,9 +47,9 @@ class Gop:
     def __call__(self, frame: Frame, track: Track) -> Decision:
         if frame.picture_type == "I":
             return Decision("key", "I-frame")
-        if track.gap >= self.longest:
+        if track.frames_since_key >= self.longest:
             return Decision("key", f"no I-frame for {self.longest}")
-        return Decision("nonkey", f"carried {track.gap}")
+        return Decision("nonkey", f"carried {track.frames_since_key}")
 
     def __str__(self) -> str:
         return f"gop:{self.longest}"
@@ -59,7 +59,7 @@ class Gop:
 class Adaptive:
     """A key frame when what was carried no longer fits the picture.
 
-    ``limit`` is the doubt (``staleness``) that makes a key frame: 8 makes many (every fourth frame of a drive
+    ``limit`` is the ``staleness`` that makes a key frame: 8 makes many (every fourth frame of a drive
     at 15 Hz), 20 few (every tenth). How many that is depends on the video, which is the point; ``profile``
     tells the share.
     """
@@ -75,30 +75,30 @@ class Adaptive:
             )
 
     def __call__(self, frame: Frame, track: Track) -> Decision:
-        if track.gap >= self.longest:
+        if track.frames_since_key >= self.longest:
             return Decision("key", f"longest {self.longest}")
-        doubt = staleness(track)
-        if doubt >= self.limit:
-            return Decision("key", f"doubt {doubt:.1f}")
-        return Decision("nonkey", f"carried {track.gap}")
+        stale = staleness(track)
+        if stale >= self.limit:
+            return Decision("key", f"staleness {stale:.1f}")
+        return Decision("nonkey", f"carried {track.frames_since_key}")
 
     def __str__(self) -> str:
         return f"adaptive:{self.limit:g}:{self.longest}"
 
 
 def staleness(track: Track) -> float:
-    """How far the carried result is to be doubted, in grey levels: the number that Adaptive compares with
+    """How far the carried result may be stale, in grey levels: the number that Adaptive compares with
     its limit.
 
     The brightness error of the anchor carried to this frame tells occlusions and lost tracks, and above 10
-    grey levels a cut; the gap tells the slow decay that brightness does not show, and counts for less where
-    the picture stands still. The weights are measured. Against a fixed interval at the same number of key
-    frames (six intervals, 4 to 12, on nine clips made from CamVid's 0016E5, from three first frames each)
-    this wins nine times in ten: by 0.2 to 0.4 mIoU on a steady drive, by 7 where there are cuts. Travelled
-    distance, the share of guessed motion and other norms of the error won less often.
+    grey levels a cut. The frames since the key frame tell the slow decay that brightness does not show, and
+    count for less where the picture stands still. The weights are measured. Against a fixed interval at the
+    same number of key frames (six intervals, 4 to 12, on nine clips made from CamVid's 0016E5, from three
+    first frames each) this wins nine times in ten: by 0.2 to 0.4 mIoU on a steady drive, by 7 where there are
+    cuts. Travelled distance, the share of guessed motion and other norms of the error won less often.
     """
     cut = 3 * max(0.0, track.error - 10)
-    return track.error + cut + 1.2 * track.gap * min(1.0, track.error / 2)
+    return track.error + cut + 1.2 * track.frames_since_key * min(1.0, track.error / 2)
 
 
 def parse(text: str) -> Policy:

@@ -46,7 +46,7 @@ class Session:
         self._logits = logits
         self._tracer = Tracer(manifest.motion.trace if manifest.motion else "grid")
         self._cuts = Cuts() if manifest.remembers else None
-        self._gap = 0
+        self._frames_since_key = 0
         self._pending = ""
         self._owed: Decision | None = None
         self._wanted = {
@@ -83,7 +83,7 @@ class Session:
         return Prediction(
             labels=labels,
             decision=decision,
-            gap=self._gap,
+            frames_since_key=self._frames_since_key,
             index=frame.index,
             pts_seconds=frame.pts_seconds,
             # The scores may be what the session goes on with, and a prediction is the caller's to change.
@@ -130,13 +130,13 @@ class Session:
             self.state.reset()
         if decision.route != "nonkey":
             self._tracer.anchor(frame)
-            self._gap = 0
+            self._frames_since_key = 0
         self._owed = None
         return decision
 
     def _asked(self, frame: Frame) -> Decision:
         """What the policy wants for the frame, which the tracer then has followed."""
-        self._gap += 1
+        self._frames_since_key += 1
         decision = self.policy(frame, self._tracer.follow(frame, getattr(self.policy, "looks", True)))
         if decision.route not in ROUTES:
             raise OptionError(

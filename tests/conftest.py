@@ -46,4 +46,4 @@ def tiny_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.helpers.bundles import make_video
 
     folder = tmp_path_factory.mktemp("video")
-    return make_video(folder / "tiny.mp4", truth=folder / "truth")
+    return make_video(folder / "tiny.mp4", ground_truth=folder / "truth")

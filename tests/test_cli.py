@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import edge_vss
 from edge_vss.cli import app, doctor, terminal
 from edge_vss.errors import SinkError
-from edge_vss.runtimes.tools.ground_truth import Truth
+from edge_vss.runtimes.tools.ground_truth import GroundTruth
 
 COMMAND = [sys.executable, "-c", "from edge_vss.cli import main; main()"]
 LISTENING = [
@@ -107,8 +107,10 @@ def test_run_writes_all_its_sinks_and_says_how_many(
     assert done.json["frames"] == 24 and done.json["keyframes"] == 4
     assert f"24 label maps in {labels}" in done.err
     assert "24 frames; 16.7% key frames" in done.err
-    assert len(Truth(labels)) == 24 and (labels / "000023.png").exists()
-    assert [json.loads(line)["gap"] for line in lines.read_text().splitlines()] == [i % 6 for i in range(24)]
+    assert len(GroundTruth(labels)) == 24 and (labels / "000023.png").exists()
+    assert [json.loads(line)["frames_since_key"] for line in lines.read_text().splitlines()] == [
+        i % 6 for i in range(24)
+    ]
     with av.open(str(out)) as container:
         assert sum(1 for _ in container.decode(video=0)) == 24
 
@@ -181,7 +183,7 @@ def test_a_full_disk_ends_a_run_in_one_line_and_loses_nothing(
     done = Done("run", tiny_bundle, tiny_video, "--save-labels", tmp_path, "--jsonl", "/dev/full")
     message = done.error()
     assert "/dev/full" in message and "space" in message.lower()
-    assert len(Truth(tmp_path)) >= 1
+    assert len(GroundTruth(tmp_path)) >= 1
 
 
 def test_a_bundle_that_exists_is_not_replaced_without_force(tiny_bundle: Path) -> None:
@@ -314,7 +316,7 @@ def test_an_interrupted_run_leaves_files_that_play(
         process.send_signal(stop)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 130, errors
-    written = len(Truth(labels))
+    written = len(GroundTruth(labels))
     assert 20 <= written < LONG
     assert "Traceback" not in errors
     assert f"{written} label maps in {labels}" in errors and f"interrupted after {written} frames" in errors

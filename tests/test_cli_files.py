@@ -121,11 +121,11 @@ def test_json_that_cannot_be_written_is_told_before_the_work(
         raise AssertionError("the work began")
 
     for place in (
-        "demo.demo",
+        "demo.show.demo",
         "runtimes.segmenter.load",
-        "runtimes.survey.survey",
+        "runtimes.tools.stream_report.survey",
         "converters.convert.convert",
-        "runtimes.check.check",
+        "runtimes.tools.self_check.check",
     ):
         monkeypatch.setattr(f"edge_vss.{place}", worked)
     for command in (
@@ -230,7 +230,7 @@ main()
 
 @pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
 @pytest.mark.parametrize(
-    ("module", "said"), [("numpy", ""), ("typer", ""), ("edge_vss.cli.describe", ""), ("av", "interrupted\n")]
+    ("module", "said"), [("numpy", ""), ("typer", ""), ("edge_vss.cli.terminal", ""), ("av", "interrupted\n")]
 )
 def test_ctrl_c_while_the_program_starts_is_quiet(module: str, said: str) -> None:
     command = [sys.executable, "-c", INTERRUPTED, "motion", module]

@@ -9,7 +9,7 @@ import pytest
 
 from edge_vss.demo import show as demo
 from edge_vss.errors import MissingExtra, OptionError, SinkError
-from edge_vss.runtimes.tools.ground_truth import Truth
+from edge_vss.runtimes.tools.ground_truth import GroundTruth
 
 FRAMES, INTERVAL = 20, 4
 
@@ -43,7 +43,7 @@ def test_the_files_are_there_to_look_at(shown: tuple[dict[str, Any], list[str]])
     found, _ = shown
     with av.open(found["overlay"]) as container:
         assert sum(1 for _ in container.decode(video=0)) == FRAMES
-    assert len(Truth(Path(found["clip"]).parent / "truth")) == FRAMES
+    assert len(GroundTruth(Path(found["clip"]).parent / "truth")) == FRAMES
     sheet = cv2.imread(found["picture"])
     assert sheet is not None and min(sheet.shape[:2]) > 600
     assert len(np.unique(sheet.reshape(-1, 3), axis=0)) > 1000

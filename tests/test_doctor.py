@@ -35,7 +35,7 @@ def test_which_decoders_give_vectors_is_measured_with_real_streams(found: dict[s
 
 def test_no_framework_is_imported() -> None:
     script = (
-        "import sys; from edge_vss.runtimes import doctor; doctor.report()\n"
+        "import sys; from edge_vss.runtimes.tools import doctor; doctor.report()\n"
         "print([name for name in ('torch', 'onnx', 'openvino', 'cv2', 'typer') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

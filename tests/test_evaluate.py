@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edge_vss.errors import OptionError, SourceError
 from edge_vss.runtimes.segmenter import Segmenter, load
 from edge_vss.runtimes.tools.evaluate import evaluate
-from edge_vss.runtimes.tools.ground_truth import Truth
+from edge_vss.runtimes.tools.ground_truth import GroundTruth
 from edge_vss.video import Decision, Frame, Prediction, Track
 
 
@@ -32,10 +32,10 @@ def test_scores_are_those_of_the_label_maps_that_the_session_gives(
     seen: list[tuple[NDArray[np.uint8], int]] = []
 
     def keep(frame: Frame, prediction: Prediction) -> None:
-        seen.append((prediction.labels.copy(), prediction.gap))
+        seen.append((prediction.labels.copy(), prediction.frames_since_key))
 
     found = evaluate(segmenter, tiny_video, truth, policy="interval:4", on_frame=keep)
-    maps = Truth(truth)
+    maps = GroundTruth(truth)
 
     def mean_iou(frames: list[int]) -> float:
         true = np.stack([maps[i] for i in frames])
@@ -81,10 +81,10 @@ def test_motion_makes_carried_labels_better_than_held_ones(
 
 def test_an_ignored_id_counts_for_nothing(segmenter: Segmenter, tiny_video: Path, truth: Path) -> None:
     for path in truth.glob("*.png"):
-        labels = Truth(truth)[Truth(truth).files.index(path)]
+        labels = GroundTruth(truth)[GroundTruth(truth).files.index(path)]
         labels[labels == 1] = 9
         cv2.imwrite(str(path), labels)
-    with pytest.raises(OptionError, match=r"0\.png: truth .* 9.*--ignore ID") as caught:
+    with pytest.raises(OptionError, match=r"0\.png: the ground truth has id 9.*--ignore ID") as caught:
         evaluate(segmenter, tiny_video, truth)
     assert "\n" not in str(caught.value)
     found = evaluate(segmenter, tiny_video, truth, ignore=9)

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 import edge_vss
-from edge_vss.runtimes.tools.ground_truth import Truth
+from edge_vss.runtimes.tools.ground_truth import GroundTruth
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 SHORT = ("embed", "camera", "dashcam", "robot")
@@ -82,7 +82,7 @@ def test_dashcam_records_the_event_with_what_came_before(
     assert done.returncode == 0, done.stderr
     events = sorted(out.iterdir())
     assert f"{len(events)} events" in done.stdout and events
-    recorded = [int(path.stem) for path in Truth(events[0]).files]
+    recorded = [int(path.stem) for path in GroundTruth(events[0]).files]
     assert recorded == list(range(recorded[0], recorded[-1] + 1))
     assert recorded[0] == max(0, first - 2)
     with av.open(str(events[0] / "clip.mp4")) as container:

@@ -13,6 +13,7 @@ import pytest
 
 from edge_vss import bundle, files
 from edge_vss.bundle import writing
+from edge_vss.errors import BundleError
 from tests.test_bundle import manifest
 
 
@@ -57,10 +58,12 @@ def test_a_bundle_survives_a_kill_while_it_is_replaced(street: Path) -> None:
     assert not left.exists()
 
 
-def test_a_bundle_that_was_left_aside_is_found_by_whoever_reads_it(street: Path) -> None:
+def test_a_reader_leaves_what_a_killed_process_put_aside(street: Path) -> None:
     kill_while_replacing(street, 1)
-    assert bundle.read(street).policy == "interval:5"
-    assert not list(street.parent.glob(".street.vss.replaced-*"))
+    before = sorted(path.name for path in street.parent.iterdir())
+    with pytest.raises(BundleError, match="does not exist"):
+        bundle.read(street)
+    assert sorted(path.name for path in street.parent.iterdir()) == before
 
 
 def test_a_bundle_that_was_left_aside_is_not_free(street: Path) -> None:

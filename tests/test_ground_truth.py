@@ -11,7 +11,7 @@ from PIL import Image
 
 from edge_vss.errors import SourceError
 from edge_vss.runtimes.sinks.labels import encode_png
-from edge_vss.runtimes.tools.ground_truth import Truth, read_labels
+from edge_vss.runtimes.tools.ground_truth import GroundTruth, read_labels
 
 LABELS = np.random.default_rng(0).integers(0, 11, (33, 47), np.uint8)
 
@@ -50,7 +50,7 @@ def test_what_run_writes_is_read_back(
 def test_files_come_in_natural_order(tmp_path: Path) -> None:
     for name in ("seq10_f2.png", "seq2_f10.png", "seq2_f9.png", "a.txt", "SEQ.PNG"):
         cv2.imencode(".png", LABELS)[1].tofile(tmp_path / name)
-    truth = Truth(tmp_path)
+    truth = GroundTruth(tmp_path)
     assert [path.name for path in truth.files] == ["SEQ.PNG", "seq2_f9.png", "seq2_f10.png", "seq10_f2.png"]
     assert len(truth) == 4
     assert np.array_equal(truth.matching(0, (33, 47)), LABELS)
@@ -111,14 +111,14 @@ def test_a_label_map_of_another_size_says_both_sizes(tmp_path: Path) -> None:
     with pytest.raises(
         SourceError, match=r"0\.png is 33x47 \(height x width\), but the video's frames are 360x480"
     ):
-        Truth(tmp_path).matching(0, (360, 480))
+        GroundTruth(tmp_path).matching(0, (360, 480))
 
 
 def test_a_folder_without_label_maps_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="holds no PNG"):
-        Truth(tmp_path)
+        GroundTruth(tmp_path)
     with pytest.raises(SourceError, match="does not exist"):
-        Truth(tmp_path / "absent")
+        GroundTruth(tmp_path / "absent")
     (tmp_path / "file").touch()
     with pytest.raises(SourceError, match="is a file"):
-        Truth(tmp_path / "file")
+        GroundTruth(tmp_path / "file")

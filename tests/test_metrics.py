@@ -172,7 +172,7 @@ def test_scores_of_two_videos() -> None:
     scores = Scores(4, IGNORE)
     for clip in clips:
         for index, (truth, labels) in enumerate(zip(*clip, strict=True)):
-            scores.update(truth, labels, gap=index % 5)
+            scores.update(truth, labels, frames_since_key=index % 5)
         scores.begin()
     report = scores.result(["a", "b", "c", "d"])
     assert report.frames == 40
@@ -199,7 +199,7 @@ def test_a_report_is_json_even_when_empty() -> None:
     assert nothing["frames"] == 0 and nothing["miou"] is None and nothing["mvc8"] is None
     assert nothing["miou_by_distance"] == [] and nothing["iou"] == {"0": None, "1": None}
     scores = Scores(2, ignore=5)
-    scores.update(np.full((2, 2), 5, np.uint8), np.zeros((2, 2), np.uint8), gap=2)
+    scores.update(np.full((2, 2), 5, np.uint8), np.zeros((2, 2), np.uint8), frames_since_key=2)
     assert scores.result().miou is None
     assert scores.result().miou_by_distance == [None, None, None]
 
@@ -215,14 +215,18 @@ def test_far_gaps_share_the_last_distance() -> None:
 @pytest.mark.parametrize(
     ("truth", "labels", "message"),
     [
-        (np.zeros((4, 6), np.uint8), np.zeros((4, 5), np.uint8), "labels are 4x5 but the truth is 4x6"),
+        (
+            np.zeros((4, 6), np.uint8),
+            np.zeros((4, 5), np.uint8),
+            "labels are 4x5 but the ground truth is 4x6",
+        ),
         (
             np.zeros((4, 6), np.uint8),
             np.full((4, 6), 3, np.uint8),
             "labels have id 3, but classes are 0 to 2",
         ),
-        (np.full((4, 6), 11, np.uint8), np.zeros((4, 6), np.uint8), "truth have id 11"),
-        (np.full((4, 6), -1, np.int32), np.zeros((4, 6), np.uint8), "truth have id -1"),
+        (np.full((4, 6), 11, np.uint8), np.zeros((4, 6), np.uint8), "the ground truth has id 11"),
+        (np.full((4, 6), -1, np.int32), np.zeros((4, 6), np.uint8), "the ground truth has id -1"),
         (np.zeros((4, 6), np.float32), np.zeros((4, 6), np.uint8), "got float32"),
         (np.zeros((4, 6, 3), np.uint8), np.zeros((4, 6, 3), np.uint8), "4x6x3"),
     ],

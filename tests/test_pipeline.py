@@ -230,7 +230,7 @@ def test_late_inference_is_dropped_and_motion_is_not() -> None:
         bar = np.flatnonzero(prediction.labels[0])
         # The toy's grid has cells of 4 pixels.
         assert abs(int(bar[0]) - (8 + prediction.index)) <= 4
-        assert prediction.gap == prediction.index
+        assert prediction.frames_since_key == prediction.index
 
 
 def test_dropping_ends_even_where_frames_never_stop_waiting() -> None:

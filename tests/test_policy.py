@@ -9,7 +9,7 @@ import pytest
 from edge_vss.errors import OptionError
 from edge_vss.runtimes.policy import Adaptive, Gop, Interval, parse
 from edge_vss.runtimes.sources import open_source
-from edge_vss.runtimes.tools.ground_truth import Truth
+from edge_vss.runtimes.tools.ground_truth import GroundTruth
 from edge_vss.video import Policy, Track
 from tests.benchmarks.accuracy import CUTS, matched
 from tests.helpers.videos import P_ONLY, decoded, encode
@@ -19,7 +19,7 @@ from tests.test_root_map import frame
 def route(policy: Policy, gap: int, picture_type: str = "P", error: float = 0.0) -> str:
     shown = frame(gap)
     shown.picture_type = picture_type
-    return policy(shown, Track(gap=gap, known=1.0, travel_px=0.0, error=error)).route
+    return policy(shown, Track(frames_since_key=gap, known=1.0, travel_px=0.0, error=error)).route
 
 
 def test_interval() -> None:
@@ -64,7 +64,7 @@ def test_a_bad_spelling_says_what_to_write(text: str) -> None:
 def test_adaptive_beats_a_fixed_interval_at_the_same_number_of_key_frames(
     clip: str, interval: int, data: Path, tmp_path: Path
 ) -> None:
-    truth = Truth(data / "camvid" / "valannot")
+    truth = GroundTruth(data / "camvid" / "valannot")
     maps = [truth[i] for i in range(len(truth))]
     video = data / "video" / "0016E5_h264_p_refs1_g250.mp4"
     if clip == "cuts":

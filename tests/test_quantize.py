@@ -92,8 +92,8 @@ def test_what_is_lost_against_the_truth(tmp_path: Path, tiny_video: Path) -> Non
     from tests.helpers.bundles import make_bundle
 
     maps = tiny_video.parent / "truth"
-    path = make_bundle(tmp_path, precision="int8", calibrate=tiny_video, truth=maps)
-    lost = bundle.read(path).precision["against_truth"]
+    path = make_bundle(tmp_path, precision="int8", calibrate=tiny_video, ground_truth=maps)
+    lost = bundle.read(path).precision["against_ground_truth"]
     assert set(lost) == {"fp32_miou", "int8_miou"} and abs(lost["fp32_miou"] - lost["int8_miou"]) < 20
 
 
@@ -119,7 +119,7 @@ def test_positions_survive_fp16(tmp_path: Path) -> None:
         ({"precision": "int8"}, "--calibrate is missing"),
         ({"precision": "fp16", "calibrate": "x.mp4"}, "--calibrate is for --precision int8"),
         ({"precision": "int8", "calibrate": "missing.mp4"}, "missing.mp4 does not exist"),
-        ({"truth": "maps"}, "--truth is the label maps of the video of --calibrate"),
+        ({"ground_truth": "maps"}, "--ground-truth is the label maps of the video of --calibrate"),
     ],
 )
 def test_options_that_do_not_go_together(tmp_path: Path, options: dict[str, Any], message: str) -> None:

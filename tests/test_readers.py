@@ -152,7 +152,7 @@ def test_onnx_that_takes_the_picture_itself(tmp_path: Path, image: torch.Tensor)
 
 def test_pickled_module_only_with_trust(tmp_path: Path, image: torch.Tensor, expected: torch.Tensor) -> None:
     torch.save(trained(), tmp_path / "module.pt")
-    with pytest.raises(ModelError, match=r"tests\.conversion\.Net.* --trust-pickle"):
+    with pytest.raises(ModelError, match=r"tests\.helpers\.conversion\.Net.* --trust-pickle"):
         load(tmp_path / "module.pt")
     network = load(tmp_path / "module.pt", trust_pickle=True)
     torch.testing.assert_close(scores_of(network, image), expected)

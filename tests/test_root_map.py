@@ -53,7 +53,7 @@ def test_steps_add_up(path: list[tuple[float, float]]) -> None:
     for index, step in enumerate(path, 1):
         track = tracer.follow(frame(index, motion=step))
     total = np.sum(path, axis=0)
-    assert track.gap == len(path) and track.known == 1
+    assert track.frames_since_key == len(path) and track.known == 1
     assert track.travel_px == pytest.approx(float(np.hypot(*total)), abs=1e-3)
     root = tracer.root((16, 24))
     assert root[0] == pytest.approx(np.full((16, 24), total[0] / 4), abs=1e-3)
@@ -92,7 +92,7 @@ def test_labels_follow_a_real_pan(mode: str, tmp_path: Path) -> None:
             expected = np.roll(labels, (step[1] * shown.index, step[0] * shown.index), (0, 1))
             inner = (slice(24, -24), slice(32, -32))
             assert (tracer.carry(labels)[inner] == expected[inner]).mean() > 0.93, shown.index
-    assert track.gap == 8
+    assert track.frames_since_key == 8
 
 
 def test_zero_motion_is_the_identity() -> None:
@@ -183,7 +183,11 @@ def test_not_looking_changes_nothing_but_what_is_known(mode: str) -> None:
         tracer.anchor(frame(0))
     for index in range(1, 6):
         shown = frame(index, motion=(1.25 * index, -2))
-        assert looking.follow(shown).gap == not_looking.follow(shown, look=False).gap == index
+        assert (
+            looking.follow(shown).frames_since_key
+            == not_looking.follow(shown, look=False).frames_since_key
+            == index
+        )
     assert np.isnan(not_looking.follow(frame(6, motion=(0, 0)), look=False).error)
     looking.follow(frame(6, motion=(0, 0)))
     for sampling in ("centres", "corners"):

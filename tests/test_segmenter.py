@@ -121,7 +121,7 @@ def test_the_bundle_s_own_policy(street: Path, clip: Path) -> None:
     for policy, gaps in ((None, [0, 1, 2, 3] * 2 + [0]), ("interval:2", [0, 1] * 4 + [0])):
         session = segmenter.session(policy)
         with open_source(clip) as source:
-            assert [session.step(frame).gap for frame in source] == gaps
+            assert [session.step(frame).frames_since_key for frame in source] == gaps
 
 
 def test_engines_agree(street: Path, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,13 +151,6 @@ def test_results_are_the_caller_s_to_keep(street: Path, clip: Path) -> None:
         assert np.array_equal(prediction.labels, label)
         assert prediction.logits is not None
         assert np.array_equal(prediction.logits, logit)
-
-
-def test_a_bundle_that_was_left_aside_is_loaded(street: Path, tmp_path: Path) -> None:
-    aside = tmp_path / ".toy.vss.replaced-x"
-    shutil.copytree(street, aside / "toy.vss")
-    assert vss.load(tmp_path / "toy.vss").engine == "onnxruntime"
-    assert not aside.exists()
 
 
 def test_a_default_policy_that_is_not_known_is_the_bundle_s_fault(street: Path, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_labels_are_carried_to_where_things_are_now() -> None:
 
 def test_gap_counts_from_the_anchor() -> None:
     session = toys.segmenter().session("interval:3")
-    assert [session.step(frame).gap for frame in frames(7)] == [0, 1, 2, 0, 1, 2, 0]
+    assert [session.step(frame).frames_since_key for frame in frames(7)] == [0, 1, 2, 0, 1, 2, 0]
 
 
 def test_seconds_per_stage() -> None:
@@ -123,7 +123,7 @@ def test_a_start_begins_anew(reason: str) -> None:
         if frame.index == 3:
             frame.start, frame.motion = reason, None
         prediction = session.step(frame)
-        seen.append((prediction.decision.route, prediction.gap))
+        seen.append((prediction.decision.route, prediction.frames_since_key))
         states.append(session.state["scores"])
     assert seen == [("start", 0), ("nonkey", 1), ("nonkey", 2), ("start", 0), ("nonkey", 1), ("nonkey", 2)]
     assert states[0] is states[2]
@@ -170,7 +170,7 @@ def test_skipped_frames_still_move() -> None:
     for frame in shown[1:5]:
         session.skip(frame)
     prediction = session.step(shown[5])
-    assert (prediction.decision.route, prediction.gap) == ("nonkey", 5)
+    assert (prediction.decision.route, prediction.frames_since_key) == ("nonkey", 5)
     assert np.array_equal(prediction.labels, expected(8 + 4 * 5))
 
 
@@ -211,7 +211,7 @@ def test_two_sessions_of_one_segmenter_know_nothing_of_each_other() -> None:
     for i, (left, right) in enumerate(zip(frames(9), frames(9, step=-2), strict=True)):
         first, second = a.step(left), b.step(right)
         assert np.array_equal(first.labels, expected(8 + 4 * i))
-        assert (first.gap, second.gap) == (i % 4, i % 3)
+        assert (first.frames_since_key, second.frames_since_key) == (i % 4, i % 3)
     assert np.array_equal(alone[0], expected(8))
 
 
@@ -219,7 +219,7 @@ def test_the_policy_is_asked_about_every_frame_that_follows() -> None:
     asked: list[tuple[int, int, float]] = []
 
     def policy(frame: Frame, track: Track) -> Decision:
-        asked.append((frame.index, track.gap, round(track.travel_px, 1)))
+        asked.append((frame.index, track.frames_since_key, round(track.travel_px, 1)))
         return Decision("key" if frame.index == 2 else "nonkey", "my own")
 
     session = toys.segmenter().session(policy)

@@ -32,7 +32,7 @@ def test_after_a_failed_step_the_session_begins_anew(role: str) -> None:
         session.step(shown[at])
     failing.clear()
     prediction = session.step(shown[at + 1])
-    assert prediction.decision == Decision("start", "failed step") and prediction.gap == 0
+    assert prediction.decision == Decision("start", "failed step") and prediction.frames_since_key == 0
     prediction = session.step(shown[at + 2])
     assert prediction.decision.route == "nonkey"
     assert np.array_equal(prediction.labels, expected(8 + 4 * (at + 2)))
@@ -76,7 +76,7 @@ def test_a_skipped_key_frame_is_made_up_for() -> None:
             session.skip(frame)
         else:
             prediction = session.step(frame)
-            decisions.append((prediction.decision.route, prediction.gap))
+            decisions.append((prediction.decision.route, prediction.frames_since_key))
             assert np.array_equal(prediction.labels, expected(8 + 4 * frame.index))
     assert decisions == [("start", 0), ("nonkey", 1), ("key", 0), *(("nonkey", gap) for gap in (1, 2, 3))]
 

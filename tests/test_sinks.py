@@ -108,7 +108,7 @@ def test_json_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "pts_seconds": 0.0,
         "route": "key",
         "reason": "interval 5",
-        "gap": 0,
+        "frames_since_key": 0,
         "picture_type": "P",
         "size": [48, 64],
         "seconds": {"key": 0.5},

@@ -76,9 +76,14 @@ def convert(
     calibrate: Annotated[
         Path | None, typer.Option(metavar="VIDEO", help="What int8 is fitted to: a video like your own.")
     ] = None,
-    truth: Annotated[
+    ground_truth: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Label maps of that video, to record what int8 loses."),
+        typer.Option(
+            "--ground-truth",
+            "--truth",
+            metavar="DIR",
+            help="Label maps of that video, to record what int8 loses.",
+        ),
     ] = None,
     ignore: Ignore = None,
     trust_pickle: Annotated[
@@ -111,7 +116,7 @@ def convert(
         target=target,
         precision=precision,
         calibrate=calibrate,
-        truth=truth,
+        ground_truth=ground_truth,
         ignore=ignore,
         trust_pickle=trust_pickle,
         force=force,

@@ -26,8 +26,14 @@ from edge_vss.cli.terminal import cell, emit, places, progress, say, table
 def evaluate(
     bundle: Bundle,
     source: Source,
-    truth: Annotated[
-        Path, typer.Option(metavar="DIR", help="Label maps: one PNG of class ids per frame, in order.")
+    ground_truth: Annotated[
+        Path,
+        typer.Option(
+            "--ground-truth",
+            "--truth",
+            metavar="DIR",
+            help="Label maps: one PNG of class ids per frame, in order.",
+        ),
     ],
     ignore: Ignore = None,
     policy: PolicyName = None,
@@ -43,7 +49,7 @@ def evaluate(
     _evaluate(
         bundle,
         source,
-        truth,
+        ground_truth,
         json,
         ignore=ignore,
         policy=policy,
@@ -55,7 +61,7 @@ def evaluate(
 def _evaluate(
     bundle: Path,
     source: str,
-    truth: Path,
+    ground_truth: Path,
     json: str | None,
     *,
     ignore: int | None,
@@ -66,10 +72,10 @@ def _evaluate(
     from edge_vss.runtimes.segmenter import load
     from edge_vss.runtimes.sinks import check_places
     from edge_vss.runtimes.tools.evaluate import evaluate as score
-    from edge_vss.runtimes.tools.ground_truth import Truth
+    from edge_vss.runtimes.tools.ground_truth import GroundTruth
 
     check_places(places(json), source)
-    maps = Truth(truth)
+    maps = GroundTruth(ground_truth)
     segmenter = load(bundle, **engine)
     with progress(len(maps)) as advance:
         found = score(

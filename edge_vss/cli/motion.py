@@ -14,7 +14,7 @@ from edge_vss.cli.terminal import emit, flat, places, progress, say, table
 def motion(
     source: Source,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the vectors into a video.")] = None,
-    truth: Truth = None,
+    ground_truth: Truth = None,
     interval: Annotated[int, typer.Option(min=1, help="Frames from one given label map to the next.")] = 5,
     ignore: Ignore = None,
     limit: Limit = None,
@@ -22,13 +22,13 @@ def motion(
     debug: Debug = False,
 ) -> None:
     """What a stream's motion vectors are worth, and how to encode better."""
-    _motion(source, out, truth, interval, ignore, limit, json)
+    _motion(source, out, ground_truth, interval, ignore, limit, json)
 
 
 def _motion(
     source: str,
     out: Path | None,
-    truth: Path | None,
+    ground_truth: Path | None,
     interval: int,
     ignore: int | None,
     limit: int | None,
@@ -42,7 +42,13 @@ def _motion(
     try:
         with progress(limit) as advance:
             found = survey(
-                source, truth, interval, ignore=ignore, limit=limit, on_frame=advance, findings=findings
+                source,
+                ground_truth,
+                interval,
+                ignore=ignore,
+                limit=limit,
+                on_frame=advance,
+                findings=findings,
             )
     except KeyboardInterrupt:
         if not findings.frames:

@@ -52,7 +52,12 @@ Threads = Annotated[int, typer.Option("--threads", min=0, help="Threads of the e
 Limit = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Stop after N frames.")]
 Truth = Annotated[
     Path | None,
-    typer.Option("--truth", metavar="DIR", help="Label maps: one PNG of class ids per frame, in order."),
+    typer.Option(
+        "--ground-truth",
+        "--truth",
+        metavar="DIR",
+        help="True label maps: one PNG of class ids per frame, in order.",
+    ),
 ]
 Ignore = Annotated[
     int | None, typer.Option("--ignore", min=0, max=255, metavar="ID", help="The id that counts for nothing.")

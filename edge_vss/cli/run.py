@@ -92,11 +92,11 @@ def _run(
     state: Path | None,
 ) -> None:
     """``sinks`` maps a sink's name to its place."""
+    from edge_vss.runtimes._state_file import check_place
     from edge_vss.runtimes.pipeline import run as segment
     from edge_vss.runtimes.segmenter import load
     from edge_vss.runtimes.sinks import SinkContext, check_places, open_sink
     from edge_vss.runtimes.sources import open_source
-    from edge_vss.runtimes.state import check_place
 
     check_places(places(json, **sinks, state=state), source)
     segmenter = load(bundle, **engine)

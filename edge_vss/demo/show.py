@@ -56,12 +56,12 @@ def demo(
     if frames < 16:
         raise OptionError(f"a demo of {frames} frames shows nothing: give 16 or more")
     policy = f"interval:{interval}"
-    clip, truth, bundle = out / "streets.mp4", out / "truth", out / "streets.vss"
+    clip, ground_truth, bundle = out / "streets.mp4", out / "truth", out / "streets.vss"
     overlay, picture = out / "overlay.mp4", out / "sheet.png"
-    _prepare(out, truth)
+    _prepare(out, ground_truth)
 
     tell(f"drawing {frames} frames of a street with their labels, encoding them as H.264")
-    write(clip, frames=frames, seed=SEED, labels=truth)
+    write(clip, frames=frames, seed=SEED, labels=ground_truth)
     tell("converting the sample's network, checking the graphs against torch")
     manifest = _converted(bundle, family, policy)
     segmenter = load(bundle)
@@ -74,12 +74,12 @@ def demo(
     def keep(way: str) -> Callable[[Frame, Prediction], None]:
         def take(frame: Frame, prediction: Prediction) -> None:
             if frame.index in shown:
-                kept[way, frame.index] = (frame.image, prediction.labels, prediction.gap)
+                kept[way, frame.index] = (frame.image, prediction.labels, prediction.frames_since_key)
 
         return take
 
-    every = evaluate(segmenter, clip, truth, policy="interval:1", on_frame=keep("every"))
-    scheduled = evaluate(segmenter, clip, truth, policy=policy, on_frame=keep("scheduled"))
+    every = evaluate(segmenter, clip, ground_truth, policy="interval:1", on_frame=keep("every"))
+    scheduled = evaluate(segmenter, clip, ground_truth, policy=policy, on_frame=keep("scheduled"))
     tell("drawing what was seen")
     with open_source(clip) as source:
         context = SinkContext.of(manifest, source.info)
@@ -95,7 +95,7 @@ def demo(
         "overlay": str(overlay),
         "picture": str(picture),
     }
-    _draw(picture, found, shown, kept, truth, manifest.classes, manifest.palette)
+    _draw(picture, found, shown, kept, ground_truth, manifest.classes, manifest.palette)
     return found
 
 
@@ -124,11 +124,11 @@ def sample_model(family: str = "propagate") -> tuple[Path, dict[str, Any]]:
     }
 
 
-def _prepare(out: Path, truth: Path) -> None:
+def _prepare(out: Path, ground_truth: Path) -> None:
     # A shorter clip than last time must not find label maps of frames that it has not.
     try:
-        truth.mkdir(parents=True, exist_ok=True)
-        for old in truth.glob("*.png"):
+        ground_truth.mkdir(parents=True, exist_ok=True)
+        for old in ground_truth.glob("*.png"):
             old.unlink()
     except OSError as error:
         raise SinkError(
@@ -163,16 +163,16 @@ def _draw(
     found: dict[str, Any],
     shown: list[int],
     kept: dict[tuple[str, int], tuple[NDArray[np.uint8], Labels, int]],
-    truth: Path,
+    ground_truth: Path,
     classes: tuple[str, ...],
     palette: tuple[tuple[int, int, int], ...],
 ) -> None:
     import cv2
 
     from edge_vss.demo.contact_sheet import Tile, draw, paint
-    from edge_vss.runtimes.tools.ground_truth import Truth
+    from edge_vss.runtimes.tools.ground_truth import GroundTruth
 
-    maps = Truth(truth)
+    maps = GroundTruth(ground_truth)
     rows = []
     for index in shown:
         true = maps[index]
@@ -189,7 +189,7 @@ def _draw(
         rows.append(
             [
                 Tile(image, f"frame {index}"),
-                painted(true, "truth"),
+                painted(true, "ground truth"),
                 painted(every, agreement(every)),
                 painted(scheduled, f"{after}, {agreement(scheduled)}"),
             ]
@@ -198,7 +198,7 @@ def _draw(
     interval = found["policy"].partition(":")[2]
     gain = f"{found['speedup']:.1f} times as fast, mIoU {scheduled:.1f} instead of {every:.1f}"
     title = f"{found['frames']} frames, a key frame every {interval}: {gain}"
-    columns = ("video", "true labels", "network on every frame", f"edge-vss, {found['policy']}")
+    columns = ("video", "ground truth", "network on every frame", f"edge-vss, {found['policy']}")
     sheet = draw(title, columns, rows, list(zip(classes, palette, strict=True)))
     if not cv2.imwrite(str(path), sheet[..., ::-1]):
         raise SinkError(f"cannot write {path}: check the folder and its free space")

@@ -24,8 +24,8 @@ def open(path: str | Path, context: SinkContext) -> JsonLines:
 class JsonLines:
     """Every line is written out at once, so that a reader sees it and an interrupted run keeps it.
 
-    Keys: ``index, pts_seconds, route, reason, gap, picture_type, size [h, w], seconds {stage}, classes {name:
-    share of the frame, 0 to 1}``; classes that do not occur are left out.
+    Keys: ``index, pts_seconds, route, reason, frames_since_key, picture_type, size [h, w], seconds {stage},
+    classes {name: share of the frame, 0 to 1}``; classes that do not occur are left out.
     """
 
     def __init__(self, path: str | Path, context: SinkContext) -> None:
@@ -48,7 +48,7 @@ class JsonLines:
             "pts_seconds": round(prediction.pts_seconds, 6),
             "route": prediction.decision.route,
             "reason": prediction.decision.reason,
-            "gap": prediction.gap,
+            "frames_since_key": prediction.frames_since_key,
             "picture_type": frame.picture_type,
             "size": list(prediction.labels.shape),
             "seconds": {stage: round(seconds, 6) for stage, seconds in prediction.seconds.items()},

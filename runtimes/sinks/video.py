@@ -31,7 +31,7 @@ class OverlayVideo:
         """Draws and encodes one frame."""
         image = blend(frame.image, prediction.labels, self._colours)
         if prediction.decision.route == "nonkey":
-            badge(image, f"+{prediction.gap}", WHITE)
+            badge(image, f"+{prediction.frames_since_key}", WHITE)
         else:
             badge(image, f"KEY {prediction.decision.reason}", AMBER)
         self._file.write(image, prediction.pts_seconds)

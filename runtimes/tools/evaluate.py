@@ -13,21 +13,21 @@ from edge_vss.errors import OptionError, SourceError
 from edge_vss.metrics import Scores
 from edge_vss.runtimes.segmenter import Segmenter
 from edge_vss.runtimes.sources import Uri, open_source
-from edge_vss.runtimes.tools.ground_truth import Truth
+from edge_vss.runtimes.tools.ground_truth import GroundTruth
 from edge_vss.video import Frame, Policy, Prediction
 
 
 def evaluate(
     segmenter: Segmenter,
     uri: Uri,
-    truth: Truth | Path,
+    ground_truth: GroundTruth | Path,
     *,
     policy: str | Policy | None = None,
     ignore: int | None = None,
     motion: str = "auto",
     on_frame: Callable[[Frame, Prediction], None] | None = None,
 ) -> dict[str, Any]:
-    """Scores in percent of every frame of a video, whose i-th frame has the i-th label map of ``truth``.
+    """Scores in percent of a video's frames, of which the i-th has the i-th label map of ``ground_truth``.
 
     ``ignore`` is the id that counts for nothing; the bundle's own by default. ``gmac_per_frame`` is averaged
     over the routes taken; frames that begin anew count as key frames. ``on_frame`` is called after each.
@@ -35,7 +35,7 @@ def evaluate(
     Raises SourceError where label maps and frames differ in number or size, OptionError where a label map has
     an id that is neither a class nor ignored.
     """
-    maps = truth if isinstance(truth, Truth) else Truth(truth)
+    maps = ground_truth if isinstance(ground_truth, GroundTruth) else GroundTruth(ground_truth)
     manifest = segmenter.manifest
     session = segmenter.session(policy)
     unlabelled = manifest.ignore if ignore is None else ignore
@@ -53,9 +53,11 @@ def evaluate(
                 raise _uneven(maps, f"{more} frames", uri)
             prediction = session.step(frame)
             try:
-                scores.update(maps.matching(scores.frames, frame.size), prediction.labels, prediction.gap)
+                scores.update(
+                    maps.matching(scores.frames, frame.size), prediction.labels, prediction.frames_since_key
+                )
             except OptionError as error:
-                hint = ", as in --ignore ID" if str(error).startswith("truth") else ""
+                hint = ", as in --ignore ID" if str(error).startswith("the ground truth") else ""
                 raise OptionError(f"{maps.files[scores.frames]}: {error}{hint}") from None
             routes[prediction.decision.route] += 1
             if on_frame is not None:
@@ -77,7 +79,7 @@ def evaluate(
     }
 
 
-def _uneven(maps: Truth, frames: str, uri: Uri) -> SourceError:
+def _uneven(maps: GroundTruth, frames: str, uri: Uri) -> SourceError:
     name = uri if isinstance(uri, (str, Path)) else "the source"
     return SourceError(
         f"{maps.folder} holds {len(maps)} label maps, but {name} has {frames}: give one label map per frame"

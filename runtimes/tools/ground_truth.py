@@ -18,8 +18,8 @@ _BYTES_OF = {"gray": 1, "pal8": 1, "ya8": 2}
 """Bytes of a pixel, the id first, in what FFmpeg makes of these; grey with a transparent value gets alpha."""
 
 
-class Truth:
-    """The label maps of a folder; ``truth[i]`` is read when asked for. SourceError where there are none."""
+class GroundTruth:
+    """The label maps of a folder; ``maps[i]`` is read when asked for. SourceError where there are none."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)

@@ -20,7 +20,7 @@ from edge_vss.runtimes.sinks import check_places
 from edge_vss.runtimes.sinks._drawing import badge
 from edge_vss.runtimes.sinks._video_file import VideoFile
 from edge_vss.runtimes.sources import Uri, open_source
-from edge_vss.runtimes.tools.ground_truth import Truth
+from edge_vss.runtimes.tools.ground_truth import GroundTruth
 from edge_vss.runtimes.tracing.root_map import Tracer
 from edge_vss.video import Frame, StreamInfo
 
@@ -78,7 +78,7 @@ class Findings:
 
 def survey(
     uri: Uri,
-    truth: Path | None = None,
+    ground_truth: Path | None = None,
     interval: int = 5,
     *,
     ignore: int | None = None,
@@ -86,8 +86,8 @@ def survey(
     on_frame: Callable[[], None] | None = None,
     findings: Findings | None = None,
 ) -> dict[str, Any]:
-    """What the stream is and what its vectors cover; with ``truth``, how well label maps are carried along
-    them.
+    """What the stream is and what its vectors cover; with ``ground_truth``, how well label maps are carried
+    along them.
 
     ``digest`` is the SHA-256 over all fields of all vectors, in the order of the frames. ``coverage`` is the
     mean share of the frame that has a vector, over the frames that are not I-frames. ``miou`` (percent) takes
@@ -96,7 +96,8 @@ def survey(
     reading after so many frames. ``findings`` keeps what was read even where an exception ends this.
 
     Raises SourceError where the source cannot be read, or the label maps do not fit it; OptionError for an
-    ``interval`` or ``limit`` below 1, and for ``truth`` with a live source, whose frames come only once.
+    ``interval`` or ``limit`` below 1, and for ``ground_truth`` with a live source, whose frames come only
+    once.
     """
     if interval < 1:
         raise OptionError(f"interval wants 1 frame or more, got {interval}: 5 is a good start")
@@ -105,7 +106,7 @@ def survey(
     findings = findings or Findings()
     with open_source(uri, motion="codec") as source:
         stream = source.info
-        if stream.live and truth is not None:
+        if stream.live and ground_truth is not None:
             raise OptionError(
                 f"{uri} is live and cannot be compared with label maps: record some of it, and give the file"
             )
@@ -114,17 +115,17 @@ def survey(
             if on_frame is not None:
                 on_frame()
     found = findings.result()
-    if truth is not None:
+    if ground_truth is not None:
         found["interval"] = interval
         found["miou"] = carried(
-            uri, truth, interval, ignore=ignore, limit=limit, stream=stream, frames=found["frames"]
+            uri, ground_truth, interval, ignore=ignore, limit=limit, stream=stream, frames=found["frames"]
         )
     return found
 
 
 def carried(
     uri: Uri,
-    truth: Path,
+    ground_truth: Path,
     interval: int,
     *,
     ignore: int | None,
@@ -134,11 +135,12 @@ def carried(
 ) -> dict[str, float | None]:
     """mIoU in percent of true label maps carried over ``interval`` frames: held, by codec, by flow, by
     auto."""
-    maps = Truth(truth)
+    maps = GroundTruth(ground_truth)
     # Of a video that was not read to its end, more label maps may be there.
     if len(maps) != frames and not (frames == limit and len(maps) > frames):
         raise SourceError(
-            f"{truth} holds {len(maps)} label maps, but the video has {frames} frames: give one per frame"
+            f"{ground_truth} holds {len(maps)} label maps, but the video has {frames} frames: "
+            "give one per frame"
         )
     return {
         row: None
@@ -213,7 +215,9 @@ def _covered(frame: Frame) -> float:
     return float((cells(frame.vectors, grid)[1] | cells(frame.vectors, grid, ahead=True)[1]).mean())
 
 
-def _carry(uri: Uri, maps: Truth, interval: int, motion: str, ignore: int | None, limit: int | None) -> float:
+def _carry(
+    uri: Uri, maps: GroundTruth, interval: int, motion: str, ignore: int | None, limit: int | None
+) -> float:
     counts = np.zeros((EVERY_ID, EVERY_ID), np.int64)
     tracer = Tracer()
     labels = given = maps[0]

@@ -34,12 +34,12 @@ class Tracer:
         self._hops = Hops() if mode == "exact" else None
         self._root: NDArray[np.float32] = np.zeros((1, 1, 2), np.float32)
         self._known: NDArray[np.float32] = np.ones((1, 1), np.float32)
-        self._gap = 0
+        self._frames_since_key = 0
         self._anchor_thumb: NDArray[np.uint8] = np.zeros((1, 1), np.uint8)
 
     def anchor(self, frame: Frame) -> None:
         """Make a frame the anchor: every position of it is its own root."""
-        self._size, self._gap = frame.size, 0
+        self._size, self._frames_since_key = frame.size, 0
         h, w = grid_of(frame.size)
         if self._hops is not None:
             self._hops.anchor(frame.size)
@@ -50,8 +50,8 @@ class Tracer:
     def follow(self, frame: Frame, look: bool = True) -> Track:
         """Add the frame shown next. A frame without motion is taken not to move, and not to be known.
 
-        Without ``look`` nothing but the gap is found out about the frame (the rest is NaN), which saves half
-        of the time; that goes for all frames up to the next anchor or for none.
+        Without ``look`` nothing but ``frames_since_key`` is found out about the frame (the rest is NaN).
+        That saves half of the time, and goes for all frames up to the next anchor or for none.
 
         Raises OptionError when the frame has another size than the anchor: the state must begin anew there.
         """
@@ -59,12 +59,12 @@ class Tracer:
             raise OptionError(
                 f"frame {frame.index} is {frame.size}, its anchor {self._size}: anchor one of the new size"
             )
-        self._gap += 1
+        self._frames_since_key += 1
         motion = frame.motion
         if self._hops is not None:
             self._hops.add(motion)
         if self._hops is not None and not look:
-            return Track(self._gap, math.nan, math.nan, math.nan)
+            return Track(self._frames_since_key, math.nan, math.nan, math.nan)
         if motion is None:
             self._known = np.zeros_like(self._known)
         else:
@@ -72,7 +72,7 @@ class Tracer:
             if look:
                 self._known = np.minimum(known, self._hop(self._known, step, cv2.INTER_NEAREST))
             self._root = step + self._hop(self._root, step, cv2.INTER_CUBIC)
-        return self._track(frame) if look else Track(self._gap, math.nan, math.nan, math.nan)
+        return self._track(frame) if look else Track(self._frames_since_key, math.nan, math.nan, math.nan)
 
     def root(self, grid: Size, sampling: str = "centres") -> NDArray[np.float32]:
         """Motion from the frame last followed back to the anchor: (2, h, w) float32, x then y, in pixels of
@@ -116,7 +116,7 @@ class Tracer:
         )
         length = cv2.magnitude(dx, dy)
         return Track(
-            gap=self._gap,
+            frames_since_key=self._frames_since_key,
             known=float(self._known.mean()),
             travel_px=float(length.mean()),
             error=float(cv2.absdiff(carried, _thumb(frame)).mean()),

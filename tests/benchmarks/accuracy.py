@@ -16,7 +16,7 @@ from edge_vss.cli.terminal import say, table
 from edge_vss.metrics import confusion, miou
 from edge_vss.runtimes.policy import Adaptive, Interval
 from edge_vss.runtimes.sources import open_source
-from edge_vss.runtimes.tools.ground_truth import Truth
+from edge_vss.runtimes.tools.ground_truth import GroundTruth
 from edge_vss.runtimes.tools.stream_report import CARRIERS, survey
 from edge_vss.runtimes.tracing.root_map import Tracer
 from edge_vss.video import Frame, Policy
@@ -52,7 +52,7 @@ def main() -> None:
         carrying(videos, folder)
         cuts = encode(Path(scratch) / "cuts.mp4", [frames[i] for i in CUTS], options=P_ONLY, fps=15)
         steady = videos["H.264, P only, GOP 250"]
-        choosing({"steady drive": (steady, range(101)), "with four cuts": (cuts, CUTS)}, Truth(folder))
+        choosing({"steady drive": (steady, range(101)), "with four cuts": (cuts, CUTS)}, GroundTruth(folder))
 
 
 def carrying(videos: dict[str, Path], truth: Path) -> None:
@@ -66,7 +66,7 @@ def carrying(videos: dict[str, Path], truth: Path) -> None:
     table(("stream", *CARRIERS), rows)
 
 
-def choosing(clips: dict[str, tuple[Path, range | tuple[int, ...]]], truth: Truth) -> None:
+def choosing(clips: dict[str, tuple[Path, range | tuple[int, ...]]], truth: GroundTruth) -> None:
     """mIoU of `adaptive` beside `interval` with as many key frames, as a mean over ten first frames."""
     rows = []
     for name, (video, order) in clips.items():

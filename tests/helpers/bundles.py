@@ -73,7 +73,7 @@ def make_video(
     frames: int = 24,
     size: tuple[int, int] = (HEIGHT, WIDTH),
     codec: str = "libx264",
-    truth: Path | None = None,
+    ground_truth: Path | None = None,
 ) -> Path:
     """The scene as real compressed video at 25 frames a second, P-frames only; labels go to ``truth``."""
     with av.open(str(path), "w") as container:
@@ -85,8 +85,8 @@ def make_video(
         for index in range(frames):
             picture, labels = scene(index, size)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
-            if truth is not None:
-                truth.mkdir(exist_ok=True)
-                cv2.imwrite(str(truth / f"{index}.png"), labels)
+            if ground_truth is not None:
+                ground_truth.mkdir(exist_ok=True)
+                cv2.imwrite(str(ground_truth / f"{index}.png"), labels)
         container.mux(stream.encode(None))
     return path
