@@ -6,6 +6,8 @@ import colorsys
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_vss.classes import files
+from edge_vss.classes.rows import Entry
 from edge_vss.errors import OptionError
 
 Colour = tuple[int, int, int]
@@ -88,11 +90,10 @@ _SETS: dict[str, tuple[dict[str, Colour], int]] = {
 
 
 def find(spec: str) -> ClassSet:
-    """The classes of ``camvid``, ``cityscapes`` or ``streets``, of a text file, or just so many of them.
+    """The classes of ``camvid``, ``cityscapes`` or ``streets``, of a file, or just so many of them.
 
-    The text file has one class per line, in the order of the ids: a name, and if wanted its colour (``bus 0
-    60 100``). Empty lines and lines that start with ``#`` are left out. A count and a file ignore id 255.
-    Raises OptionError.
+    A file may have any of the forms of `edge_vss.classes.files`: one name per line, with ids and colours or
+    without, CSV, JSON, YAML and more. A count and a file ignore id 255. Raises OptionError.
     """
     if spec in _SETS:
         colours, ignore = _SETS[spec]
@@ -102,14 +103,10 @@ def find(spec: str) -> ClassSet:
     path = Path(spec)
     if not path.is_file():
         raise OptionError(
-            f"no class set is called {spec!r}: choose one of {', '.join(_SETS)}, a count, or a text file "
-            "with one name per line"
+            f"no class set is called {spec!r}: choose one of {', '.join(_SETS)}, a count, or a file of class "
+            "names"
         )
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"{spec} cannot be read as text ({error}): give one class name per line") from None
-    return _listed(spec, lines)
+    return _listed(path, files.read(path))
 
 
 def _counted(spec: str) -> ClassSet:
@@ -121,25 +118,32 @@ def _counted(spec: str) -> ClassSet:
     )
 
 
-def _listed(spec: str, lines: list[str]) -> ClassSet:
-    classes: dict[str, Colour] = {}
-    for number, line in enumerate(lines, 1):
-        words = line.split()
-        if not words or words[0].startswith("#"):
+def _listed(path: Path, entries: list[Entry]) -> ClassSet:
+    """The entries in the order of their ids. An id that the file leaves out is called ``class N``."""
+    names: dict[int, str] = {}
+    colours: dict[int, Colour] = {}
+    for order, entry in enumerate(entries):
+        identity = order if entry.id is None else entry.id
+        place = f"{path}, line {entry.line}" if entry.line else f"{path}"
+        if entry.id in files.UNLABELLED:
             continue
-        colour = _generated(len(classes))
-        if len(words) > 3 and all(word.isdecimal() for word in words[-3:]):
-            red, green, blue = (int(word) for word in words[-3:])
-            if max(red, green, blue) > 255:
-                raise OptionError(f"{spec}, line {number}: the colour {red} {green} {blue} goes past 255")
-            words, colour = words[:-3], (red, green, blue)
-        name = " ".join(words)
-        if name in classes:
-            raise OptionError(f"{spec}, line {number}: the class {name!r} appears twice")
-        classes[name] = colour
-    if not 1 <= len(classes) <= 255:
-        raise OptionError(f"{spec} names {len(classes)} classes: a label map has room for 1 to 255")
-    return ClassSet(tuple(classes), tuple(classes.values()), 255)
+        if not 0 <= identity < 255:
+            raise OptionError(f"{place}: the id {identity} is not one of a label map, which has 0 to 254")
+        if identity in names:
+            raise OptionError(f"{place}: the id {identity} appears twice: give every class its own")
+        if entry.name in names.values():
+            raise OptionError(f"{place}: the class {entry.name!r} appears twice")
+        names[identity] = entry.name
+        if entry.colour is not None:
+            colours[identity] = entry.colour
+    count = max(names, default=-1) + 1
+    if not 1 <= count <= 255:
+        raise OptionError(f"{path} names {count} classes: a label map has room for 1 to 255")
+    return ClassSet(
+        tuple(names.get(index, f"class {index}") for index in range(count)),
+        tuple(colours.get(index, _generated(index)) for index in range(count)),
+        255,
+    )
 
 
 def _generated(index: int) -> Colour:
