@@ -61,3 +61,29 @@ def test_a_binary_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_bytes(b"\xff\xfe\x00\xd8" * 9)
     with pytest.raises(OptionError, match="cannot be read as text"):
         classes.find(str(tmp_path / "names.txt"))
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "first", "last"),
+    [
+        ("ade20k", 150, "wall", "flag"),
+        ("voc", 21, "background", "tvmonitor"),
+        ("coco-stuff", 171, "person", "wood"),
+        ("vspw", 124, "wall", "train"),
+        ("mapillary", 65, "Bird", "Ego Vehicle"),
+    ],
+)
+def test_presets_of_published_data_sets(name: str, count: int, first: str, last: str) -> None:
+    found = classes.find(name)
+    assert (len(found), found.names[0], found.names[-1]) == (count, first, last)
+    assert len(set(found.names)) == len(set(found.palette)) == count
+
+
+def test_colours_of_voc_follow_its_rule() -> None:
+    found = classes.find("voc")
+    assert found.palette[1] == (128, 0, 0) and found.palette[15] == (192, 128, 128)
+
+
+def test_an_unknown_set_lists_those_there_are() -> None:
+    with pytest.raises(OptionError, match=r"choose one of ade20k, camvid, .*, vspw, a count, or a file"):
+        classes.find("pascal")

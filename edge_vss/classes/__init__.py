@@ -27,66 +27,16 @@ class ClassSet:
         return len(self.names)
 
 
-# Names and order of the 11-class CamVid split; colours of the CamVid database
-# (mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid).
-_CAMVID: dict[str, Colour] = {
-    "sky": (128, 128, 128),
-    "building": (128, 0, 0),
-    "pole": (192, 192, 128),
-    "road": (128, 64, 128),
-    "pavement": (0, 0, 192),
-    "tree": (128, 128, 0),
-    "sign": (192, 128, 128),
-    "fence": (64, 64, 128),
-    "car": (64, 0, 128),
-    "pedestrian": (64, 64, 0),
-    "bicyclist": (0, 128, 192),
-}
+PRESETS = Path(__file__).parent / "presets"
+"""A class set by name is a file here, of the form that `edge_vss.classes.rows` reads."""
 
-# Train ids and colours of cityscapesScripts, helpers/labels.py.
-_CITYSCAPES: dict[str, Colour] = {
-    "road": (128, 64, 128),
-    "sidewalk": (244, 35, 232),
-    "building": (70, 70, 70),
-    "wall": (102, 102, 156),
-    "fence": (190, 153, 153),
-    "pole": (153, 153, 153),
-    "traffic light": (250, 170, 30),
-    "traffic sign": (220, 220, 0),
-    "vegetation": (107, 142, 35),
-    "terrain": (152, 251, 152),
-    "sky": (70, 130, 180),
-    "person": (220, 20, 60),
-    "rider": (255, 0, 0),
-    "car": (0, 0, 142),
-    "truck": (0, 0, 70),
-    "bus": (0, 60, 100),
-    "train": (0, 80, 100),
-    "motorcycle": (0, 0, 230),
-    "bicycle": (119, 11, 32),
-}
+IGNORED = {"camvid": 11, "mapillary": 65}
+"""The id that a set's label maps use for "not labelled", where it is not 255."""
 
-_STREETS: dict[str, Colour] = {
-    "sky": (96, 176, 240),
-    "building": (158, 84, 60),
-    "vegetation": (44, 140, 52),
-    "road": (96, 72, 112),
-    "pavement": (236, 128, 216),
-    "marking": (255, 255, 255),
-    "pole": (255, 208, 0),
-    "vehicle": (16, 32, 192),
-    "person": (232, 16, 48),
-}
 
-_SETS: dict[str, tuple[dict[str, Colour], int]] = {
-    "camvid": (_CAMVID, 11),
-    # AR-Seg's checkpoints were trained with a twelfth class for what is none of the others.
-    "camvid12": ({**_CAMVID, "void": (0, 0, 0)}, 255),
-    "cityscapes": (_CITYSCAPES, 255),
-    # LMANet's score the ignored pixels as a class of their own.
-    "cityscapes20": ({**_CITYSCAPES, "void": (0, 0, 0)}, 255),
-    "streets": (_STREETS, 255),
-}
+def presets() -> list[str]:
+    """The names of the class sets that come along."""
+    return sorted(path.stem for path in PRESETS.glob("*.txt"))
 
 
 def find(spec: str) -> ClassSet:
@@ -95,16 +45,16 @@ def find(spec: str) -> ClassSet:
     A file may have any of the forms of `edge_vss.classes.files`: one name per line, with ids and colours or
     without, CSV, JSON, YAML and more. A count and a file ignore id 255. Raises OptionError.
     """
-    if spec in _SETS:
-        colours, ignore = _SETS[spec]
-        return ClassSet(tuple(colours), tuple(colours.values()), ignore)
+    if spec in presets():
+        path = PRESETS / f"{spec}.txt"
+        return _listed(path, files.read(path), IGNORED.get(spec, 255))
     if spec.isdecimal() and spec.isascii():
         return _counted(spec)
     path = Path(spec)
     if not path.is_file():
         raise OptionError(
-            f"no class set is called {spec!r}: choose one of {', '.join(_SETS)}, a count, or a file of class "
-            "names"
+            f"no class set is called {spec!r}: choose one of {', '.join(presets())}, a count, or a file of "
+            "class names"
         )
     return _listed(path, files.read(path))
 
@@ -118,7 +68,7 @@ def _counted(spec: str) -> ClassSet:
     )
 
 
-def _listed(path: Path, entries: list[Entry]) -> ClassSet:
+def _listed(path: Path, entries: list[Entry], ignore: int = 255) -> ClassSet:
     """The entries in the order of their ids. An id that the file leaves out is called ``class N``."""
     names: dict[int, str] = {}
     colours: dict[int, Colour] = {}
@@ -142,7 +92,7 @@ def _listed(path: Path, entries: list[Entry]) -> ClassSet:
     return ClassSet(
         tuple(names.get(index, f"class {index}") for index in range(count)),
         tuple(colours.get(index, _generated(index)) for index in range(count)),
-        255,
+        ignore,
     )
 
 
