@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +58,14 @@ def find(spec: str) -> ClassSet:
             "class names"
         )
     return _listed(path, files.read(path))
+
+
+def from_names(names: Sequence[str], ignore: int = 255) -> ClassSet:
+    """A class set of names in the order of their ids; one that comes again gets its id behind it."""
+    seen: dict[str, int] = {}
+    for index, name in enumerate(names):
+        seen[name if name not in seen else f"{name} {index}"] = index
+    return ClassSet(tuple(seen), tuple(map(_generated, range(len(seen)))), ignore)
 
 
 def _counted(spec: str) -> ClassSet:

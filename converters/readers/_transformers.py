@@ -1,0 +1,299 @@
+"""A Hugging Face folder, read without the network and without code from the folder.
+
+The folder holds ``config.json``, the weights (``model.safetensors``) and usually
+``preprocessor_config.json``. transformers has the networks. This finds out which one it is, what it wants of
+its pixels, and how its answer becomes scores.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from edge_vss.classes import ClassSet, from_names
+from edge_vss.converters.silence import quiet
+from edge_vss.converters.values import Preprocess
+from edge_vss.errors import MissingExtra, ModelError
+from edge_vss.video import Size
+
+CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
+MOST_BYTES = 8 << 20
+"""A config with the names of 1,000 classes takes a hundredth of this."""
+WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+
+QUERIES = ("mask2former", "maskformer", "oneformer", "eomt", "eomt_dinov3")
+"""Networks that answer with masks and the class of each; ``model_type`` in their config."""
+MASK_SIZES: dict[str, Size] = {"mask2former": (384, 384)}
+"""The size at which a network's own post-processing mixes masks, where that is not the masks' size."""
+PATCHES = ("beit", "data2vec-vision", "dpt", "eomt", "eomt_dinov3")
+"""Networks that cut the picture into patches and take whole patches only."""
+TASK = "the task is semantic"
+"""OneFormer is told in words what to do."""
+OTHER_TASKS = {
+    "ObjectDetection": "finds boxes",
+    "ImageClassification": "names whole pictures",
+    "DepthEstimation": "estimates depth",
+    "ForSegmentation": "finds single things",
+    "CausalLM": "writes text",
+    "PreTraining": "has no head yet",
+}
+"""How the name of an architecture ends → what it does, for those that are no semantic segmentors."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What a Hugging Face folder gives."""
+
+    kind: str
+    """``model_type`` of its config: ``segformer``, ``mask2former``, ..."""
+    network: torch.nn.Module
+    """Pixels float32 (1, 3, H, W), prepared as ``preprocess`` says → scores float32 (1, C, h, w)."""
+    preprocess: Preprocess
+    size: Size | None
+    """Height and width that its preprocessor brings pictures to; None where that follows the picture."""
+    classes: ClassSet
+    multiple: int
+    """Height and width have to be multiples of it; 1 where any will do."""
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path looks like a folder that `open_folder` reads."""
+    return path.is_dir() and (path / CONFIG).is_file() and "model_type" in _text(path / CONFIG)
+
+
+def open_folder(path: Path) -> Folder:
+    """Read a folder. Nothing is fetched, and no code in the folder is run.
+
+    Raises MissingExtra without transformers, ModelError for a folder that is incomplete, of another kind of
+    network, or that wants code or files from elsewhere.
+    """
+    config = _json(path / CONFIG)
+    kind = str(config.get("model_type", ""))
+    if "auto_map" in config:
+        raise ModelError(
+            f"{path} brings its own code ({CONFIG}: auto_map), which is not run: give the network as "
+            "an exported program (.pt2)"
+        )
+    if not any((path / name).is_file() for name in WEIGHTS):
+        raise ModelError(f"{path} has no weights ({WEIGHTS[0]}): download the folder again, with all files")
+    try:
+        import transformers
+    except ImportError:
+        raise MissingExtra("transformers", "convert-hf", "reading a Hugging Face folder") from None
+    loader = _loader(transformers, path, kind, config)
+    model = _loaded(path, loader)
+    multiple = _patch(model.config) if kind in PATCHES else 1
+    processor = _processor(transformers, path, kind)
+    size = None if processor is None else _size(processor)
+    network: torch.nn.Module
+    if kind in QUERIES:
+        if kind.startswith("eomt"):
+            # A buffer that a graph would ask for its value at every call.
+            shares = [float(share) for share in model.attn_mask_probs]
+            del model.attn_mask_probs
+            model.attn_mask_probs = shares
+        extra = {"task_inputs": _task(transformers, path, model.config)} if kind == "oneformer" else {}
+        mixed_at = size if kind.startswith("eomt") else MASK_SIZES.get(kind)
+        network = Queries(model, mixed_at, extra)
+    else:
+        network = Scores(model)
+    prepare = Preprocess() if processor is None else _preprocess(processor)
+    return Folder(kind, network.eval(), prepare, size, _classes(path, config, model.config), multiple)
+
+
+class Scores(torch.nn.Module):
+    """A network whose answer has ``logits``."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        scores: Tensor = self.model(pixel_values=pixels).logits
+        return scores
+
+
+class Queries(torch.nn.Module):
+    """A network whose answer has masks and the class of each: scores are their mixture.
+
+    ``scores[c] = Σ_q softmax(classes)[q, c] · sigmoid(masks)[q]``, without the class "nothing" (MaskFormer,
+    arXiv 2107.06278, section 3.4), at the size where the published post-processing mixes.
+    """
+
+    def __init__(self, model: torch.nn.Module, mixed_at: Size | None, extra: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.model, self.mixed_at = model, mixed_at
+        self.names = tuple(extra)
+        for name, value in extra.items():
+            self.register_buffer(name, value)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        found = self.model(pixel_values=pixels, **{name: self.get_buffer(name) for name in self.names})
+        masks: Tensor = found.masks_queries_logits
+        if self.mixed_at is not None:
+            masks = torch.nn.functional.interpolate(
+                masks, self.mixed_at, mode="bilinear", align_corners=False
+            )
+        classes = found.class_queries_logits.softmax(-1)[..., :-1].transpose(1, 2)
+        mixed = torch.matmul(classes, masks.sigmoid().flatten(2))
+        return mixed.reshape(1, -1, masks.shape[2], masks.shape[3])
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(MOST_BYTES).decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _json(path: Path) -> dict[str, Any]:
+    text = _text(path)
+    if len(text) >= MOST_BYTES:
+        raise ModelError(f"{path} has more than {MOST_BYTES} bytes: it is no config; download it again")
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        data = None
+    if not isinstance(data, dict):
+        raise ModelError(f"{path} is not valid JSON: download it again")
+    return data
+
+
+def _loader(transformers: Any, path: Path, kind: str, config: Mapping[str, Any]) -> Any:
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES as SEMANTIC,
+    )
+
+    architecture = str((config.get("architectures") or [kind or "network"])[0])
+    does = next((what for end, what in OTHER_TASKS.items() if end in architecture), "")
+    if kind in QUERIES:
+        return transformers.AutoModelForUniversalSegmentation
+    if kind in SEMANTIC and not does:
+        return transformers.AutoModelForSemanticSegmentation
+    known = ", ".join(sorted({*SEMANTIC, *QUERIES}))
+    raise ModelError(
+        f"{path} is a {architecture}{f', which {does}' if does else ''}: give a semantic segmentor ({known})"
+    )
+
+
+def _loaded(path: Path, loader: Any) -> Any:
+    try:
+        with quiet():
+            model, report = loader.from_pretrained(
+                str(path),
+                local_files_only=True,
+                trust_remote_code=False,
+                dtype=torch.float32,
+                output_loading_info=True,
+            )
+    except Exception as error:  # OSError, ValueError, safetensors' own, whatever a config trips over
+        raise ModelError(
+            f"{path} cannot be loaded ({' '.join(str(error).split())[:300]}): download the folder again, "
+            "with all files"
+        ) from None
+    missing = sorted(key for key in report["missing_keys"] if not key.endswith("num_batches_tracked"))
+    if missing:
+        raise ModelError(
+            f"{path} lacks {len(missing)} of the network's weights ({', '.join(missing[:3])}): it was saved "
+            "without its segmentation head, or for another version of transformers"
+        )
+    return model.float().eval()
+
+
+def _processor(transformers: Any, path: Path, kind: str) -> Any:
+    """The image processor, which knows its own defaults; None without one."""
+    if not (path / PROCESSOR).is_file():
+        return None
+    if kind == "oneformer":
+        # Its own wants a list of classes from the network; what it does to pixels is Mask2Former's.
+        settings = _json(path / PROCESSOR)
+        wanted = (
+            "size",
+            "do_resize",
+            "do_rescale",
+            "rescale_factor",
+            "do_normalize",
+            "image_mean",
+            "image_std",
+        )
+        kept = {name: settings[name] for name in wanted if name in settings}
+        return transformers.Mask2FormerImageProcessorPil(**kept)
+    try:
+        with quiet():
+            return transformers.AutoImageProcessor.from_pretrained(
+                str(path), local_files_only=True, trust_remote_code=False, backend="pil"
+            )
+    except Exception as error:
+        raise ModelError(
+            f"{path / PROCESSOR} cannot be read ({' '.join(str(error).split())[:200]}): download it again, "
+            "or remove it and give --size, --mean and --std"
+        ) from None
+
+
+def _size(processor: Any) -> Size | None:
+    cropped = getattr(processor, "crop_size", None) if getattr(processor, "do_center_crop", None) else None
+    for found in (cropped, getattr(processor, "size", None)):
+        height, width = getattr(found, "height", None), getattr(found, "width", None)
+        if height and width:
+            return int(height), int(width)
+    edge = getattr(getattr(processor, "size", None), "shortest_edge", None)
+    longest = getattr(getattr(processor, "size", None), "longest_edge", None)
+    return (int(edge), int(edge)) if edge and edge == longest else None
+
+
+def _preprocess(processor: Any) -> Preprocess:
+    scale = float(processor.rescale_factor) if getattr(processor, "do_rescale", None) else 1.0
+    bgr = bool(getattr(processor, "do_flip_channel_order", None))
+    if not getattr(processor, "do_normalize", None):
+        return Preprocess(scale=scale, bgr=bgr)
+    mean, std = (tuple(float(v) for v in values) for values in (processor.image_mean, processor.image_std))
+    return Preprocess(mean, std, scale, bgr)
+
+
+def _patch(config: Any) -> int:
+    patch: Any = getattr(config, "patch_size", None) or getattr(config.backbone_config, "patch_size", 16)
+    return int(max(patch) if isinstance(patch, (list, tuple)) else patch)
+
+
+def _classes(path: Path, config: Mapping[str, Any], loaded: Any) -> ClassSet:
+    names: dict[int, str] = {int(key): str(value) for key, value in dict(loaded.id2label).items()}
+    count = max(names) + 1
+    if not 1 <= len(names) <= 255 or set(names) != set(range(count)):
+        raise ModelError(
+            f"{path / CONFIG} names {len(names)} classes with ids up to {count - 1}: check id2label"
+        )
+    unnamed = all(re.fullmatch(r"LABEL_\d+", name) for name in names.values())
+    given = config.get("semantic_loss_ignore_index")
+    ignore = given if isinstance(given, int) else 255
+    chosen = [f"class {index}" if unnamed else names[index] for index in range(count)]
+    return from_names(chosen, ignore if 0 <= ignore <= 255 else 255)
+
+
+def _task(transformers: Any, path: Path, config: Any) -> Tensor:
+    try:
+        with quiet():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(str(path), local_files_only=True)
+            tokens = tokenizer(
+                TASK, padding="max_length", max_length=int(config.task_seq_len), truncation=True,
+                return_tensors="pt",
+            )  # fmt: skip
+    except Exception as error:
+        raise ModelError(
+            f"{path} has no tokenizer that works ({' '.join(str(error).split())[:200]}): OneFormer needs "
+            "vocab.json and merges.txt beside its weights"
+        ) from None
+    found: Tensor = tokens["input_ids"]
+    return found
