@@ -12,7 +12,7 @@ graph may output ``score_check`` float32 (1,): the sum of its scores, which is N
 """
 
 from edge_vss.bundle.manifest import FORMAT, VERSION, GraphSpec, Manifest, MotionSpec, StateSpec, TensorSpec
-from edge_vss.bundle.reading import parse, read
+from edge_vss.bundle.reading import loading, parse, read
 from edge_vss.bundle.writing import building, check_target, write
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "TensorSpec",
     "building",
     "check_target",
+    "loading",
     "parse",
     "read",
     "write",
