@@ -161,7 +161,6 @@ WRONG: list[tuple[Callable[[dict[str, Any]], None], str]] = [
     (setter("state", 0, "initial", value=256), "starts as 256, which uint8 cannot hold"),
     (setter("state", 0, "name", value="motion"), "called 'motion', which has a meaning of its own"),
     (setter("graphs", 0, "outputs", 1, "name", value="image"), "called 'image'"),
-    (setter("motion", "grid", value=[1 << 15, 1 << 15]), "the tensors take 8.6 GB together"),
     (setter("routes", "key", value=["key"] * 65), "the route key has 65 entries"),
     (setter("graphs", 0, "sha256", value="0" * 64), "key.onnx is altered"),
 ]
