@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_vss.errors import OptionError
+from edge_vss.files import open_plain, read_plain
 
+MOST_BYTES = 1 << 20
+"""Of a file that lists classes."""
+MOST_NAME = 200
+"""Characters of a class's name."""
 Colour = tuple[int, int, int]
 
 
@@ -92,30 +97,36 @@ def find(spec: str) -> ClassSet:
 
     The text file has one class per line, in the order of the ids: a name, and if wanted its colour (``bus 0
     60 100``). Empty lines and lines that start with ``#`` are left out. A count and a file ignore id 255.
-    Raises OptionError.
+    Raises OptionError, also for a file of more than 1 MB and for a name of more than 200 characters.
     """
     if spec in _SETS:
         colours, ignore = _SETS[spec]
         return ClassSet(tuple(colours), tuple(colours.values()), ignore)
     if spec.isdecimal() and spec.isascii():
         return _counted(spec)
-    path = Path(spec)
-    if not path.is_file():
+    try:
+        text = read_plain(open_plain(Path(spec)), MOST_BYTES).decode("utf-8-sig")
+    except (FileNotFoundError, NotADirectoryError):
         raise OptionError(
             f"no class set is called {spec!r}: choose one of {', '.join(_SETS)}, a count, or a text file "
             "with one name per line"
-        )
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"{spec} cannot be read as text ({error}): give one class name per line") from None
-    return _listed(spec, lines)
+        ) from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise OptionError(
+            f"{_brief(spec)} cannot be read as text ({reason}): give one class name per line"
+        ) from None
+    return _listed(spec, text.splitlines())
+
+
+def _brief(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:60]}..."
 
 
 def _counted(spec: str) -> ClassSet:
     count = int(spec) if len(spec) < 6 else 0
     if not 1 <= count <= 255:
-        raise OptionError(f"{spec} classes: a label map has room for 1 to 255")
+        raise OptionError(f"{_brief(spec)} classes: a label map has room for 1 to 255")
     return ClassSet(
         tuple(f"class {index}" for index in range(count)), tuple(map(_generated, range(count))), 255
     )
@@ -129,16 +140,25 @@ def _listed(spec: str, lines: list[str]) -> ClassSet:
             continue
         colour = _generated(len(classes))
         if len(words) > 3 and all(word.isdecimal() for word in words[-3:]):
-            red, green, blue = (int(word) for word in words[-3:])
+            # Of a number that is too long to be read, four digits are too many as well.
+            red, green, blue = (int((word.lstrip("0") or "0")[:4]) for word in words[-3:])
             if max(red, green, blue) > 255:
-                raise OptionError(f"{spec}, line {number}: the colour {red} {green} {blue} goes past 255")
+                shown = _brief(" ".join(words[-3:]))
+                raise OptionError(f"{spec}, line {number}: the colour {shown} goes past 255")
             words, colour = words[:-3], (red, green, blue)
         name = " ".join(words)
+        if len(name) > MOST_NAME:
+            raise OptionError(
+                f"{spec}, line {number}: the name has {len(name)} characters, and {MOST_NAME} is the most: "
+                "give one class name per line"
+            )
+        if len(classes) == 255:
+            raise OptionError(f"{spec} names more than 255 classes: a label map has room for 1 to 255")
         if name in classes:
             raise OptionError(f"{spec}, line {number}: the class {name!r} appears twice")
         classes[name] = colour
-    if not 1 <= len(classes) <= 255:
-        raise OptionError(f"{spec} names {len(classes)} classes: a label map has room for 1 to 255")
+    if not classes:
+        raise OptionError(f"{spec} names 0 classes: a label map has room for 1 to 255")
     return ClassSet(tuple(classes), tuple(classes.values()), 255)
 
 

@@ -153,7 +153,10 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     for place, name in enumerate(columns):
         numeric = all(isinstance(row[place], (int, float, type(None))) for row in taken)
         drawn.add_column(
-            Text(printable(name)), justify="right" if numeric else "left", no_wrap=not place, overflow="fold"
+            Text(printable(name)),
+            justify="right" if numeric else "left",
+            no_wrap=not place,
+            overflow="fold",
         )
     for row in taken:
         drawn.add_row(*(Text(printable(cell(value))) for value in row))
