@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge_vss import bundle
+from edge_vss.bundle import json_fields, reading, rules
 from edge_vss.errors import BundleError
 from edge_vss.runtimes.engines import ENGINES
 from edge_vss.runtimes.segmenter import load
@@ -105,7 +106,7 @@ def test_both_modes_trace_as_a_reader_of_the_norm_does(
     sampling: str, size: Size, grid: Size, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    readers = {"grid": GridTracer(size), "exact": ExactTracer(size)}
+    readers: dict[str, GridTracer | ExactTracer] = {"grid": GridTracer(size), "exact": ExactTracer(size)}
     tracers = {mode: Tracer(mode) for mode in readers}
     pixels = np.zeros((*size, 3), np.uint8)
     for tracer in tracers.values():
@@ -160,6 +161,26 @@ def test_the_schema_accepts_what_is_read(accepts: Callable[[Any], bool], street:
         old = data | {"version": "1.0"}
         del old["precision"]
         assert accepts(old) and bundle.parse(old)
+
+
+def test_norm_schema_and_reader_have_the_same_limits() -> None:
+    schema = json.loads((DOCS / "bundle.schema.json").read_text())
+    norm = " ".join((DOCS / "bundle.md").read_text().split())
+    top, inner = schema["properties"], schema["$defs"]
+    graphs, state, routes = (rules.MOST[name] for name in ("graphs", "state", "routes"))
+    assert (top["graphs"]["maxItems"], top["state"]["maxItems"]) == (graphs, state)
+    assert top["routes"]["maxProperties"] == routes
+    assert top["routes"]["additionalProperties"]["maxItems"] == rules.MOST_ROLES
+    assert inner["tensors"]["maxItems"] == rules.MOST_TENSORS
+    assert inner["text"]["maxLength"] == json_fields.MOST_TEXT
+    assert inner["dtype"]["enum"] == list(json_fields.DTYPES)
+    assert (
+        f"{graphs} graphs, {state} state tensors, {routes} routes, {rules.MOST_TENSORS} inputs or "
+        f"{rules.MOST_TENSORS} outputs of a graph, or {rules.MOST_ROLES} roles on a route"
+    ) in norm
+    assert f"more than {rules.MOST_BYTES >> 30} GiB together" in norm
+    assert f"at most {reading.MANIFEST_BYTES >> 20} MB" in norm
+    assert f"| `version` | string | `{bundle.VERSION}`" in norm
 
 
 NOT_FOR_A_SCHEMA = (

@@ -20,10 +20,11 @@ from edge_vss.files import open_inside
 MANIFEST = "manifest.json"
 MOST_BYTES = 2 << 30
 """Of all tensors that a manifest describes, together: four times what a 4K picture with its scores takes."""
-_MOST = {"graphs": 64, "state": 256, "routes": 16}
-_MOST_TENSORS = 256
+MOST = {"graphs": 64, "state": 256, "routes": 16}
+"""Entries of each list."""
+MOST_TENSORS = 256
 """Inputs or outputs of one graph."""
-_MOST_ROLES = 64
+MOST_ROLES = 64
 """Graphs on one route."""
 _RESERVED = ("image", "motion", "labels", "score_check")
 
@@ -110,13 +111,13 @@ def _check_shapes(manifest: Manifest) -> None:
 
 
 def _check_counts(manifest: Manifest) -> None:
-    counts = [(f'"{name}"', len(getattr(manifest, name)), most) for name, most in _MOST.items()]
+    counts = [(f'"{name}"', len(getattr(manifest, name)), most) for name, most in MOST.items()]
     for graph in manifest.graphs:
         counts += [
-            (f"the inputs of {graph.role}", len(graph.inputs), _MOST_TENSORS),
-            (f"the outputs of {graph.role}", len(graph.outputs), _MOST_TENSORS),
+            (f"the inputs of {graph.role}", len(graph.inputs), MOST_TENSORS),
+            (f"the outputs of {graph.role}", len(graph.outputs), MOST_TENSORS),
         ]
-    counts += [(f"the route {route}", len(roles), _MOST_ROLES) for route, roles in manifest.routes.items()]
+    counts += [(f"the route {route}", len(roles), MOST_ROLES) for route, roles in manifest.routes.items()]
     for what, count, most in counts:
         if count > most:
             raise broken(f"{what} has {count} entries, and {most} is the most")

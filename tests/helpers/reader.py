@@ -92,32 +92,36 @@ def taps(extent: int, count: int, sampling: str) -> tuple[NDArray[np.int64], NDA
 def in_grid_pixels(motion_px: Array, size: tuple[int, int], grid: tuple[int, int]) -> NDArray[np.float32]:
     """(2, h, w) in frame pixels → float32 (1, 2, h, w) in pixels of the grid."""
     scale = np.array([grid[1] / size[1], grid[0] / size[0]])
-    return (motion_px * scale[:, None, None]).astype(np.float32)[None]
+    motion: NDArray[np.float32] = (motion_px * scale[:, None, None]).astype(np.float32)[None]
+    return motion
 
 
 def linear(of: Array, x: Array, y: Array) -> Array:
     """``of`` (2, h, w) at positions in cells, between the four around them; the edge goes on outside."""
     left, top = np.floor(x).astype(int), np.floor(y).astype(int)
     across, down = x - left, y - top
-    return sum(
-        of[:, np.clip(top + i, 0, of.shape[1] - 1), np.clip(left + j, 0, of.shape[2] - 1)]
-        * (down if i else 1 - down)
-        * (across if j else 1 - across)
-        for i in (0, 1)
-        for j in (0, 1)
-    )
+    found = np.zeros((len(of), *x.shape))
+    for i in (0, 1):
+        for j in (0, 1):
+            weight = (down if i else 1 - down) * (across if j else 1 - across)
+            found += at_cells(of, left + j, top + i) * weight
+    return found
 
 
 def cubic(of: Array, x: Array, y: Array) -> Array:
     """As `linear`, bicubic over the sixteen around them (Keys 1981, a = -0.75)."""
     left, top = np.floor(x).astype(int), np.floor(y).astype(int)
-    return sum(
-        of[:, np.clip(top + i, 0, of.shape[1] - 1), np.clip(left + j, 0, of.shape[2] - 1)]
-        * keys(y - top - i)
-        * keys(x - left - j)
-        for i in (-1, 0, 1, 2)
-        for j in (-1, 0, 1, 2)
-    )
+    found = np.zeros((len(of), *x.shape))
+    for i in (-1, 0, 1, 2):
+        for j in (-1, 0, 1, 2):
+            found += at_cells(of, left + j, top + i) * keys(y - top - i) * keys(x - left - j)
+    return found
+
+
+def at_cells(of: Array, x: Array, y: Array) -> Array:
+    """What the cells of ``of`` hold; the edge goes on outside."""
+    there: Array = of[:, np.clip(y, 0, of.shape[1] - 1), np.clip(x, 0, of.shape[2] - 1)]
+    return there
 
 
 def keys(distance: Array) -> Array:
