@@ -9,12 +9,18 @@ EdgeVssError
 ├── OptionError      an option has a value that makes no sense
 └── MissingExtra     an optional dependency is not installed
 
-A message is one line: what went wrong, the value, and what to do.
+A message is one line: what went wrong, the value, and what to do. As text it holds nothing that acts on a
+terminal, whoever made up the names in it (`edge_vss.text.printable`).
 """
+
+from edge_vss.text import printable
 
 
 class EdgeVssError(Exception):
     """The root: catch this to catch all of them. The command line prints it after ``error:`` and exits 1."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class BundleError(EdgeVssError):

@@ -58,10 +58,10 @@ def load(
     if threads < 0:
         raise OptionError(f"threads must be 0 or more, got {threads}: 0 leaves the number to the engine")
     path = Path(path)
-    manifest = bundle.read(path)
-    default(manifest.policy, path)
-    name = engine or os.environ.get(ENGINE_VARIABLE) or usual_engine(manifest.target)
-    options = EngineOptions(threads, provider, hint)
-    compile_graph = engine_for(name, manifest.target, options)
-    graphs = {graph.role: compile_graph(path / graph.file, graph, options) for graph in manifest.graphs}
+    with bundle.loading(path) as manifest:
+        default(manifest.policy, path)
+        name = engine or os.environ.get(ENGINE_VARIABLE) or usual_engine(manifest.target)
+        options = EngineOptions(threads, provider, hint)
+        compile_graph = engine_for(name, manifest.target, options)
+        graphs = {graph.role: compile_graph(path / graph.file, graph, options) for graph in manifest.graphs}
     return Segmenter(manifest, graphs, name)

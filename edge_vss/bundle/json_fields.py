@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ from edge_vss.errors import BundleError
 from edge_vss.video import Size
 
 DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
+
+MOST_TEXT = 1000
+"""Characters of a name, a path, or what else is a text."""
 
 _T = TypeVar("_T")
 
@@ -24,11 +28,14 @@ def typed(value: object, kind: type[_T], where: str) -> _T:
     # bool is an int in Python, and never one here
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise broken(f'"{where}" is {_brief(value)}, and has to be {_NAMES[kind]}')
+    if isinstance(value, str) and len(value) > MOST_TEXT:
+        raise broken(f'"{where}" has {len(value)} characters, and {MOST_TEXT} is the most')
     return value
 
 
 def _brief(value: object) -> str:
-    text = repr(value)
+    # Of a list with a million entries, only so many are looked at.
+    text = repr(value[:40] if isinstance(value, (str, list)) else value)
     return text if len(text) <= 40 else text[:37] + "..."
 
 
@@ -88,3 +95,29 @@ class Reader:
         if value not in DTYPES:
             raise broken(f'"{self.where}dtype" is {value!r}, and has to be one of {", ".join(DTYPES)}')
         return value
+
+
+def strict_json(text: str) -> object:
+    """JSON as its standard has it (RFC 8259), in what programs read alike (RFC 7493, I-JSON).
+
+    Raises ValueError for anything else: NaN and Infinity, a key that appears twice, half a surrogate pair.
+    RecursionError for what is nested too deeply.
+    """
+    data: object = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
+    if "\\ud" in text.lower():
+        # Raises UnicodeEncodeError, a ValueError, where something has no UTF-8.
+        json.dumps(data, ensure_ascii=False).encode()
+    return data
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is not a number in JSON")
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {_brief(key)} appears twice")
+        found[key] = value
+    return found

@@ -16,6 +16,7 @@ import typer
 
 from edge_vss.errors import EdgeVssError, MissingExtra, SinkError
 from edge_vss.files import check_writable
+from edge_vss.text import printable
 
 P = ParamSpec("P")
 
@@ -61,17 +62,21 @@ def explain(error: Exception) -> str:
     if isinstance(error, ImportError) and error.name and error.name.partition(".")[0] in _EXTRAS:
         package, extra = _EXTRAS[error.name.partition(".")[0]]
         error = MissingExtra(package, extra, "this command")
-    text = " ".join(str(error).split())
     if isinstance(error, EdgeVssError):
-        return text
+        return str(error)
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename or 'a file'}; check the place and its free space"
+        place = printable(str(error.filename or "a file"))
+        return f"{error.strerror}: {place}; check the place and its free space"
+    text = printable(" ".join(str(error).split()))
     return f"unexpected {type(error).__name__}: {text or 'no message'}; run again with --debug to see where"
 
 
 def say(line: str) -> None:
-    """A line on standard error, which is for people; standard output is for programs."""
-    typer.echo(line, err=True)
+    """A line on standard error, which is for people; standard output is for programs.
+
+    Names in it may be a stranger's: what would act on the terminal is shown escaped, a line end too.
+    """
+    typer.echo(printable(line), err=True)
 
 
 def writable(place: str | None, made: Path | None = None) -> None:
@@ -133,7 +138,10 @@ def _plain(value: Any) -> Any:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """A table on standard error, numbers to the right; nothing at all without rows."""
+    """A table on standard error, numbers to the right; nothing at all without rows.
+
+    As in `say`, what would act on the terminal is shown escaped.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -144,9 +152,14 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     drawn = Table(header_style="bold", box=None, pad_edge=False)
     for place, name in enumerate(columns):
         numeric = all(isinstance(row[place], (int, float, type(None))) for row in taken)
-        drawn.add_column(name, justify="right" if numeric else "left", no_wrap=not place, overflow="fold")
+        drawn.add_column(
+            Text(printable(name)),
+            justify="right" if numeric else "left",
+            no_wrap=not place,
+            overflow="fold",
+        )
     for row in taken:
-        drawn.add_row(*(Text(cell(value)) for value in row))
+        drawn.add_row(*(Text(printable(cell(value))) for value in row))
     # In a file there is no edge to fold at, and a digest in two pieces is of no use.
     console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _ANY_WIDTH)
     console.print(drawn)

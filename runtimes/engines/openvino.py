@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -58,7 +59,10 @@ def load(path: Path, graph: GraphSpec, options: EngineOptions = EngineOptions())
         # Pinned workers wait for the core on which the decoder is at work.
         config["ENABLE_CPU_PINNING"] = False
     if cache := cache_folder("openvino"):
-        config["CACHE_DIR"] = str(cache)
+        # OpenVINO tells files apart by path and time, and would take the compiled graph of another bundle
+        # that was unpacked to the same place. A folder of its own for every content.
+        digest = hashlib.sha256(f"{graph.sha256} {graph.data_sha256}".encode()).hexdigest()[:16]
+        config["CACHE_DIR"] = str(cache / digest)
     try:
         compiled = core.compile_model(str(path), device, config)
     except Exception as error:  # OpenVINO has one class for all errors, and it is RuntimeError in the end

@@ -136,6 +136,7 @@ def install(wheel: Path, folder: Path) -> Path:
 def run_tests(python: Path, folder: Path, chosen: list[str]) -> None:
     """The tests, copied to a folder that has no source code, run against the installed package."""
     shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "docs", folder / "docs")
     shutil.copytree(ROOT / "examples", folder / "examples", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", folder)
     environment = {
