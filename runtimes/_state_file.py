@@ -34,8 +34,8 @@ from numpy.typing import NDArray
 
 from edge_vss.bundle.json_fields import Reader
 from edge_vss.bundle.manifest import Manifest, TensorSpec
+from edge_vss.claim import Claim
 from edge_vss.errors import BundleError, OptionError, SinkError, StateFileError
-from edge_vss.files import Claim
 from edge_vss.runtimes._state_match import check_model, check_tensors, model_of
 from edge_vss.runtimes.sinks import writing
 from edge_vss.video import Size

@@ -14,7 +14,7 @@ HALVES = {
 }
 FLOORS = (
     ("errors",),
-    ("video", "classes", "metrics", "files", "plugins"),
+    ("video", "classes", "metrics", "files", "claim", "plugins"),
     ("bundle",),
     ("runtimes.motion", "runtimes.engines"),
     ("runtimes.sources", "runtimes.tracing"),

@@ -1,59 +1,25 @@
-"""Files of a state: what is refused, and what a killed process leaves."""
+"""Reading a state's file: what is refused."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-import resource
 import subprocess
 import sys
 import zipfile
-from dataclasses import replace
-from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_vss.bundle import StateSpec
-from edge_vss.errors import OptionError, SinkError, StateFileError
-from edge_vss.runtimes import _state_file
+from edge_vss.errors import OptionError, StateFileError
 from edge_vss.runtimes._state_file import MAGIC, Snapshot, read, write
-from edge_vss.runtimes.state import State
-from tests.helpers import toys
+from tests.helpers.state_files import MANIFEST, NBYTES, TENSORS, content_of_a_file, forged, header_of, saved
 
-MANIFEST = replace(
-    toys.manifest(),
-    state=(
-        StateSpec("scores", (1, 2, 12, 16), "float32", 0.0),
-        StateSpec("seen", (3,), "bool", 0.0),
-        StateSpec("count", (1,), "int64", 0.0),
-    ),
-    options={"memory": 4},
-)
-TENSORS: dict[str, Any] = {
-    "scores": np.arange(384, dtype=np.float32).reshape(1, 2, 12, 16),
-    "seen": np.array([True, False, True]),
-    "count": np.array([-7], np.int64),
-}
-NBYTES = 384 * 4 + 3 + 8
 EXAMPLES = 20_000 if os.environ.get("EDGE_VSS_SOAK") else 300
-
-
-def saved(path: Path) -> Path:
-    write(path, Snapshot(MANIFEST, TENSORS, (48, 64)))
-    return path
-
-
-@cache
-def content_of_a_file() -> bytes:
-    with TemporaryDirectory() as folder:
-        return saved(Path(folder, "whole")).read_bytes()
 
 
 @pytest.fixture
@@ -65,20 +31,6 @@ def whole() -> bytes:
 def bad(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One place for all of hypothesis's examples."""
     return tmp_path_factory.mktemp("fuzz") / "bad"
-
-
-def header_of(content: bytes) -> dict[str, Any]:
-    start = len(MAGIC) + 4 + 32
-    found: dict[str, Any] = json.loads(content[start : len(content) - NBYTES])
-    return found
-
-
-def forged(header: object, body: bytes, text: bytes | None = None) -> bytes:
-    """A file as an attacker makes it: its hashes are right."""
-    if isinstance(header, dict):
-        header = {**header, "sha256": hashlib.sha256(body).hexdigest()}
-    packed = json.dumps(header).encode() if text is None else text
-    return MAGIC + len(packed).to_bytes(4, "little") + hashlib.sha256(packed).digest() + packed + body
 
 
 def refused(path: Path, error: type[OptionError] = StateFileError) -> str:
@@ -247,7 +199,7 @@ def test_places_that_are_no_files(tmp_path: Path) -> None:
 HUGE = """
 import resource, sys
 from pathlib import Path
-from tests.test_state_file import MANIFEST
+from tests.helpers.state_files import MANIFEST
 from edge_vss.errors import StateFileError
 from edge_vss.runtimes._state_file import read
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -316,176 +268,3 @@ def test_forged_headers_are_refused_in_one_line(name: str, value: object, bad: P
     with pytest.raises(OptionError) as caught:
         read(bad, MANIFEST)
     assert str(caught.value).isprintable()
-
-
-def test_files_that_cannot_be_written(tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir()
-    for place in (tmp_path / "folder", tmp_path / "no" / "such", tmp_path / ("n" * 254)):
-        with pytest.raises(SinkError, match="cannot write"), _state_file.claimed(place):
-            saved(place)
-    assert os.listdir(tmp_path) == ["folder"]
-
-
-def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path) -> None:
-    path = saved(tmp_path / "s")
-    before = path.read_bytes()
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    try:
-        with pytest.raises(SinkError, match="make room"):
-            saved(path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert path.read_bytes() == before and os.listdir(tmp_path) == ["s"]
-
-
-def test_it_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done: list[str] = []
-    sync, rename = os.fsync, Path.replace
-
-    def fsync(descriptor: int) -> None:
-        done.append("folder" if os.path.samestat(os.fstat(descriptor), tmp_path.stat()) else "file")
-        sync(descriptor)
-
-    def replaced(path: Path, target: Path) -> Path:
-        done.append("rename")
-        return rename(path, target)
-
-    monkeypatch.setattr(os, "fsync", fsync)
-    monkeypatch.setattr(Path, "replace", replaced)
-    saved(tmp_path / "s")
-    assert done == ["file", "rename", "folder"]
-
-
-def test_a_link_stays_one(tmp_path: Path) -> None:
-    (tmp_path / "deep").mkdir()
-    (tmp_path / "link").symlink_to(tmp_path / "deep" / "s")
-    saved(tmp_path / "link")
-    assert (tmp_path / "link").is_symlink() and (tmp_path / "deep" / "s").is_file()
-
-
-def test_the_one_before_is_kept_also_without_hard_links(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, kept = saved(tmp_path / "s"), tmp_path / "s.previous"
-    for count in (1, 2):
-        before = path.read_bytes()
-        tensors = {**TENSORS, "count": np.array([count], np.int64)}
-        write(path, Snapshot(MANIFEST, tensors, (48, 64)), kept)
-        assert kept.read_bytes() == before and read(path, MANIFEST)[0]["count"] == count
-
-        def no_links(*_: object, **__: object) -> None:
-            raise PermissionError(1, "Operation not permitted")
-
-        monkeypatch.setattr(os, "link", no_links)
-    assert sorted(os.listdir(tmp_path)) == ["s", "s.previous"]
-
-
-KILLED = """
-import os, signal, sys
-import numpy as np
-from pathlib import Path
-from tests.test_state_file import MANIFEST, TENSORS
-from edge_vss.runtimes import _state_file
-from edge_vss.runtimes._state_file import Snapshot, claimed, read, write
-
-path = Path(sys.argv[1])
-kept = path.with_name(path.name + ".previous")
-files = {_state_file.__file__, sys.modules["edge_vss.files"].__file__}
-
-def save(count):
-    with claimed(path):
-        write(path, Snapshot(MANIFEST, {**TENSORS, "count": np.array([count], np.int64)}, (48, 64)), kept)
-
-def killed_at(line):
-    left = line
-    def trace(frame, event, _):
-        nonlocal left
-        if frame.f_code.co_filename not in files:
-            return None
-        if event == "line":
-            left -= 1
-            if not left:
-                os.kill(os.getpid(), signal.SIGKILL)
-        return trace
-    child = os.fork()
-    if not child:
-        sys.settrace(trace)
-        save(line)
-        os._exit(0)
-    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
-
-save(0)
-line, count, hidden, moments = 0, 0, 0, 0
-while killed_at(line + 1):
-    line += 1
-    moments += 1
-    found = int(read(path, MANIFEST)[0]["count"][0])
-    assert found in (count, line), (line, found)
-    hidden += len(list(path.parent.glob(".*")))
-    if not line % 3 or found == line:
-        count = 1000 + line
-        save(count)
-        names = sorted(os.listdir(path.parent))
-        assert names == ["s", "s.previous"], names
-        assert read(kept, MANIFEST)[0]["count"][0] == found
-        assert read(path, MANIFEST)[0]["count"][0] == count
-print(moments, hidden)
-"""
-
-
-@pytest.mark.skipif(os.name == "nt", reason="forks, and sends POSIX signals")
-def test_a_process_killed_at_any_line_of_saving_leaves_nothing_for_ever(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", KILLED, str(tmp_path / "s")],
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    assert done.returncode == 0, done.stderr
-    moments, hidden = map(int, done.stdout.split())
-    assert moments > 25 and hidden > 25, "files were left, which the next save took away"
-
-
-SAVING = """
-import sys
-import numpy as np
-from pathlib import Path
-from tests.test_state_file import MANIFEST, TENSORS
-from edge_vss.runtimes._state_file import Snapshot, claimed, write
-path = Path(sys.argv[1])
-for count in range(1, 10**6):
-    with claimed(path):
-        write(path, Snapshot(MANIFEST, {**TENSORS, "count": np.array([count], np.int64)}, (48, 64)))
-    print(count, flush=True)
-"""
-
-
-def test_a_process_killed_from_outside_loses_at_most_the_save_under_way(tmp_path: Path) -> None:
-    path = tmp_path / "s"
-    for saves in (1, 2, 5):
-        with subprocess.Popen([sys.executable, "-c", SAVING, str(path)], stdout=subprocess.PIPE) as process:
-            assert process.stdout is not None
-            for _ in range(saves):
-                said = int(process.stdout.readline())
-            process.kill()
-            said = max([said, *map(int, process.stdout.read().split())])
-        assert int(read(path, MANIFEST)[0]["count"][0]) in (said, said + 1)
-    with _state_file.claimed(path):
-        saved(path)
-    assert os.listdir(tmp_path) == ["s"]
-
-
-def test_two_cannot_save_to_one_file(tmp_path: Path) -> None:
-    state = State(MANIFEST)
-    state.reset()
-    state.size = (48, 64)
-    (tmp_path / "link").symlink_to(tmp_path / "s")
-    with _state_file.claimed(tmp_path / "s"):
-        for name in ("s", "link"):
-            with pytest.raises(SinkError, match=r"is in use .*give this one a file of its own"):
-                state.save(tmp_path / name)
-        state.save(tmp_path / "other")
-    state.save(tmp_path / "s")
-    state.restore(tmp_path / "s")
-    assert sorted(os.listdir(tmp_path)) == ["link", "other", "s"]

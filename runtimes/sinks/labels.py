@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_vss.claim import Claim
 from edge_vss.errors import SinkError
-from edge_vss.files import Claim
 from edge_vss.runtimes.sinks import SinkContext, SinkDescription, writing
 from edge_vss.video import Frame, Prediction
 
