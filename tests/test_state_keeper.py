@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from edge_vss.errors import OptionError, SinkError
 from edge_vss.runtimes import _state_file
 from edge_vss.runtimes._state_keeper import StateKeeper
 from edge_vss.runtimes.session import Session
+from tests.helpers.videos import encode, pan
+from tests.test_cli import COMMAND, Done
 from tests.test_state import counting, pictures
 
 
@@ -224,3 +227,26 @@ def test_a_slow_disk_holds_up_no_frame_and_gets_no_second_save(
             last = kept.step()
         go.set()
     assert saves == [first, last] and found(path) == last
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
+def test_two_runs_with_one_file_and_a_kill(tiny_bundle: Path, tmp_path: Path) -> None:
+    video = encode(tmp_path / "v.mp4", pan(500))
+    folder = tmp_path / "state"
+    folder.mkdir()
+    run = ("run", str(tiny_bundle), str(video), "--state", str(folder / "s"))
+    # Nobody reads what it writes, so that it waits before it is through.
+    command = [*COMMAND, *run, "--state-every", "0", "--jsonl", "-"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        for _ in range(40):
+            process.stdout.readline()
+        second = Done(*run, "--limit", "2")
+        assert "is in use" in second.error() and f"{folder / 's'}" in second.error()
+        process.kill()
+    third = Done(*run, "--limit", "2", "--jsonl", str(tmp_path / "o.jsonl"))
+    assert third.status == 0 and f"going on from {folder / 's'}\n" in third.err
+    assert '"reason": "restored state"' in (tmp_path / "o.jsonl").read_text().splitlines()[0]
+    assert sorted(os.listdir(folder)) == ["s", "s.previous"]
+    fourth = Done(*run, "--state-every", "nan")
+    assert fourth.status == 2 and "greater than or equal to 0" in fourth.err

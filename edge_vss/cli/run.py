@@ -24,7 +24,7 @@ from edge_vss.cli.options import (
 from edge_vss.cli.terminal import emit, places, progress, say
 
 if TYPE_CHECKING:
-    from edge_vss.runtimes.sinks import OpenedSink, SinkDescription
+    from edge_vss.runtimes.sinks import Sink, SinkDescription
     from edge_vss.video import Frame, Prediction
 
 
@@ -171,18 +171,20 @@ def _run(
 
 def _written(description: SinkDescription, place: str, out: _Counted, failed: bool) -> str:
     """What is in a sink's place now."""
+    from edge_vss.runtimes.sinks import Remarks
+
     if not out.frames:
         return f"no {description.unit} were written to {place}"
     # Where a disk is full, the last frames that the encoder took are not in the file.
     most = "at most " if failed and description.behind else ""
-    remark = out.sink.remark()
+    remark = out.sink.remark() if isinstance(out.sink, Remarks) else ""
     return f"{most}{out.frames} {description.unit} in {place}{'; ' if remark else ''}{remark}"
 
 
 class _Counted:
     """A sink that counts what it has taken."""
 
-    def __init__(self, sink: OpenedSink) -> None:
+    def __init__(self, sink: Sink) -> None:
         self.sink = sink
         self.frames = 0
 

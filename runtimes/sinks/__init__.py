@@ -61,8 +61,8 @@ class Sink(Protocol):
 
 
 @runtime_checkable
-class OpenedSink(Sink, Protocol):
-    """A sink as its plugin opens it."""
+class Remarks(Protocol):
+    """What a sink may offer as well."""
 
     def remark(self) -> str:
         """What a person should know of its place besides, in a few words; empty where there is nothing."""
@@ -71,7 +71,7 @@ class OpenedSink(Sink, Protocol):
 class Open(Protocol):
     """A sink's one function."""
 
-    def __call__(self, path: str | Path, context: SinkContext) -> OpenedSink:
+    def __call__(self, path: str | Path, context: SinkContext) -> Sink:
         """Opens a place for results. Raises OptionError for an unknown type of file, SinkError where nothing
         can be written there."""
 
@@ -92,6 +92,11 @@ class SinkDescription:
     behind: bool = False
     """Whether it still holds frames that it was told to write, so that a failure may lose some of them."""
 
+    @property
+    def folder(self) -> bool:
+        """Whether its place is a folder."""
+        return self.place == "folder"
+
     def place_in(self, folder: Path, name: str) -> Path:
         """A place in ``folder`` that it can write to. Raises OptionError where its places are addresses."""
         if self.place == "address":
@@ -102,20 +107,14 @@ class SinkDescription:
 SINKS: Kind[Open, SinkDescription] = Kind("sink", __name__, "open", SinkDescription)
 
 
-def open_sink(name: str, path: str | Path, context: SinkContext) -> OpenedSink:
+def open_sink(name: str, path: str | Path, context: SinkContext) -> Sink:
     """Opens a sink by the name of its plugin: ``labels`` (a folder), ``video`` or ``jsonl`` (a file).
 
-    Raises OptionError for an unknown name or file type, and for another package's sink that is none;
-    SinkError for a place that cannot be written to, or that the source is read from.
+    Raises OptionError for an unknown name or file type, SinkError for a place that cannot be written to, or
+    that the source is read from.
     """
     check_places({name: path}, context.source)
-    opened: object = SINKS.find(name).call(path, context)
-    if not isinstance(opened, OpenedSink):
-        raise OptionError(
-            f"what the sink {name!r} opens has to have write, close and remark, and is a "
-            f"{type(opened).__name__}: ask its author"
-        )
-    return opened
+    return SINKS.find(name).call(path, context)
 
 
 def check_places(places: Mapping[str, str | Path], source: object) -> None:

@@ -84,7 +84,3 @@ class JsonLines:
         if self._file is not None:
             with writing(self._path):
                 self._file.close()
-
-    def remark(self) -> str:
-        """Nothing."""
-        return ""

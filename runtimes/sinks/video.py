@@ -39,7 +39,3 @@ class OverlayVideo:
     def close(self) -> None:
         """Makes the file whole."""
         self._file.close()
-
-    def remark(self) -> str:
-        """Nothing."""
-        return ""
