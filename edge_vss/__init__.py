@@ -13,6 +13,7 @@ from edge_vss.errors import (
     OptionError,
     SinkError,
     SourceError,
+    StateFileError,
 )
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ __all__ = [
     "SinkError",
     "Source",
     "SourceError",
+    "StateFileError",
     "Track",
     "load",
     "open_source",

@@ -7,6 +7,7 @@ EdgeVssError
 ├── SinkError        a result cannot be written
 ├── EngineError      an inference engine refuses a graph, or a graph gives NaN
 ├── OptionError      an option has a value that makes no sense
+│   └── StateFileError   a state file is damaged, or is none
 └── MissingExtra     an optional dependency is not installed
 
 A message is one line: what went wrong, the value, and what to do. As text it holds nothing that acts on a
@@ -45,6 +46,15 @@ class EngineError(EdgeVssError):
 
 class OptionError(EdgeVssError):
     """An option has a value that makes no sense."""
+
+
+class StateFileError(OptionError):
+    """A file that a session's state should come from is damaged, or is no state file."""
+
+    def __init__(self, path: object, reason: str) -> None:
+        super().__init__(f"{path} is no state file, or a damaged one ({reason}): start without it")
+        self.reason = reason
+        """What is wrong with it, in a few words."""
 
 
 class MissingExtra(EdgeVssError):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.bundle.manifest import Manifest
@@ -17,8 +18,8 @@ from edge_vss.video import Size
 class State(Mapping[str, NDArray[Any]]):
     """The state of one session, by name; empty before its first step.
 
-    A file of it is an uncompressed ``.npz`` of the tensors and of what model they belong to. It fits every
-    bundle of that model with the same options and frame size, whatever the target.
+    A file of it holds the tensors and what model they belong to. It fits every bundle of that model with the
+    same options and frame size, whatever the target.
     """
 
     def __init__(self, manifest: Manifest) -> None:
@@ -53,18 +54,29 @@ class State(Mapping[str, NDArray[Any]]):
         self._tensors = self._manifest.next_state(tensors)
         self.restored = False
 
-    def save(self, path: str | Path) -> None:
-        """Write it to a file, which is whole or as it was before. Raises OptionError before the first step,
-        SinkError where nothing can be written."""
-        if not self._tensors or self.size is None:
+    def snapshot(self, path: str | Path) -> _state_file.Snapshot:
+        """A copy of it, to be saved to ``path``. Raises OptionError before the first step."""
+        if not self or self.size is None:
             raise OptionError(f"there is no state to save to {path} yet: segment a frame first")
-        _state_file.write(Path(path), self._manifest, self._tensors, self.size)
+        return _state_file.Snapshot(
+            self._manifest, {name: np.array(tensor) for name, tensor in self.items()}, self.size
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write it to a file, which is whole or as it was before, also after a power cut.
+
+        Raises OptionError before the first step, SinkError where nothing can be written, or where another
+        process saves to the same file.
+        """
+        snapshot, place = self.snapshot(path), Path(path)
+        with _state_file.claimed(place):
+            _state_file.write(place, snapshot)
 
     def restore(self, path: str | Path) -> None:
         """Go on from a file that ``save`` wrote. The next step is a full frame that remembers.
 
-        Raises OptionError for a file that is none, or that belongs to another model, option or size; what was
-        there before then stays.
+        Raises StateFileError for a file that is damaged or is none; OptionError for one that is not there,
+        or that belongs to another model, option or size. What was there before then stays.
         """
         tensors, size = _state_file.read(Path(path), self._manifest)
         self._tensors = tensors

@@ -171,7 +171,7 @@ def test_a_full_disk_does_not_claim_frames_that_are_not_there(
     labels, out, full = tmp_path / "labels", tmp_path / "o.mp4", tmp_path / "full.mp4"
     done = Done("run", tiny_bundle, tiny_video, "--save-labels", labels, "--out", out, "--jsonl", "/dev/full")
     assert "make room" in done.error()
-    assert f"\nat most 1 frames in {out}\nno frames were written to /dev/full\n" in done.err
+    assert f"\nat most 1 frames in {out}\nno lines were written to /dev/full\n" in done.err
     assert f"1 label maps in {labels}\n" in done.err and len(list(labels.iterdir())) == 1
     full.symlink_to("/dev/full")
     done = Done("run", tiny_bundle, tiny_video, "--save-labels", labels, "--out", full)

@@ -15,7 +15,7 @@ HALVES = {
 FLOORS = (
     ("text",),
     ("errors",),
-    ("video", "classes", "metrics", "files", "plugins"),
+    ("video", "classes", "metrics", "files", "claim", "plugins"),
     ("bundle",),
     ("runtimes.motion", "runtimes.engines"),
     ("runtimes.sources", "runtimes.tracing"),

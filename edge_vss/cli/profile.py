@@ -38,7 +38,10 @@ def profile(
         typer.Option(metavar="BUNDLE", help="Compare with this bundle (the same in fp32) under the policy."),
     ] = None,
     sink: Annotated[
-        str, typer.Option(metavar="NAME", help="What writes the labels: labels, video, jsonl or none.")
+        str,
+        typer.Option(
+            metavar="NAME", help="What writes the labels: labels, video, jsonl, another package's, or none."
+        ),
     ] = "labels",
     json: Json = None,
     debug: Debug = False,

@@ -24,7 +24,7 @@ from edge_vss.cli.options import (
 from edge_vss.cli.terminal import emit, places, progress, say
 
 if TYPE_CHECKING:
-    from edge_vss.runtimes.sinks import Sink
+    from edge_vss.runtimes.sinks import Sink, SinkDescription
     from edge_vss.video import Frame, Prediction
 
 
@@ -52,9 +52,12 @@ def run(
     state: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Go on from this state if it is there, and leave the last one in it."
+            metavar="FILE", help="Go on from this state if it is there, and keep the newest one in it."
         ),
     ] = None,
+    state_every: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="How often --state is saved meanwhile.")
+    ] = 10.0,
     json: Json = None,
     debug: Debug = False,
 ) -> None:
@@ -75,6 +78,7 @@ def run(
         limit=limit,
         live=live or None,
         state=state,
+        state_every=state_every,
     )
 
 
@@ -90,24 +94,23 @@ def _run(
     limit: int | None,
     live: bool | None,
     state: Path | None,
+    state_every: float,
 ) -> None:
     """``sinks`` maps a sink's name to its place."""
-    from edge_vss.runtimes._state_file import check_place
+    from edge_vss.runtimes._state_keeper import StateKeeper
     from edge_vss.runtimes.pipeline import run as segment
     from edge_vss.runtimes.segmenter import load
-    from edge_vss.runtimes.sinks import SinkContext, check_places, open_sink
+    from edge_vss.runtimes.sinks import SINKS, SinkContext, check_places, open_sink
     from edge_vss.runtimes.sources import open_source
 
     check_places(places(json, **sinks, state=state), source)
     segmenter = load(bundle, **engine)
     session = segmenter.session(policy)
-    if state is not None:
-        check_place(state)
-    if state is not None and state.exists():
-        session.state.restore(state)
-        say(f"going on from {state}")
     tally = _Tally()
     with ExitStack() as stack:
+        keeper: StateKeeper | None = None
+        if state is not None:
+            keeper = stack.enter_context(StateKeeper(state, session.state, state_every, tell=say))
         opened = stack.enter_context(open_source(source, motion=motion, live=live))
         if motion == "auto" and opened.info.codec and not opened.info.exports_vectors:
             codec = opened.info.codec
@@ -120,10 +123,14 @@ def _run(
         total = min((n for n in (opened.info.frames, limit) if n), default=None)
         advance = stack.enter_context(progress(total))
         failed = False
+
+        def on_frame(_: Frame, prediction: Prediction | None) -> None:
+            advance()
+            if keeper is not None and prediction is not None:
+                keeper.after_step()
+
         try:
-            report = segment(
-                opened, session, [*outs.values(), tally], on_frame=lambda *_: advance(), limit=limit
-            )
+            report = segment(opened, session, [*outs.values(), tally], on_frame=on_frame, limit=limit)
         except KeyboardInterrupt:
             say(f"interrupted after {tally.frames} frames; what is written is whole")
             raise typer.Exit(130) from None
@@ -133,9 +140,7 @@ def _run(
         finally:
             for name, place in sinks.items():
                 if place != "-":
-                    say(_written(name, place, outs[name], failed))
-            if state is not None and len(session.state):
-                session.state.save(state)
+                    say(_written(SINKS.find(name).description, place, outs[name], failed))
     share = report.keyframes / report.frames if report.frames else 0.0
     counts = {
         "frames": report.frames,
@@ -164,16 +169,16 @@ def _run(
         say(f"{tally.forced} key frames came without an I-frame, because the policy is {session.policy}")
 
 
-def _written(name: str, place: str, out: _Counted, failed: bool) -> str:
+def _written(description: SinkDescription, place: str, out: _Counted, failed: bool) -> str:
     """What is in a sink's place now."""
-    what = "label maps" if name == "labels" else "frames"
+    from edge_vss.runtimes.sinks import Remarks
+
     if not out.frames:
-        return f"no {what} were written to {place}"
+        return f"no {description.unit} were written to {place}"
     # Where a disk is full, the last frames that the encoder took are not in the file.
-    most = "at most " if failed and name == "video" else ""
-    older = getattr(out.sink, "older", 0)
-    left = f"; {older} older ones were left there" if older else ""
-    return f"{most}{out.frames} {what} in {place}{left}"
+    most = "at most " if failed and description.behind else ""
+    remark = out.sink.remark() if isinstance(out.sink, Remarks) else ""
+    return f"{most}{out.frames} {description.unit} in {place}{'; ' if remark else ''}{remark}"
 
 
 class _Counted:

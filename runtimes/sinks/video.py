@@ -11,7 +11,7 @@ from edge_vss.runtimes.sinks._drawing import AMBER, WHITE, badge, blend
 from edge_vss.runtimes.sinks._video_file import VideoFile
 from edge_vss.video import Frame, Prediction
 
-DESCRIPTION = SinkDescription("the pictures with the labels laid over them", suffix=".mp4")
+DESCRIPTION = SinkDescription("the pictures with the labels laid over them", suffix=".mp4", behind=True)
 
 
 def open(path: str | Path, context: SinkContext) -> OverlayVideo:

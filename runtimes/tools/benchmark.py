@@ -13,7 +13,7 @@ from edge_vss.errors import OptionError, SourceError
 from edge_vss.runtimes.pipeline import run
 from edge_vss.runtimes.segmenter import Segmenter
 from edge_vss.runtimes.session import Session
-from edge_vss.runtimes.sinks import Sink, SinkContext, open_sink
+from edge_vss.runtimes.sinks import SINKS, Sink, SinkContext, open_sink
 from edge_vss.runtimes.sources import Source, open_source
 from edge_vss.runtimes.tools.timing import Stopwatch, peak_rss_mb, percentiles
 from edge_vss.video import Frame, Policy, Prediction
@@ -164,7 +164,7 @@ class _Timed:
 def _sinks(segmenter: Segmenter, source: Source, name: str, path: Path) -> list[_Timed]:
     if name == "none":
         return []
-    place = path.with_suffix(".mp4") if name == "video" else path
+    place = SINKS.find(name).description.place_in(path.parent, path.name)
     return [_Timed(open_sink(name, place, SinkContext.of(segmenter.manifest, source.info)))]
 
 
