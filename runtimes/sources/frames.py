@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.errors import SourceError
+from edge_vss.runtimes.motion import Listener
 from edge_vss.runtimes.sources import (
     DEFAULT_FPS,
     IMAGE_SUFFIXES,
@@ -50,6 +51,16 @@ class ArrayPicture:
     """A picture that is already RGB."""
 
     pixels: NDArray[np.uint8]
+
+    @property
+    def device(self) -> str:
+        """Arrays are in memory."""
+        return "cpu"
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the array."""
+        return self.pixels.nbytes
 
     def rgb(self, size: Size | None = None) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 RGB, scaled to ``size`` when it is given; the array itself when it fits."""
@@ -115,6 +126,9 @@ class ArrayReader:
             size = shown
             seconds = {"decode": perf_counter() - started}
             yield Frame(index, index / self._fps, "?", shown, ArrayPicture(pixels), start, seconds=seconds)
+
+    def listen(self, listener: Listener) -> None:
+        """There are no packets."""
 
     def seek(self, seconds: float) -> None:
         """Begin again at the first frame at or after this time."""
