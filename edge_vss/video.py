@@ -211,7 +211,7 @@ class Frame:
     @property
     def nbytes(self) -> int:
         """About how many bytes the frame holds, with the image that was made of it."""
-        image = self.__dict__.get("image")
+        image = vars(self).get("image")
         field = self.motion.displacement_px.nbytes if self.motion is not None else 0
         return self.picture.nbytes + (image.nbytes if image is not None else 0) + field
 
@@ -320,6 +320,11 @@ class Prediction:
 
     seconds: dict[str, float] = field(default_factory=dict)
     """Seconds per stage: ``decode``, ``motion``, ``key``, ``state``, ``nonkey``, ``post``."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays."""
+        return self.labels.nbytes + (self.logits.nbytes if self.logits is not None else 0)
 
 
 Policy = Callable[[Frame, Track], Decision]

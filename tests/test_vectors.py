@@ -99,9 +99,9 @@ def test_blocks_of_any_size_lie_where_they_are(x: int, y: int, side: int) -> Non
         assert np.array_equal(known, expected[40:49, 40:51])
 
 
-def test_the_last_of_two_blocks_in_one_place_counts() -> None:
-    over = together(block(0, 0, 16, 16, (1, 1)), block(8, 0, 16, 16, (2, 2)))
-    assert cells(over, (1, 3))[0][0].tolist() == [[1, 2, 2]]
+def test_the_last_of_two_vectors_of_one_block_counts() -> None:
+    twice = together(block(0, 0, 16, 16, (1, 1)), block(16, 0, 8, 8, (3, 3)), block(0, 0, 16, 16, (2, 2)))
+    assert cells(twice, (1, 3))[0][0].tolist() == [[2, 2, 3]]
 
 
 def test_vectors_of_different_lengths_are_refused() -> None:

@@ -23,8 +23,8 @@ def measure(feed: Feed) -> Iterator[Frame]:
     """The same frames, with the motion that their vectors tell, towards the previous shown frame.
 
     A stream with one reference and no B-frames needs the vectors alone. In others, the pixels tell which
-    frame a vector refers to (edge_vss.runtimes.motion._references). Holes, such as intra blocks, are filled from
-    their neighbours and are not ``known``. A frame without vectors keeps the motion of the one before.
+    frame a vector refers to (edge_vss.runtimes.motion._references). Holes, such as intra blocks, are filled
+    from their neighbours and are not ``known``. A frame without vectors keeps the motion of the one before.
     """
     before: MotionField | None = None
     previous: Shown | None = None

@@ -109,7 +109,9 @@ def side_data(picture: av.VideoFrame, vectors: bool) -> tuple[Orientation, Motio
     """
     # Not picture.side_data: a frame and what that gives refer to each other, so that pictures (a hundred
     # megabytes of them) would wait for the garbage collector.
-    found = _SideData(picture)
+    # Not its get() or ``in`` either. An exception on its way through PyAV makes Cython run a bit of Python,
+    # to note the line, and a Ctrl-C that arrives there is dropped. A key that is missing raises one.
+    found = {data.type.name: data for data in _SideData(picture)}
     matrix = found.get("DISPLAYMATRIX")
     orientation = of_display_matrix(bytes(matrix)) if matrix is not None else UPRIGHT
     exported = found.get("MOTION_VECTORS") if vectors else None
@@ -120,8 +122,8 @@ def side_data(picture: av.VideoFrame, vectors: bool) -> tuple[Orientation, Motio
 
 def _plain(exported: Any) -> MotionVectors:
     """FFmpeg's vectors as values of their own, which keep nothing of the decoder's picture."""
-    # Not exported.to_ndarray(), which hands the buffer to np.frombuffer. That first asks for a buffer it may
-    # write to, and swallows whatever is raised while PyAV refuses: a Ctrl-C of just then was lost.
+    # Not exported.to_ndarray(): it hands the buffer to np.frombuffer, which first asks whether it may write
+    # to it. PyAV refuses with an exception, and NumPy drops what was raised then, a Ctrl-C among it.
     structure = np.frombuffer(memoryview(exported), _AV_MOTION_VECTOR)
     width, height = structure["w"].astype(np.int16), structure["h"].astype(np.int16)
     displacement = np.empty((2, len(structure)), np.float32)

@@ -59,8 +59,8 @@ class Decoding:
     def _connect(self) -> None:
         self.container = container = open_container(self._uri, self._options)
         # PyAV's container and its streams refer to each other, so that a file nobody closed would wait for
-        # the garbage collector. This closes it when the Decoding goes. It is not done in __del__: Python swallows
-        # what is raised there, and that may be a Ctrl-C. A call into PyAV alone cannot be interrupted.
+        # the garbage collector. This closes it when the Decoding goes. It is not done in __del__: Python
+        # swallows what is raised there, and that may be a Ctrl-C. A call into PyAV cannot be interrupted.
         self._closing = weakref.ref(self, partial(container.__exit__, None, None))
         try:
             self.stream = video_stream(container, self.name)
