@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
+from edge_vss.runtimes.motion import Measure
 from edge_vss.runtimes.session import Session
-from edge_vss.runtimes.sinks import Sink
+from edge_vss.runtimes.sinks import SINKS, Sink
+from edge_vss.runtimes.sources import Source
 from edge_vss.runtimes.sources._continuity import LOST
 from edge_vss.video import Frame, Prediction
 
@@ -113,6 +115,26 @@ class Channel(Generic[T]):
         return len(self._items)
 
 
+class WantsMotion(Protocol):
+    """What `motion_for` asks a session."""
+
+    @property
+    def wants_motion(self) -> bool:
+        """Whether a graph or the policy looks at the frames' motion."""
+
+
+def motion_for(
+    session: WantsMotion, motion: str | Measure = "auto", sinks: Iterable[str] = ()
+) -> str | Measure:
+    """Where motion has to come from (as for `open_source`) for this session and these kinds of sinks.
+
+    That is ``motion``, or ``none`` where neither the session nor a sink looks at motion: measuring it would
+    be wasted. Raises OptionError for a sink that is not known.
+    """
+    wanted = session.wants_motion or any(SINKS.find(name).description.motion for name in sinks)
+    return motion if wanted else "none"
+
+
 def run(
     source: Iterable[Frame],
     session: Session,
@@ -130,9 +152,9 @@ def run(
     newer ones wait. Packets are never dropped, so motion stays whole. ``limit`` ends the run after so many
     frames. The first error of any stage ends the run and is raised here.
     """
-    info = getattr(source, "info", None)
+    info = source.info if isinstance(source, Source) else None
     if drop_inference is None:
-        drop_inference = bool(info is not None and info.live)
+        drop_inference = info is not None and info.live
     ahead = max(QUEUE_FRAMES, round(LIVE_SECONDS * info.fps)) if drop_inference and info else QUEUE_FRAMES
     report = RunReport()
     decoded: Channel[Frame] = Channel(ahead)

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,14 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_vss.errors import EngineError, SinkError, SourceError
+from edge_vss.plugins import Plugin
 from edge_vss.runtimes.engines import Graph
-from edge_vss.runtimes.pipeline import Channel, run
-from edge_vss.runtimes.sinks import Sink, SinkContext, open_sink
-from edge_vss.runtimes.sources import open_source
-from edge_vss.video import Frame, Prediction
+from edge_vss.runtimes.motion import Listener, none
+from edge_vss.runtimes.pipeline import QUEUE_BYTES, Channel, motion_for, run
+from edge_vss.runtimes.sinks import SINKS, Sink, SinkContext, open_sink, video
+from edge_vss.runtimes.sources import Source, open_source
+from edge_vss.runtimes.sources.frames import ArrayPicture
+from edge_vss.video import Frame, Prediction, StreamInfo
 from tests.helpers import toys
 from tests.helpers.videos import decoded
 from tests.test_session import frames
@@ -257,6 +260,95 @@ def test_a_channel_waits_for_room_and_for_items() -> None:
     other.put(1)
     other.close(discard=True)
     assert other.get() is None
+
+
+def test_a_channel_holds_so_many_bytes_and_always_one_item() -> None:
+    channel: Channel[str] = Channel(100, 10)
+    assert channel.put("large", 50)  # more than it holds, but it was empty
+    events: list[str] = []
+
+    def fill() -> None:
+        for name in ("a", "b", "c", "d"):
+            assert channel.put(name, 4)
+            events.append(name)
+
+    writer = threading.Thread(target=fill)
+    writer.start()
+    assert not events
+    assert channel.get() == "large"
+    assert [channel.get() for _ in range(4)] == ["a", "b", "c", "d"]
+    writer.join()
+    assert events == ["a", "b", "c", "d"]
+    # Whatever was taken out has made room.
+    assert channel.put("e", 10) and channel.get() == "e"
+    channel.close()
+
+
+class Huge(ArrayPicture):
+    """A picture that says it is as large as one of 8K, with 10 bits."""
+
+    @property
+    def nbytes(self) -> int:
+        return 100_000_000
+
+
+def test_large_frames_do_not_pile_up_before_a_slow_graph() -> None:
+    waiting = most = 0
+    shown = frames(60, step=0)
+
+    def camera() -> Iterator[Frame]:
+        nonlocal waiting, most
+        for frame in shown:
+            frame.picture = Huge(frame.picture.rgb())
+            waiting += 1
+            most = max(most, waiting)
+            yield frame
+
+    def done(frame: Frame, prediction: Prediction | None) -> None:
+        nonlocal waiting
+        waiting -= 1
+
+    source = Source(Listed(camera()), none.measure)
+    report = run(source, toys.segmenter().session(), on_frame=done)
+    assert report.frames + report.skipped == 60
+    # One waits, one is being decoded, one is in the graphs, and one has just left them.
+    assert most <= 4 and QUEUE_BYTES < 100_000_000 * 2
+
+
+class Listed:
+    """A live reader of frames that are there already."""
+
+    errors = 0
+    info = StreamInfo("a list", "", (48, 64), 30.0, live=True)
+
+    def __init__(self, shown: Iterator[Frame]) -> None:
+        self._shown = shown
+
+    def frames(self) -> Iterator[Frame]:
+        return self._shown
+
+    def listen(self, listener: Listener) -> None:
+        pass
+
+    def seek(self, seconds: float) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass
+class Wants:
+    wants_motion: bool
+
+
+def test_motion_is_measured_where_somebody_looks_at_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert motion_for(Wants(True)) == "auto"
+    assert motion_for(Wants(True), "flow", ["jsonl"]) == "flow"
+    assert motion_for(Wants(False), "codec", ["jsonl", "video", "labels"]) == "none"
+    drawn = Plugin("drawn", video.open, replace(video.DESCRIPTION, motion=True))
+    monkeypatch.setattr(type(SINKS), "find", lambda kind, name: drawn)
+    assert motion_for(Wants(False), "codec", ["drawn"]) == "codec"
 
 
 INTERRUPTED = """

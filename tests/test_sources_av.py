@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 
 from edge_vss.errors import OptionError, SourceError
 from edge_vss.runtimes.sources import open_source
+from edge_vss.runtimes.sources._decoded import side_data
 from edge_vss.video import Frame, MotionVectors
 from tests.helpers.videos import (
     P_ONLY,
@@ -364,6 +367,69 @@ def test_pictures_go_without_the_garbage_collector(p_only: Path, motion: str) ->
         gc.enable()
     assert last.shape == (96, 128, 3)
     assert len(alive) <= 4
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts descriptors in /proc")
+@pytest.mark.parametrize("motion", ["none", "codec", "auto", "flow"])
+def test_a_source_that_nobody_closed_closes_when_it_goes(p_only: Path, motion: str) -> None:
+    def opened() -> int:
+        return sum(1 for fd in os.scandir("/proc/self/fd") if Path(fd.path).resolve() == p_only.resolve())
+
+    def half_read() -> None:
+        source = open_source(p_only, motion=motion)
+        for _ in range(3):
+            next(source)
+        assert opened() == 1
+
+    def sought() -> None:
+        source = open_source(p_only, motion=motion)
+        next(source)
+        source.seek(0.5)
+        next(source)
+
+    def never_read() -> None:
+        open_source(p_only, motion=motion)
+
+    def read_to_the_end() -> None:
+        assert len(list(open_source(p_only, motion=motion))) == 30
+
+    gc.collect()
+    gc.disable()
+    try:
+        for use in (half_read, sought, never_read, read_to_the_end):
+            use()
+            assert opened() == 0, use.__name__
+        # Frames outlive their source, and do not keep its file.
+        kept = next(open_source(p_only, motion=motion))
+        assert opened() == 0 and kept.image.shape == (96, 128, 3)
+    finally:
+        gc.enable()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
+def test_an_interruption_while_vectors_are_read_is_never_lost(p_only: Path) -> None:
+    # PyAV and NumPy drop whatever is raised while they handle an exception of their own.
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    exported = next(islice(with_vectors(p_only), 5, None))
+    assert side_data(exported, vectors=True)[1] is not None
+    before = signal.signal(signal.SIGALRM, stop)
+    try:
+        for _ in range(100):
+            with pytest.raises(KeyboardInterrupt):
+                signal.setitimer(signal.ITIMER_REAL, 0.001)
+                for _ in range(100_000):
+                    side_data(exported, vectors=True)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def with_vectors(path: Path) -> Iterator[av.VideoFrame]:
+    """A video's pictures as PyAV gives them, with their motion vectors."""
+    with av.open(str(path)) as container:
+        container.streams.video[0].codec_context.options = {"flags2": "+export_mvs"}
+        yield from container.decode(video=0)
 
 
 def test_memory_does_not_grow(tmp_path: Path) -> None:

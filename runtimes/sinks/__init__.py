@@ -83,6 +83,8 @@ class SinkDescription:
     """Whether its place is a folder; otherwise a file."""
     suffix: str = ""
     """The usual end of its file's name (``.mp4``)."""
+    motion: bool = False
+    """Whether it looks at the frames' motion."""
 
 
 SINKS: Kind[Open, SinkDescription] = Kind("sink", __name__, "open", SinkDescription)
