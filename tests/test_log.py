@@ -1,4 +1,4 @@
-"""What the library tells a program that listens to the logger ``edge_vss``, and that it tells nothing else."""
+"""What the library tells the logger ``edge_vss``, and that it tells nothing else."""
 
 from __future__ import annotations
 

@@ -71,7 +71,8 @@ def measure(feed):
         if not frame.start:
             displacement = np.zeros((2, 6, 8), np.float32)
             displacement[0] = -1
-            frame.motion = MotionField(displacement, np.ones((6, 8), bool), np.ones((6, 8), np.int8), 8, "steady")
+            known, reference = np.ones((6, 8), bool), np.ones((6, 8), np.int8)
+            frame.motion = MotionField(displacement, known, reference, 8, "steady")
         frame.seconds["motion"] = 0.0
         yield frame
 '''

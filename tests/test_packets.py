@@ -77,7 +77,8 @@ def test_the_packets_after_a_seek_are_those_from_there_on(b_frames: Path, tmp_pa
     with open_source(path, motion=provider) as source:
         for _ in range(5):
             next(source)
-        provider.packets.clear(), provider.pairs.clear()
+        provider.packets.clear()
+        provider.pairs.clear()
         source.seek(1.0)
         rest = list(source)
     assert rest[0].start == "seek" and [frame for frame, _ in provider.pairs] == rest
@@ -128,13 +129,13 @@ def test_a_provider_that_asks_late_gets_the_packets_from_then_on(p_only: Path) -
 
 
 def test_images_have_no_packets() -> None:
-    provider = []
+    packets: list[Packet] = []
 
     def measure(feed: Feed) -> Iterator[Frame]:
-        feed.listen(provider.append)
+        feed.listen(packets.append)
         yield from feed.frames
 
     with open_source(pan(3), motion=measure) as source:
         assert [frame.pts for frame in source] == [None] * 3
         assert source.info.time_base is None
-    assert not provider
+    assert not packets
