@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from pathlib import Path
 
 import av
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge_vss.runtimes.sources import open_source
-from edge_vss.runtimes.sources._orientation import UPRIGHT, Orientation, of_display_matrix
+from edge_vss.runtimes.sources._orientation import UPRIGHT, Orientation, of_display_matrix, of_webp
 from tests.helpers.videos import encode, pan, texture
 from tests.test_sources_av import same
 from tests.test_vectors import block, together
@@ -120,8 +121,26 @@ def test_no_matrix_can_make_it_fail(matrix: bytes) -> None:
 
 
 def exif(orientation: int) -> bytes:
-    """An Exif block (JEITA CP-3451) that says nothing but the orientation."""
-    return b"Exif\0\0MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x112, 3, 1, orientation, 0, 0)
+    """A block of EXIF (JEITA CP-3451) that says nothing but the orientation."""
+    return b"MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x112, 3, 1, orientation, 0, 0)
+
+
+def with_exif(suffix: str, content: bytes, size: tuple[int, int], block: bytes) -> bytes:
+    """An image file with the block put where its kind wants it."""
+    if suffix == ".jpg":
+        block = b"Exif\0\0" + block
+        return content[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + content[2:]
+    if suffix == ".png":
+        chunk = b"eXIf" + block
+        chunk = struct.pack(">I", len(block)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        return content[:33] + chunk + content[33:]
+    height, width = (side - 1 for side in size)
+    extended = (
+        struct.pack("<4sIB3x", b"VP8X", 10, 8) + width.to_bytes(3, "little") + height.to_bytes(3, "little")
+    )
+    padded = block + bytes(len(block) % 2)
+    body = b"WEBP" + extended + content[12:] + struct.pack("<4sI", b"EXIF", len(block)) + padded
+    return struct.pack("<4sI", b"RIFF", len(body)) + body
 
 
 EXIF = {
@@ -137,15 +156,23 @@ EXIF = {
 """Orientation of EXIF → how the picture is shown: turns counterclockwise, mirrored before."""
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
 @pytest.mark.parametrize("orientation", EXIF)
-def test_an_image_is_shown_as_its_exif_says(orientation: int, tmp_path: Path) -> None:
+def test_an_image_is_shown_as_its_exif_says(orientation: int, suffix: str, tmp_path: Path) -> None:
     image = texture((48, 64), 3)
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    content = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 98])[1].tobytes()
-    block = exif(orientation)
-    path = tmp_path / "a.jpg"
-    path.write_bytes(content[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + content[2:])
+    content = cv2.imencode(suffix, bgr)[1].tobytes()
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(with_exif(suffix, content, (48, 64), exif(orientation)))
     (frame,) = open_source(path, motion="none")
     expected = shown(image, *EXIF[orientation])
     assert frame.size == frame.luma.shape == expected.shape[:2]
     assert np.abs(frame.image.astype(int) - expected).mean() < 5
+
+
+@given(st.binary(max_size=60), st.sampled_from([b"II*\0", b"MM\0*", b""]))
+@settings(derandomize=True)
+def test_no_exif_can_make_it_fail(block: bytes, order: bytes) -> None:
+    content = b"RIFF\0\0\0\0WEBPEXIF" + struct.pack("<I", len(order + block)) + order + block
+    assert of_webp(content).quarter_turns in range(4)
+    assert of_webp(content[12:]).quarter_turns in range(4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,3 +65,38 @@ def of_display_matrix(matrix: bytes) -> Orientation:
     mirrored = determinant < 0
     right = (-a, -b) if mirrored else (a, b)
     return Orientation(round(math.atan2(-right[1], right[0]) / (math.pi / 2)) % 4, mirrored)
+
+
+_EXIF = (
+    UPRIGHT,
+    Orientation(0, True),
+    Orientation(2),
+    Orientation(2, True),
+    Orientation(1, True),
+    Orientation(3),
+    Orientation(3, True),
+    Orientation(1),
+)
+"""Values 1 to 8 of EXIF's tag Orientation (JEITA CP-3451, 4.6.4)."""
+
+
+def of_webp(content: bytes) -> Orientation:
+    """The orientation that the EXIF chunk of a WebP image asks for (RFC 9649; EXIF is a TIFF header)."""
+    position = 12
+    while position + 8 <= len(content):
+        name = content[position : position + 4]
+        size = int.from_bytes(content[position + 4 : position + 8], "little")
+        if name == b"EXIF":
+            return _of_tiff(content[position + 8 : position + 8 + size].removeprefix(b"Exif\0\0"))
+        position += 8 + size + size % 2
+    return UPRIGHT
+
+
+def _of_tiff(header: bytes) -> Orientation:
+    order: Literal["little", "big"] = "little" if header[:2] == b"II" else "big"
+    begin = int.from_bytes(header[4:8], order)
+    for entry in range(begin + 2, begin + 2 + 12 * int.from_bytes(header[begin : begin + 2], order), 12):
+        if int.from_bytes(header[entry : entry + 2], order) == 0x112:
+            value = int.from_bytes(header[entry + 8 : entry + 10], order)
+            return _EXIF[value - 1] if 1 <= value <= len(_EXIF) else UPRIGHT
+    return UPRIGHT
