@@ -24,6 +24,9 @@ from typing import Generic, TypeVar, cast
 from edge_vss.errors import MissingExtra, OptionError
 
 LOG = logging.getLogger("edge_vss")
+"""Where the library tells what a program may want to know: lost packets, reconnects, fallbacks."""
+# Without this, Python prints warnings of a library whose program has set up no logging.
+LOG.addHandler(logging.NullHandler())
 
 DESCRIPTION = "DESCRIPTION"
 """What every plugin's module calls its description."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,8 +62,98 @@ class MotionField:
         return float(self.known.mean()) if self.known.size else 0.0
 
 
+@dataclass(frozen=True)
+class MotionVectors:
+    """The motion vectors of one frame: n blocks, and where the content of each was taken from.
+
+    Current → reference, like MotionField: the content of a block was at its place plus ``displacement_px`` in
+    the frame that it refers to. Positions are in pixels of the frame as it is shown. Blocks that
+    point one way do not overlap; a block may have a vector for each direction.
+
+    Raises OptionError where the arrays do not have one shape.
+    """
+
+    left_px: NDArray[np.int16]
+    """(n,): left edge of the block. Blocks may reach past the edges of the frame."""
+
+    top_px: NDArray[np.int16]
+    """(n,): upper edge of the block."""
+
+    width_px: NDArray[np.int16]
+    """(n,): width of the block."""
+
+    height_px: NDArray[np.int16]
+    """(n,): height of the block."""
+
+    displacement_px: NDArray[np.float32]
+    """(2, n), x then y: from the block to its content in the reference frame."""
+
+    direction: NDArray[np.int8]
+    """(n,): −1 where the reference frame is shown earlier, 1 where it is shown later."""
+
+    reference: NDArray[np.int8] | None = None
+    """(n,): how many shown frames back the reference frame is, negative where it is shown later, 0 where that
+    is not known. None where it is known of no block: most decoders do not tell."""
+
+    def __post_init__(self) -> None:
+        n = len(self.left_px)
+        shapes = {self.left_px.shape, self.top_px.shape, self.width_px.shape, self.height_px.shape}
+        shapes |= {self.direction.shape, (n,) if self.reference is None else self.reference.shape}
+        if self.displacement_px.shape != (2, n) or shapes != {(n,)}:
+            raise OptionError(
+                "MotionVectors wants displacement_px (2, n) and every other array (n,); "
+                f"got {self.displacement_px.shape} and {sorted(shapes)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.left_px)
+
+    def only(self, where: NDArray[np.bool_]) -> MotionVectors:
+        """The vectors of the blocks chosen by ``where`` (n,), in the same order."""
+        return MotionVectors(
+            self.left_px[where],
+            self.top_px[where],
+            self.width_px[where],
+            self.height_px[where],
+            self.displacement_px[:, where],
+            self.direction[where],
+            None if self.reference is None else self.reference[where],
+        )
+
+
+@dataclass(frozen=True)
+class Packet:
+    """One packet of a compressed stream: the bytes of one picture, as the container holds them.
+
+    Packets come in decoding order. A packet and the frame that comes out of it have the same ``pts``.
+    """
+
+    data: bytes
+    """H.264 and HEVC: NAL units, each after its length or after a start code; `StreamInfo.extradata` says
+    which."""
+
+    pts: int | None
+    """Presentation time in units of `StreamInfo.time_base`, or None where the stream has no times."""
+
+    key: bool
+    """True where decoding can begin at this packet."""
+
+    start: str = ""
+    """Why this packet does not follow on from the one before (``seek``, ``lost packets``, ``reconnected``),
+    or empty."""
+
+
 class Picture(Protocol):
-    """A decoded picture whose pixels are converted only when asked for."""
+    """A decoded picture whose pixels are fetched and converted only when asked for."""
+
+    @property
+    def device(self) -> str:
+        """Where the pixels are now: ``cpu`` in this program's memory, ``cuda:0`` and the like on an
+        accelerator, or empty where nothing is decoded before it is asked for."""
+
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes the picture holds where it is."""
 
     def rgb(self, size: Size | None = None) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 RGB, scaled to ``size`` when it is given."""
@@ -98,8 +189,11 @@ class Frame:
     motion: MotionField | None = None
     """Motion towards earlier shown frames; None on a first frame and where the source gives none."""
 
-    vectors: NDArray[Any] | None = None
-    """The decoder's motion vectors as PyAV gives them (structured array), or None."""
+    vectors: MotionVectors | None = None
+    """The decoder's motion vectors; None on I-frames and where the decoder gives none."""
+
+    pts: int | None = None
+    """The exact presentation time, in units of `StreamInfo.time_base`; None where the source has none."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     """Seconds spent on this frame so far, per stage (``decode``, ``motion``)."""
@@ -113,6 +207,13 @@ class Frame:
     def luma(self) -> NDArray[np.uint8]:
         """(H, W) uint8 brightness."""
         return self.picture.luma()
+
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes the frame holds, with the image that was made of it."""
+        image = vars(self).get("image")
+        field = self.motion.displacement_px.nbytes if self.motion is not None else 0
+        return self.picture.nbytes + (image.nbytes if image is not None else 0) + field
 
 
 @dataclass(frozen=True)
@@ -147,7 +248,16 @@ class StreamInfo:
     """True for a camera or a network stream, which does not wait."""
 
     rotation: int = 0
-    """Degrees counterclockwise (0, 90, 180, 270) by which decoded pictures were turned to be shown."""
+    """Degrees counterclockwise (0, 90, 180, 270) by which decoded pictures are turned to be shown."""
+
+    mirrored: bool = False
+    """True where decoded pictures are mirrored left to right, before they are turned."""
+
+    time_base: Fraction | None = None
+    """Seconds per unit of ``Frame.pts`` and ``Packet.pts``; None where the source has no packets."""
+
+    extradata: bytes = field(default=b"", repr=False)
+    """What the container holds for the decoder besides the packets (H.264 and HEVC: parameter sets)."""
 
     duration_seconds: float | None = None
     """Length in seconds, where the headers say it."""
@@ -210,6 +320,11 @@ class Prediction:
 
     seconds: dict[str, float] = field(default_factory=dict)
     """Seconds per stage: ``decode``, ``motion``, ``key``, ``state``, ``nonkey``, ``post``."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays."""
+        return self.labels.nbytes + (self.logits.nbytes if self.logits is not None else 0)
 
 
 Policy = Callable[[Frame, Track], Decision]

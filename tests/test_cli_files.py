@@ -18,7 +18,7 @@ from edge_vss.cli import terminal
 from edge_vss.runtimes.sources import open_source
 from tests.helpers.videos import P_ONLY, encode, texture
 from tests.test_cli import COMMAND, LISTENING, Done
-from tests.test_live import free_port, sender
+from tests.test_live import ENDLESS, free_port, sender
 
 TELLING = """
 import sys
@@ -85,16 +85,16 @@ def test_motion_tells_what_it_found_before_it_draws(tiny_video: Path, tmp_path: 
 @pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
 def test_motion_on_a_live_stream_tells_what_it_found_when_interrupted() -> None:
     url = f"udp://127.0.0.1:{free_port(socket.SOCK_DGRAM)}"
-    with sender(f"{url}?pkt_size=1316", 3000, stay=30):
+    with sender(f"{url}?pkt_size=1316", ENDLESS):
         limited = subprocess.run(
-            [*COMMAND, "motion", url, "--limit", "20", "--json", "-"], capture_output=True, timeout=60
+            [*COMMAND, "motion", url, "--limit", "20", "--json", "-"], capture_output=True, timeout=120
         )
         assert limited.returncode == 0 and json.loads(limited.stdout)["frames"] == 20
         command = [sys.executable, "-c", f"{TELLING}\n{LISTENING[-1]}", "motion", url, "--json", "-"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             assert process.stderr is not None and process.stderr.readline() == "ten frames\n"
             process.send_signal(signal.SIGINT)
-            out, errors = process.communicate(timeout=30)
+            out, errors = process.communicate(timeout=120)
     assert process.returncode == 130, errors
     found = json.loads(out)
     assert found["frames"] >= 10 and found["codec"] == "h264" and found["advice"]

@@ -23,6 +23,7 @@ class Gray:
 
     def __init__(self, size: Size) -> None:
         self.size = size
+        self.device, self.nbytes = "", 0
 
     def rgb(self, size: Size | None = None) -> NDArray[np.uint8]:
         return np.full((*(size or self.size), 3), 90, np.uint8)

@@ -3,16 +3,16 @@ AV1."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from time import perf_counter
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_vss.runtimes.motion import MotionDescription
+from edge_vss.runtimes.motion import Feed, MotionDescription
 from edge_vss.runtimes.motion._vectors import CELL_PX, at_centres, grid_of
-from edge_vss.video import Frame, MotionField, StreamInfo
+from edge_vss.video import Frame, MotionField
 
 DESCRIPTION = MotionDescription("optical flow between shown pictures", vectors=False)
 LONGEST_PX = 640
@@ -23,11 +23,11 @@ MATCHED = 12.0
 as known."""
 
 
-def measure(frames: Iterable[Frame], stream: StreamInfo) -> Iterator[Frame]:
+def measure(feed: Feed) -> Iterator[Frame]:
     """The same frames, with dense inverse search flow (Kroeger et al. 2016, OpenCV's DIS) to the previous
     shown frame."""
     dense = Flow()
-    for frame in frames:
+    for frame in feed.frames:
         began = perf_counter()
         if frame.start:
             dense.forget()

@@ -91,6 +91,8 @@ class SinkDescription:
     """The usual end of its file's name (``.mp4``)."""
     behind: bool = False
     """Whether it still holds frames that it was told to write, so that a failure may lose some of them."""
+    motion: bool = False
+    """Whether it looks at the frames' motion."""
 
     @property
     def folder(self) -> bool:

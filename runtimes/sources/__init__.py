@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from edge_vss.errors import OptionError, SourceError
 from edge_vss.plugins import Kind
-from edge_vss.runtimes.motion import MOTIONS, Measure
+from edge_vss.runtimes.motion import MOTIONS, Feed, Listener, Measure
 from edge_vss.video import Frame, StreamInfo
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
@@ -34,8 +34,13 @@ class Reader(Protocol):
     """What a source plugin's ``open`` gives: frames without motion, in display order."""
 
     info: StreamInfo
-    errors: int
-    """Damaged packets passed over so far."""
+
+    @property
+    def errors(self) -> int:
+        """Damaged packets passed over so far."""
+
+    def listen(self, listener: Listener) -> None:
+        """Call ``listener`` with every packet, as `Feed` says. Nothing to do where there are no packets."""
 
     def frames(self) -> Iterator[Frame]:
         """Every frame from the current position on. Raises SourceError where a live stream falls silent."""
@@ -90,7 +95,8 @@ SOURCES: Kind[Open, SourceDescription] = Kind("source", __name__, "open", Source
 class Source:
     """An open video: a context manager and an iterator of Frame. One thread reads it; any may close it.
 
-    A frame stays valid after the next one is read. Raises SourceError where a live stream falls silent.
+    A frame stays valid after the next one is read. Raises SourceError where a live stream falls silent. A
+    source that nobody refers to any more closes itself.
     """
 
     def __init__(self, reader: Reader, measure: Measure) -> None:
@@ -98,7 +104,10 @@ class Source:
         self._measure = measure
         self._busy = threading.Lock()
         self._closed = threading.Event()
-        self._frames = measure(reader.frames(), reader.info)
+        self._frames = self._measured()
+
+    def _measured(self) -> Iterator[Frame]:
+        return self._measure(Feed(self._reader.frames(), self._reader.info, self._reader.listen))
 
     @property
     def info(self) -> StreamInfo:
@@ -134,7 +143,7 @@ class Source:
                     f"cannot seek in the live source {self.info.uri}: open a file to move about in it"
                 )
             self._reader.seek(seconds)
-            self._frames = self._measure(self._reader.frames(), self._reader.info)
+            self._frames = self._measured()
 
     def close(self) -> None:
         """Close it; where another thread waits for a packet, once that packet or its timeout has come."""
@@ -235,6 +244,11 @@ def _source_of_scheme(scheme: str) -> str:
 def _is_live(target: Any, description: SourceDescription) -> bool:
     scheme, separator, _ = target.partition("://") if isinstance(target, str) else ("", "", "")
     return bool(separator) and scheme in description.live_schemes
+
+
+def without_password(uri: str) -> str:
+    """A URL as it may be shown: what stands for the user's name and password becomes ``***``."""
+    return re.sub(r"(?<=://)[^/?#]*@", "***@", uri)
 
 
 def natural_order(path: Path) -> tuple[list[tuple[int, str]], str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import fields
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -203,11 +204,12 @@ def draw(
 
 
 def _absorb(digest: Any, frame: Frame) -> None:
-    # Field by field: the structure has padding, and what lies there is left over from other frames.
     digest.update(f"{frame.index} {frame.picture_type} ".encode())
     if frame.vectors is not None:
-        for name in frame.vectors.dtype.names or ():
-            digest.update(np.ascontiguousarray(frame.vectors[name]).tobytes())
+        for part in fields(frame.vectors):
+            values = getattr(frame.vectors, part.name)
+            if values is not None:
+                digest.update(values.tobytes())
 
 
 def _covered(frame: Frame) -> float:

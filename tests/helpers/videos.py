@@ -53,10 +53,11 @@ def encode(
     pix_fmt: str = "yuv420p",
     times: Sequence[float] | None = None,
     rotation: int = 0,
+    mirrored: bool = False,
     muxer: dict[str, str] | None = None,
     format: str | None = None,
 ) -> Path:
-    """Encodes RGB frames; ``times`` in seconds vary the rate, ``rotation`` turns what a player shows."""
+    """Encodes RGB frames; ``times`` in seconds vary the rate, a player shows it turned and then mirrored."""
     time_base = Fraction(1, 1000 * fps)
     with av.open(str(path), "w", format=format, options=muxer or {}) as container:
         stream: Any = None
@@ -68,8 +69,8 @@ def encode(
                 stream.options = P_ONLY if options is None and codec == "libx264" else options or {}
                 if times is not None:
                     stream.codec_context.time_base = time_base
-                if rotation:
-                    stream.set_display_rotation(rotation)
+                if rotation or mirrored:
+                    stream.set_display_rotation(rotation, mirrored)
             picture = av.VideoFrame.from_ndarray(frame, "rgb24")
             if times is not None:
                 picture.pts, picture.time_base = round(times[i] / time_base), time_base
