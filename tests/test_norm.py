@@ -34,8 +34,11 @@ ENGINES_OF_ONNX = [name for name in ENGINES.names() if "onnx" in ENGINES.find(na
 class Still:
     """A picture that is there already."""
 
+    device = "cpu"
+
     def __init__(self, pixels: NDArray[np.uint8]) -> None:
         self.pixels = pixels
+        self.nbytes = pixels.nbytes
 
     def rgb(self, size: Size | None = None) -> NDArray[np.uint8]:
         assert size in (None, self.pixels.shape[:2])
