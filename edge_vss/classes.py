@@ -24,7 +24,7 @@ class ClassSet:
     palette: tuple[Colour, ...]
     """RGB, one per class, all different."""
     ignore: int | None
-    """The id that truth maps use for "not labelled", or None."""
+    """The id that ground truth uses for "not labelled", or None."""
 
     def __len__(self) -> int:
         return len(self.names)

@@ -12,8 +12,8 @@ from edge_vss import bundle
 from edge_vss.bundle import GraphSpec, TensorSpec
 from edge_vss.errors import BundleError
 from edge_vss.files import sha256
-from edge_vss.runtimes import segmenter
-from edge_vss.runtimes.engines import ENGINES
+from edge_vss.runtimes.engines import ENGINES, engine_for
+from edge_vss.runtimes.segmenter import load
 from tests.helpers import vectors
 
 
@@ -53,15 +53,14 @@ def test_a_bundle_replaced_while_an_engine_opens_it_is_refused(
     motion = vectors.BUNDLES["grid"]
     with bundle.building(target) as folder:
         vectors.write_bundle(folder, motion)
-    find = segmenter.engine_for
 
     def slow(*wanted: object) -> object:
         with bundle.building(target) as folder:
             vectors.write_bundle(folder, motion)
-        return find(*wanted)  # type: ignore[arg-type]
+        return engine_for(*wanted)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(segmenter, "engine_for", slow)
+    monkeypatch.setattr("edge_vss.runtimes.segmenter.engine_for", slow)
     with pytest.raises(BundleError, match="was changed while it was loaded: load the bundle again"):
-        segmenter.load(target, "onnxruntime")
+        load(target, "onnxruntime")
     monkeypatch.undo()
-    assert segmenter.load(target, "onnxruntime").engine == "onnxruntime"
+    assert load(target, "onnxruntime").engine == "onnxruntime"

@@ -1,4 +1,4 @@
-"""Every MUST of the bundle (edge_vss.bundle), as a check."""
+"""Every MUST of the bundle (docs/bundle.md), as a check."""
 
 from __future__ import annotations
 
