@@ -105,6 +105,8 @@ def find(spec: str) -> ClassSet:
     if spec.isdecimal() and spec.isascii():
         return _counted(spec)
     try:
+        if not spec:
+            raise FileNotFoundError
         text = read_plain(open_plain(Path(spec)), MOST_BYTES).decode("utf-8-sig")
     except (FileNotFoundError, NotADirectoryError):
         raise OptionError(

@@ -112,8 +112,6 @@ def _manifest_text(path: Path) -> str:
         raise BundleError(
             f"{path / MANIFEST} cannot be read ({error.strerror}): check the place and its permissions"
         ) from None
-    except ValueError as error:  # of a name with a zero in it
-        raise BundleError(f"{path} is no name of a folder ({error}): check it") from None
 
 
 def _no_bundle(path: Path) -> str:

@@ -153,7 +153,7 @@ def stamp(folder: Path, name: str) -> Stamp | None:
     try:
         with open_inside(folder, name) as file:
             return _stamp(file)
-    except (OSError, ValueError):
+    except OSError:
         return None
 
 
@@ -173,14 +173,13 @@ def _check_one(
             return _stamp(file)
     except FileNotFoundError:
         raise BundleError(f"the file {name} of {graph.role} is missing: convert the model again") from None
-    except (OSError, ValueError) as error:  # a name that no file can have raises the latter
-        if isinstance(error, OSError) and error.errno == errno.ELOOP:
+    except OSError as error:
+        if error.errno == errno.ELOOP:
             raise BundleError(
                 f"the file {name!r} of {graph.role} is reached by a link: do not use this bundle"
             ) from None
-        reason = error.strerror if isinstance(error, OSError) else error
         raise BundleError(
-            f"{name!r} cannot be read ({reason}): check permissions, or convert the model again"
+            f"{name!r} cannot be read ({error.strerror}): check permissions, or convert the model again"
         ) from None
 
 
