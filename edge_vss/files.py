@@ -16,32 +16,47 @@ _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 def sha256(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
+        return sha256_of(file)
+
+
+def sha256_of(file: BinaryIO) -> str:
+    """The SHA-256 of the rest of an open file, in hexadecimal."""
+    digest = hashlib.sha256()
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
     return digest.hexdigest()
 
 
 def open_plain(path: Path) -> BinaryIO:
     """Open a plain file to read, without waiting; the last part of ``path`` may be a link to one.
 
-    Raises OSError, for a pipe or a device too, and ValueError for a name that no file can have.
+    Raises OSError, for a pipe, a device and a name that no file can have too.
     """
-    return _plain(os.open(path, _READ))
+    try:
+        return _plain(os.open(path, _READ))
+    except ValueError as error:  # of a zero in the name
+        raise OSError(errno.EINVAL, str(error)) from None
 
 
 def open_inside(folder: Path, name: str) -> BinaryIO:
     """Open the plain file ``name`` (relative, with ``/``) of ``folder`` to read, without waiting.
 
     No part of ``name`` may be a link, nor lead out of ``folder``; ``folder`` itself may be one. Raises
-    OSError and ValueError as `open_plain` does, and OSError with ELOOP for a link.
+    OSError as `open_plain` does, with ELOOP for a link.
     """
     parts = PurePosixPath(name).parts
     if not parts or ".." in parts or parts[0] == "/":
-        raise ValueError("it is no name of a file inside the folder")
-    if os.open not in os.supports_dir_fd:  # Windows
-        return _open_inside_slowly(folder, parts)
+        raise OSError(errno.EINVAL, "it is no name of a file inside the folder")
+    try:
+        if os.open not in os.supports_dir_fd:  # Windows
+            return _open_inside_slowly(folder, parts)
+        return _open_below(folder, parts)
+    except ValueError as error:  # of a zero in a name
+        raise OSError(errno.EINVAL, str(error)) from None
+
+
+def _open_below(folder: Path, parts: tuple[str, ...]) -> BinaryIO:
     at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         for part in parts[:-1]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from edge_vss.cli import app
 from edge_vss.cli.terminal import explain, say, table
 from edge_vss.errors import BundleError
 from edge_vss.text import printable
+from tests.test_bundle import street as street  # a fixture
 
 HOSTILE = "\x1b[2J\x07a\nb\r\u202ec\u200b\u2066\ufeff\U000e0041\ufe0f\u115f\ud800\x9b\u2028"
 
@@ -48,3 +53,17 @@ def test_errors_lines_and_tables_show_it_escaped(capsys: pytest.CaptureFixture[s
     said = capsys.readouterr().err
     assert said.count(escaped) == 3 and "[red]" in said
     assert all(line.isprintable() for line in said.splitlines())
+
+
+def test_a_bundle_with_names_that_would_act_on_a_terminal_is_shown(street: Path) -> None:
+    text = (street / "manifest.json").read_text()
+    hostile = HOSTILE.replace("\ud800", "")
+    for name in ("key_labels", "propagate", "nonkey"):
+        text = text.replace(f'"{name}"', json.dumps(f"{name}{hostile}"))
+    (street / "manifest.json").write_text(text)
+    done = CliRunner().invoke(app, ["inspect", str(street), "--json", "-"])
+    assert done.exit_code == 0, done.output
+    for name in ("key_labels", "propagate", "nonkey"):
+        assert name + printable(hostile) in done.stderr
+    assert all(line.isprintable() for line in (done.stderr + done.stdout).splitlines())
+    assert json.loads(done.stdout)["family"] == f"propagate{hostile}"

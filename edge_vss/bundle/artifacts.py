@@ -20,7 +20,6 @@ from edge_vss.errors import BundleError
 
 ENDINGS = {"onnx": (".onnx", ""), "openvino": (".xml", ".bin"), "tflite": (".tflite", "")}
 """Target → how the names of ``file`` and ``data`` end; nothing is known of other targets."""
-_HEAD_BYTES = 4096
 
 
 def check_names(manifest: Manifest) -> None:
@@ -49,42 +48,29 @@ def check_names(manifest: Manifest) -> None:
             )
 
 
-def check_content(target: str, graph: GraphSpec, file: BinaryIO, words: set[bytes]) -> None:
+def check_content(target: str, graph: GraphSpec, file: BinaryIO) -> None:
     """The graph's file, open to read, is of its target's kind and names no other file.
 
-    ``words`` are those of `WORDS` that it holds. Raises BundleError. OSError as reading does.
+    Raises BundleError. OSError as reading does.
     """
     check = _CHECKS.get(target)
-    if check is not None and (problem := check(file, words)):
+    if check is not None and (problem := check(file)):
         raise BundleError(f"{graph.file} of {graph.role} {problem}: do not use this bundle")
 
 
-WORDS = (b"location", b"EPContext")
-"""Without the first there is no external data in an ONNX file, without the second no compiled part of one:
-only a file that holds one of them is read field by field."""
-
-
-def _onnx(file: BinaryIO, words: set[bytes]) -> str:
-    head = file.read(_HEAD_BYTES)
-    # A model begins with its ir_version. OpenVINO also takes its own XML under this name.
-    if head[:1] != b"\x08" or b"<net" in head or head[4:8] == b"ORTM":
-        return "is not an ONNX file"
-    if not words:
-        return ""
-    file.seek(0)
+def _onnx(file: BinaryIO) -> str:
     try:
         return outside_files(file)
     except ValueError as error:
         return f"is not an ONNX file ({error})"
 
 
-def _openvino(file: BinaryIO, words: set[bytes]) -> str:
-    head = file.read(_HEAD_BYTES)
+def _openvino(file: BinaryIO) -> str:
     # No ONNX file can begin so: OpenVINO would read one, and its external data, under the name of an XML.
-    return "" if head.startswith((b"<?xml ", b"<net ")) else "is not an OpenVINO XML file"
+    return "" if file.read(6).startswith((b"<?xml ", b"<net ")) else "is not an OpenVINO XML file"
 
 
-def _tflite(file: BinaryIO, words: set[bytes]) -> str:
+def _tflite(file: BinaryIO) -> str:
     # The tables of a FlatBuffer by hand: a device has no schema. Fields 8 and 9 of LiteRT's ``Model`` are
     # external_buffer_groups, which name files, and external_buffers.
     try:
@@ -109,7 +95,7 @@ def _number(file: BinaryIO, place: int, form: str) -> int:
     return found
 
 
-_CHECKS: dict[str, Callable[[BinaryIO, set[bytes]], str]] = {
+_CHECKS: dict[str, Callable[[BinaryIO], str]] = {
     "onnx": _onnx,
     "openvino": _openvino,
     "tflite": _tflite,

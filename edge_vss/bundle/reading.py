@@ -17,7 +17,7 @@ from edge_vss.files import open_inside, read_plain
 
 MANIFEST_BYTES = 4 << 20
 """The largest manifest that is read. Ours have a few kB."""
-_ATTEMPTS = 3
+_ATTEMPTS = 10
 
 
 def read(path: Path, check_hashes: bool = True) -> Manifest:
@@ -46,13 +46,28 @@ def loading(path: Path) -> Iterator[Manifest]:
 def _settled(path: Path, check_hashes: bool) -> tuple[Manifest, dict[str, Stamp]]:
     """One bundle, and not parts of two where it is replaced meanwhile: the new one is whole."""
     for left in reversed(range(_ATTEMPTS)):
-        before = _identity(path)
-        try:
-            return _checked(path, check_hashes)
-        except BundleError:
-            if not left or _identity(path) == before:
-                raise
+        # Open as long as it is read: the number of a folder that is removed may go to the next one at once.
+        with _pinned(path):
+            before = _identity(path)
+            try:
+                return _checked(path, check_hashes)
+            except BundleError:
+                if not left or _identity(path) == before:
+                    raise
     raise AssertionError("unreachable")
+
+
+@contextmanager
+def _pinned(path: Path) -> Iterator[None]:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+    except (OSError, ValueError):  # Windows opens no folders
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -97,8 +112,6 @@ def _manifest_text(path: Path) -> str:
         raise BundleError(
             f"{path / MANIFEST} cannot be read ({error.strerror}): check the place and its permissions"
         ) from None
-    except ValueError as error:  # of a name with a zero in it
-        raise BundleError(f"{path} is no name of a folder ({error}): check it") from None
 
 
 def _no_bundle(path: Path) -> str:

@@ -1,9 +1,8 @@
-"""Every MUST of the bundle (edge_vss.bundle), as a check."""
+"""Every MUST of the bundle (docs/bundle.md), as a check."""
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import math
 import os
 from pathlib import Path
@@ -11,11 +10,11 @@ from typing import BinaryIO
 
 import numpy as np
 
-from edge_vss.bundle.artifacts import WORDS, check_content, check_names
+from edge_vss.bundle.artifacts import check_content, check_names
 from edge_vss.bundle.json_fields import broken
 from edge_vss.bundle.manifest import GraphSpec, Manifest, StateSpec, TensorSpec
 from edge_vss.errors import BundleError
-from edge_vss.files import open_inside
+from edge_vss.files import open_inside, sha256_of
 
 MANIFEST = "manifest.json"
 MOST_BYTES = 2 << 30
@@ -154,7 +153,7 @@ def stamp(folder: Path, name: str) -> Stamp | None:
     try:
         with open_inside(folder, name) as file:
             return _stamp(file)
-    except (OSError, ValueError):
+    except OSError:
         return None
 
 
@@ -164,39 +163,24 @@ def _check_one(
     try:
         with open_inside(folder, name) as file:
             if check_hash:
-                found, words = _read_through(file)
-                if found != digest:
+                if sha256_of(file) != digest:
                     raise BundleError(
                         f"{name} is altered (its SHA-256 is not the recorded one): convert the model again"
                     )
                 if name == graph.file:
                     file.seek(0)
-                    check_content(target, graph, file, words)
+                    check_content(target, graph, file)
             return _stamp(file)
     except FileNotFoundError:
         raise BundleError(f"the file {name} of {graph.role} is missing: convert the model again") from None
-    except (OSError, ValueError) as error:  # a name that no file can have raises the latter
-        if isinstance(error, OSError) and error.errno == errno.ELOOP:
+    except OSError as error:
+        if error.errno == errno.ELOOP:
             raise BundleError(
                 f"the file {name!r} of {graph.role} is reached by a link: do not use this bundle"
             ) from None
-        reason = error.strerror if isinstance(error, OSError) else error
         raise BundleError(
-            f"{name!r} cannot be read ({reason}): check permissions, or convert the model again"
+            f"{name!r} cannot be read ({error.strerror}): check permissions, or convert the model again"
         ) from None
-
-
-def _read_through(file: BinaryIO) -> tuple[str, set[bytes]]:
-    """The SHA-256 of an open file, and which of `WORDS` it holds."""
-    digest, words, before = hashlib.sha256(), set[bytes](), b""
-    longest = max(map(len, WORDS))
-    while chunk := file.read(1 << 20):
-        digest.update(chunk)
-        # A word may lie across the border of two chunks.
-        border = before + chunk[:longest]
-        words |= {word for word in WORDS if word in chunk or word in border}
-        before = chunk[-longest:]
-    return digest.hexdigest(), words
 
 
 def _stamp(file: BinaryIO) -> Stamp:

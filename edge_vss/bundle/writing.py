@@ -41,10 +41,15 @@ def check_target(target: Path) -> None:
 
     A bundle that a killed process left aside counts, and is brought back.
     """
-    recover(target)
-    if target.is_symlink() or (
-        target.exists() and not (target / MANIFEST).is_file() and not _is_empty(target)
-    ):
+    try:
+        recover(target)
+        taken = target.is_symlink() or (
+            target.exists() and not (target / MANIFEST).is_file() and not _is_empty(target)
+        )
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise BundleError(f"{target} cannot be looked at ({reason}): choose another name") from None
+    if taken:
         raise BundleError(f"{target} exists and is not a bundle: choose another name, or remove it first")
 
 
@@ -84,8 +89,9 @@ def building(target: Path) -> Iterator[Path]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         folder, claim = _beside(target, "building")
-    except OSError as error:
-        raise BundleError(f"cannot write beside {target}: {error.strerror}; choose another folder") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise BundleError(f"cannot write beside {target}: {reason}; choose another folder") from None
     try:
         yield folder
         _sync(folder)

@@ -24,7 +24,7 @@ class ClassSet:
     palette: tuple[Colour, ...]
     """RGB, one per class, all different."""
     ignore: int | None
-    """The id that truth maps use for "not labelled", or None."""
+    """The id that ground truth uses for "not labelled", or None."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -54,7 +54,7 @@ def find(spec: str) -> ClassSet:
     if spec.isdecimal() and spec.isascii():
         return _counted(spec)
     path = Path(spec)
-    if not os.path.exists(path):
+    if not spec or not os.path.exists(path):
         known = ", ".join(presets())
         raise OptionError(
             f"no class set is called {brief(spec)!r}: choose one of {known}, a count, or a file of names"

@@ -40,12 +40,11 @@ class GroundTruth:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
-        if not self.folder.is_dir():
-            found = "is a file" if self.folder.exists() else "does not exist"
-            raise SourceError(f"{folder} {found}: give the folder that holds one PNG of class ids per frame")
-        self.files = sorted(
-            (path for path in self.folder.iterdir() if path.suffix.lower() == ".png"), key=natural_order
-        )
+        try:
+            found = [path for path in self.folder.iterdir() if path.suffix.lower() == ".png"]
+        except (OSError, ValueError) as error:
+            raise SourceError(_no_folder(self.folder, error)) from None
+        self.files = sorted(found, key=natural_order)
         if not self.files:
             raise SourceError(f"{folder} holds no PNG files: give the folder of the label maps")
 
@@ -66,6 +65,16 @@ class GroundTruth:
                 "give label maps of the video's size"
             )
         return _decoded(path, png)
+
+
+def _no_folder(folder: Path, error: Exception) -> str:
+    wanted = "give the folder that holds one PNG of class ids per frame"
+    if isinstance(error, FileNotFoundError):
+        return f"{folder} does not exist: {wanted}"
+    if isinstance(error, NotADirectoryError):
+        return f"{folder} is a file: {wanted}"
+    reason = error.strerror if isinstance(error, OSError) else error
+    return f"{folder} cannot be read ({reason}): {wanted}"
 
 
 def read_labels(path: Path) -> NDArray[np.uint8]:

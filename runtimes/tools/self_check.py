@@ -102,7 +102,7 @@ _HELD = {"onnx": _in_onnx, "openvino": _in_openvino}
 def _contract(file: Path, manifest: Manifest, graph: GraphSpec, held: str | None) -> None:
     try:
         contract = json.loads(held or "null")
-    except ValueError:
+    except (ValueError, RecursionError):
         contract = None
     if not isinstance(contract, dict) or contract.get("role") != graph.role:
         raise BundleError(f"{file} carries no contract for {graph.role}: convert the model again")

@@ -1,4 +1,4 @@
-"""A sound bundle to spoil. Its graph files are no graphs: `read` looks at their hashes and first bytes."""
+"""A sound bundle to spoil. Its graphs are empty: `read` asks no engine."""
 
 from __future__ import annotations
 

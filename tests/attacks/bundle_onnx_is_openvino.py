@@ -11,7 +11,7 @@ from tests.attacks._bundle import holding
 
 ATTACK = Attack(
     BundleError,
-    "{folder}/street.vss: key.onnx of key is not an ONNX file: do not use this bundle",
+    "{folder}/street.vss: key.onnx of key is not an ONNX file (field 7 of kind 4 has no place there): do not use this bundle",
 )
 
 

@@ -1,4 +1,4 @@
-"""An ONNX file with external data that ends within a field."""
+"""An ONNX file that ends within a field."""
 
 from __future__ import annotations
 
@@ -16,4 +16,4 @@ ATTACK = Attack(
 
 
 def make(folder: Path) -> Callable[[], object]:
-    return holding(folder, b"\x08\x08\x3a\x7f location")
+    return holding(folder, b"\x08\x08\x3a\x7f")
