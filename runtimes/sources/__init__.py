@@ -179,9 +179,10 @@ def open_source(
 
     A camera is ``/dev/video0``, ``v4l2:///dev/video0`` or its number. Images are a folder or a glob. Arrays
     are uint8 RGB: one (N, H, W, 3), or an iterable of (H, W, 3). ``motion`` names a motion provider
-    (``auto``, ``codec``, ``flow``, ``none``) or is one. A stream is not waited for longer than ``timeout_seconds``.
-    Where a live stream ends, it is opened again for up to ``reconnect_seconds``. ``fps`` is for images,
-    arrays, and streams that carry no times. ``options`` go to FFmpeg as they are (``{"framerate": "30"}``).
+    (``auto``, ``codec``, ``flow``, ``none``) or is one. A stream is not waited for longer than
+    ``timeout_seconds``. Where a live stream ends, it is opened again for up to ``reconnect_seconds``. ``fps``
+    is for images, arrays, and streams that carry no times. ``options`` go to FFmpeg as they are
+    (``{"framerate": "30"}``).
 
     Raises SourceError where nothing can be decoded, OptionError for a value that makes no sense.
     """
