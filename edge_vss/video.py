@@ -245,7 +245,7 @@ class StreamInfo:
     """The most reference frames an H.264 stream may use (its SPS says so); None where that is not known."""
 
     live: bool = False
-    """True for a camera or a network stream, which does not wait."""
+    """True for a camera or a network stream, whose frames come however slowly they are read."""
 
     rotation: int = 0
     """Degrees counterclockwise (0, 90, 180, 270) by which decoded pictures are turned to be shown."""

@@ -24,6 +24,7 @@ from edge_vss.runtimes.sinks import SinkContext, open_sink
 from edge_vss.runtimes.sources import Source, open_source
 from edge_vss.video import Frame, Prediction
 from tests.helpers import toys
+from tests.test_log import listening
 
 LONG = 120
 """Seconds that nothing takes which goes well."""
@@ -135,8 +136,12 @@ def test_a_camera_that_comes_back_starts_anew() -> None:
     with sender(f"{url}?listen=1", 30, fps=100):
         source = open_when_there(url, LONG, LONG)
         frames += [next(source) for _ in range(30)]
-    with source, sender(f"{url}?listen=1", 30, fps=100):
+    with listening() as told, source, sender(f"{url}?listen=1", 30, fps=100):
         frames += [next(source) for _ in range(30)]
+    assert told == [
+        f"WARNING {url}: the stream ended, so it is opened again",
+        f"WARNING {url}: is back",
+    ]
     assert {frame.index: frame.start for frame in frames if frame.start} == {
         0: "first frame",
         30: "reconnected",

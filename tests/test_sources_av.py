@@ -17,7 +17,8 @@ import pytest
 
 from edge_vss.errors import OptionError, SourceError
 from edge_vss.runtimes.sources import open_source
-from edge_vss.runtimes.sources._decoded import side_data
+from edge_vss.runtimes.sources._decoded import Converters, DecodedPicture, side_data
+from edge_vss.runtimes.sources._orientation import UPRIGHT
 from edge_vss.video import Frame, MotionVectors
 from tests.helpers.videos import (
     P_ONLY,
@@ -407,20 +408,28 @@ def test_a_source_that_nobody_closed_closes_when_it_goes(p_only: Path, motion: s
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
-def test_an_interruption_while_vectors_are_read_is_never_lost(p_only: Path) -> None:
+@pytest.mark.parametrize("what", ["vectors", "rgb", "scaled", "luma"])
+def test_an_interruption_while_a_picture_is_read_is_never_lost(p_only: Path, what: str) -> None:
     # PyAV and NumPy drop whatever is raised while they handle an exception of their own.
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
     exported = next(islice(with_vectors(p_only), 5, None))
     assert side_data(exported, vectors=True)[1] is not None
+    picture = DecodedPicture(exported, UPRIGHT, Converters())
+    work: Callable[[], object] = {
+        "vectors": lambda: side_data(exported, vectors=True),
+        "rgb": picture.rgb,
+        "scaled": lambda: picture.rgb((24, 32)),
+        "luma": picture.luma,
+    }[what]
     before = signal.signal(signal.SIGALRM, stop)
     try:
-        for _ in range(100):
+        for _ in range(50):
             with pytest.raises(KeyboardInterrupt):
                 signal.setitimer(signal.ITIMER_REAL, 0.001)
                 for _ in range(100_000):
-                    side_data(exported, vectors=True)
+                    work()
     finally:
         signal.signal(signal.SIGALRM, before)
 

@@ -11,8 +11,8 @@ from edge_vss.video import Frame
 
 DESCRIPTION = MotionDescription("the decoder's vectors where there are some, else optical flow", vectors=True)
 TRUSTED = 0.5
-"""Coverage below which a frame's vectors give way to flow: an I-frame inside the interval, or mostly intra
-blocks."""
+"""Where a frame's vectors cover less than this share of it, flow is taken: on I-frames, and where most blocks
+are intra."""
 
 
 def measure(feed: Feed) -> Iterator[Frame]:
@@ -28,7 +28,7 @@ def measure(feed: Feed) -> Iterator[Frame]:
     for frame in codec.measure(feed):
         began = perf_counter()
         if last is not None and frame.motion is not None and frame.motion.coverage < TRUSTED:
-            # Flow runs on few frames, so the predecessor is reduced only now that it is needed.
+            # Flow runs on few frames. So the frame before is reduced only now.
             dense.keep(last)
             LOG.debug("frame %d: too few motion vectors, so optical flow is taken", frame.index)
             frame.motion = dense(frame) or frame.motion

@@ -15,8 +15,8 @@ from edge_vss.video import Frame, MotionField, StreamInfo
 
 DESCRIPTION = MotionDescription("the decoder's vectors", vectors=True)
 ENOUGH = 0.05
-"""Coverage below which a frame says nothing about its motion (an I-frame, a cut): the previous frame's goes
-on."""
+"""Where vectors cover less than this share of a frame (an I-frame, a cut), the motion of the frame before is
+kept."""
 
 
 def measure(feed: Feed) -> Iterator[Frame]:

@@ -1,5 +1,4 @@
-"""Motion by dense optical flow, for sources whose codec tells none: raw cameras, image folders, HEVC, VP9,
-AV1."""
+"""Motion by dense optical flow, for sources without motion vectors: cameras, images, HEVC, VP9, AV1."""
 
 from __future__ import annotations
 
@@ -16,11 +15,11 @@ from edge_vss.video import Frame, MotionField
 
 DESCRIPTION = MotionDescription("optical flow between shown pictures", vectors=False)
 LONGEST_PX = 640
-"""Flow is computed on a frame reduced to this length of its longer side: on 720p a quarter of the work."""
+"""The longer side of the reduced frame that flow is computed on. For 720p this is a quarter of the work."""
 
 MATCHED = 12.0
-"""Grey levels (0 to 255) by which a cell's mean brightness may differ from where the flow points, to count
-as known."""
+"""A cell is ``known`` where its mean brightness differs by less than this (grey levels, 0 to 255) from the
+place that the flow points to."""
 
 
 def measure(feed: Feed) -> Iterator[Frame]:
@@ -52,8 +51,8 @@ class Flow:
         self._previous = _reduce(frame.luma)
 
     def __call__(self, frame: Frame) -> MotionField | None:
-        """Motion to the frame before, on cells of CELL_PX; None on a first frame. DIS needs 8 pixels a side
-        at least."""
+        """Motion to the frame before, on cells of CELL_PX. None on a first frame, after a change of size, and
+        where a side is shorter than 16 pixels, which is too small for the search."""
         previous = self._previous
         self.keep(frame)
         current = self._previous

@@ -59,11 +59,13 @@ class SourceOptions:
     vectors: bool = True
     """Whether the decoder's motion vectors are wanted."""
     live: bool = False
-    """Whether the source does not wait for its reader."""
+    """Whether frames come by themselves (a camera, a stream), however slowly they are read."""
     fps: float | None = None
     """Frames per second of what carries no times."""
     timeout_seconds: float = 10.0
+    """How long to wait for a stream."""
     reconnect_seconds: float = 0.0
+    """How long to try to open a live stream again that has ended; 0 for not at all."""
     ffmpeg: Mapping[str, str] = field(default_factory=dict)
     """Options that go to FFmpeg as they are."""
 
@@ -84,7 +86,7 @@ class SourceDescription:
     schemes: frozenset[str] = frozenset()
     """URL schemes that it takes, besides its own name."""
     live_schemes: frozenset[str] = frozenset()
-    """Those of things that do not wait for their reader."""
+    """URL schemes of cameras and streams, whose frames come by themselves."""
     vector_codecs: frozenset[str] = frozenset()
     """Codecs (FFmpeg's names) of which it gives motion vectors."""
 
@@ -175,10 +177,10 @@ def open_source(
 ) -> Source:
     """Opens a video file, a stream URL, a camera, images or arrays, and decodes the first frame.
 
-    A camera is ``/dev/video0``, ``v4l2:///dev/video0`` or its number; images are a folder or a glob; arrays
-    are uint8 RGB, one (N, H, W, 3) or an iterable of (H, W, 3). ``motion`` names a motion provider
-    (``auto``, ``codec``, ``flow``, ``none``) or is one. A stream is never waited for longer than
-    ``timeout_seconds``; where a live one ends, it is opened again for up to ``reconnect_seconds``. ``fps``
+    A camera is ``/dev/video0``, ``v4l2:///dev/video0`` or its number. Images are a folder or a glob. Arrays
+    are uint8 RGB: one (N, H, W, 3), or an iterable of (H, W, 3). ``motion`` names a motion provider
+    (``auto``, ``codec``, ``flow``, ``none``) or is one. A stream is not waited for longer than
+    ``timeout_seconds``. Where a live stream ends, it is opened again for up to ``reconnect_seconds``. ``fps``
     is for images, arrays, and streams that carry no times. ``options`` go to FFmpeg as they are
     (``{"framerate": "30"}``).
 

@@ -17,10 +17,10 @@ from edge_vss.video import MotionVectors, Size
 _SideData: Any = SideDataContainer
 
 _SCALING = 0x20 | 0x2000
-"""SWS_AREA (bilinear where it enlarges) with SWS_FULL_CHR_H_INT.
+"""SWS_AREA, which is bilinear where it enlarges, and SWS_FULL_CHR_H_INT.
 
-Without the second, a scaled picture has one colour for every two pixels. The two together are closer to
-scaling full RGB than SWS_BILINEAR, and as fast.
+Without the second one, two neighbouring pixels of a scaled picture share one colour. Both together come
+closer to scaling full RGB than SWS_BILINEAR does, and take no longer.
 """
 
 

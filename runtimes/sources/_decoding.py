@@ -192,8 +192,9 @@ class Decoding:
             self._kept.append((packet, start))
 
     def _tell(self, packet: av.Packet[Any], start: str) -> None:
-        if self._listener is not None:
-            self._listener(Packet(bytes(packet), packet.pts, packet.is_keyframe, start))
+        listener = self._listener
+        if listener is not None:
+            listener(Packet(bytes(packet), packet.pts, packet.is_keyframe, start))
 
     def _damaged(self, packet: av.Packet[Any] | None) -> None:
         self.errors += 1

@@ -1,4 +1,7 @@
-"""The few H.264 header fields that FFmpeg reads but does not hand out (ITU-T H.264, 7.3.2.1.1 and 7.3.3)."""
+"""A few fields of H.264 headers that FFmpeg does not hand out (ITU-T H.264, 7.3.2.1.1 and 7.3.3).
+
+The bytes may come from anywhere. Whatever they hold, no loop runs longer than the standard allows.
+"""
 
 from __future__ import annotations
 
