@@ -8,12 +8,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from edge_vss.errors import EngineError, SinkError, SourceError
 from edge_vss.runtimes.engines import Graph
@@ -95,7 +93,7 @@ def test_stages_run_at_once() -> None:
     session = toys.segmenter().session("interval:1")
     slow = session._graphs["key"]
 
-    def key(tensors: toys.Tensors) -> dict[str, NDArray[Any]]:
+    def key(tensors: toys.Tensors) -> toys.Tensors:
         time.sleep(0.02)
         return slow(tensors)
 
@@ -155,7 +153,7 @@ def test_an_error_of_a_graph_keeps_what_was_made_before() -> None:
     segmenter = toys.segmenter()
     calls = []
 
-    def state(tensors: toys.Tensors) -> dict[str, NDArray[Any]]:
+    def state(tensors: toys.Tensors) -> toys.Tensors:
         calls.append(1)
         if len(calls) == 4:
             raise EngineError("the state graph gave NaN")
@@ -202,7 +200,7 @@ def test_late_inference_is_dropped_and_motion_is_not() -> None:
     segmenter = toys.segmenter()
 
     def slow(name: str) -> Graph:
-        def graph(tensors: toys.Tensors) -> dict[str, NDArray[Any]]:
+        def graph(tensors: toys.Tensors) -> toys.Tensors:
             time.sleep(0.05)
             return segmenter.graphs[name](tensors)
 
