@@ -6,6 +6,7 @@ import builtins
 import json
 import os
 import platform
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -335,7 +336,8 @@ def test_the_old_tflite_runtime_is_refused_beside_numpy_2(
     path = made("tflite")
     if int(np.__version__.partition(".")[0]) < 2:
         pytest.skip("NumPy is older than 2 here")
-    monkeypatch.setitem(__import__("sys").modules, "ai_edge_litert.interpreter", None)
+    for name in ("compiled_model", "interpreter"):
+        monkeypatch.setitem(sys.modules, f"ai_edge_litert.{name}", None)
     monkeypatch.setattr(tflite, "_has_old_runtime", lambda: True)
     with pytest.raises(EngineError, match=r"tflite-runtime does not work with NumPy 2.*ai-edge-litert"):
         load(path)

@@ -22,6 +22,7 @@ from edge_vss.runtimes.engines import (
     input_arrays,
     one_line,
 )
+from edge_vss.runtimes.engines._litert import compiled
 
 DESCRIPTION = EngineDescription(
     targets=("tflite",),
@@ -39,9 +40,36 @@ def load(path: Path, graph: GraphSpec, options: EngineOptions = EngineOptions())
     that does not work with the NumPy here, for a file that is refused or breaks its contract, and for a call
     that fails.
     """
-    runner = _runner(path, graph, options.threads or os.cpu_count() or 1)
+    threads = options.threads or os.cpu_count() or 1
+    runner = _runner(path, graph, threads)
     _compare(path, "inputs", graph.inputs, runner.get_input_details())
     _compare(path, "outputs", graph.outputs, runner.get_output_details())
+    try:
+        return compiled(path, graph, threads) or _interpreted(graph, runner)
+    except Exception as error:
+        raise _refused(path, error) from None
+
+
+def _runner(path: Path, graph: GraphSpec, threads: int) -> Any:
+    """The graph's signature in an interpreter. Reads the whole file, and refuses one that is damaged."""
+    interpreter, old = _interpreter()
+    # A damaged file ends the whole process in tflite-runtime.
+    if old and (not path.exists() or sha256(path) != graph.sha256):
+        raise EngineError(f"TFLite refuses {path} (its SHA-256 is not the recorded one): convert again")
+    try:
+        made = interpreter(model_path=str(path), num_threads=threads)
+    except Exception as error:  # ValueError or RuntimeError, with what the runtime has printed
+        raise _refused(path, error) from None
+    try:
+        return made.get_signature_runner(graph.role)
+    except Exception as error:
+        raise EngineError(
+            f"{path} has no signature {graph.role} ({one_line(error)}): convert the model again"
+        ) from None
+
+
+def _interpreted(graph: GraphSpec, runner: Any) -> Graph:
+    """By the interpreter, which copies what goes in and what comes out."""
     names, lock = [spec.name for spec in graph.inputs], threading.Lock()
 
     def call(tensors: Mapping[str, Tensor]) -> dict[str, Array]:
@@ -56,22 +84,8 @@ def load(path: Path, graph: GraphSpec, options: EngineOptions = EngineOptions())
     return call
 
 
-def _runner(path: Path, graph: GraphSpec, threads: int) -> Any:
-    """The graph's signature, in an interpreter of its own: an interpreter runs one call at a time."""
-    interpreter, old = _interpreter()
-    # A damaged file ends the whole process in tflite-runtime.
-    if old and (not path.exists() or sha256(path) != graph.sha256):
-        raise EngineError(f"TFLite refuses {path} (its SHA-256 is not the recorded one): convert again")
-    try:
-        made = interpreter(model_path=str(path), num_threads=threads)
-    except Exception as error:  # ValueError or RuntimeError, with what the runtime has printed
-        raise EngineError(f"TFLite refuses {path} ({one_line(error)}): {_way_out(str(error))}") from None
-    try:
-        return made.get_signature_runner(graph.role)
-    except Exception as error:
-        raise EngineError(
-            f"{path} has no signature {graph.role} ({one_line(error)}): convert the model again"
-        ) from None
+def _refused(path: Path, error: Exception) -> EngineError:
+    return EngineError(f"TFLite refuses {path} ({one_line(error)}): {_way_out(str(error))}")
 
 
 def _interpreter() -> tuple[Callable[..., Any], bool]:
