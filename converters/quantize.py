@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from edge_vss.converters.quantizers import QUANTIZERS
 from edge_vss.errors import OptionError
 from edge_vss.files import sha256
 from edge_vss.metrics import confusion, miou
-from edge_vss.runtimes.engines import Graph
+from edge_vss.runtimes.engines import Graph, Tensor, as_array
 from edge_vss.runtimes.segmenter import Segmenter, load
 from edge_vss.runtimes.sources import open_source
 from edge_vss.runtimes.tools.evaluate import evaluate
@@ -97,7 +97,6 @@ class _Spread:
     """The policy of calibration: key frames far apart, and those that are to be left out in between."""
 
     stride: int
-    looks: bool = field(default=False, init=False)
 
     def __call__(self, frame: Frame, track: Track) -> Decision:
         return Decision("key" if frame.index % self.stride == 0 else "nonkey", "calibration")
@@ -133,8 +132,8 @@ def _recording(segmenter: Segmenter, samples: dict[str, list[Mapping[str, NDArra
     def record(role: str, graph: Graph) -> Graph:
         names = [spec.name for spec in segmenter.manifest.graph(role).inputs]
 
-        def call(tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-            samples.setdefault(role, []).append({name: tensors[name] for name in names})
+        def call(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+            samples.setdefault(role, []).append({name: as_array(tensors[name]) for name in names})
             return graph(tensors)
 
         return call

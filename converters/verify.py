@@ -24,7 +24,7 @@ from edge_vss.converters.targets.onnx import reveal
 from edge_vss.converters.values import Part, Request, Source, Split
 from edge_vss.errors import BundleError, ModelError, OptionError
 from edge_vss.files import sha256
-from edge_vss.runtimes.engines import EngineOptions, Load, engine_for, usual_engine
+from edge_vss.runtimes.engines import EngineOptions, Load, engine_for, giving_arrays
 from edge_vss.runtimes.tools.self_check import check
 
 AGREEMENT = 0.999
@@ -166,7 +166,7 @@ def _same(file: Path, recorded: Mapping[str, Any]) -> None:
 
 
 def _engine(manifest: Manifest) -> Load:
-    return engine_for(usual_engine(manifest.target), manifest.target, EngineOptions())
+    return engine_for(manifest.target, EngineOptions()).call
 
 
 def _reference(split: Split) -> str:
@@ -189,10 +189,10 @@ def _torch(part: Part, hidden: bool) -> Graph:
 def _artifact(folder: Path, manifest: Manifest, part: Part, scratch: Path) -> Graph:
     graph, load = manifest.graph(part.role), _engine(manifest)
     if not part.hidden or manifest.target != "onnx":
-        return load(folder / graph.file, graph)
+        return giving_arrays(load(folder / graph.file, graph))
     revealed = scratch / graph.file
     reveal(folder / graph.file, part.hidden, revealed)
-    return load(revealed, replace(graph, outputs=graph.outputs + part.hidden))
+    return giving_arrays(load(revealed, replace(graph, outputs=graph.outputs + part.hidden)))
 
 
 def _inputs(manifest: Manifest, count: int) -> list[Tensors]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -264,15 +264,19 @@ class StreamInfo:
 
 
 @dataclass(frozen=True)
-class Track:
-    """What is known about the way from the current frame back to its anchor, for a policy to decide on.
+class FrameStamp:
+    """Which frame something belongs to."""
 
-    A policy that has an attribute ``looks`` and sets it to False gets ``frames_since_key`` alone, and NaN for
-    the rest.
-    """
+    index: int
+    """The frame's index."""
 
-    frames_since_key: int
-    """Frames since the anchor; 1 on the first frame after it."""
+    pts_seconds: float
+    """The frame's presentation time in seconds."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What can be measured about the way from a frame back to its anchor."""
 
     known: float
     """Share of the frame whose motion, all the way back to the anchor, was measured: 0 to 1."""
@@ -283,6 +287,42 @@ class Track:
     error: float
     """Mean absolute difference between the frame's brightness and the anchor's carried here, 0 to 255, on a
     small grid."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """The way from the current frame back to its anchor, for a policy to decide on.
+
+    Measuring takes time, so it is done when one of the numbers is read for the first time. It uses the
+    values of this frame, however late that is.
+    """
+
+    frames_since_key: int
+    """Frames since the anchor; 1 on the first frame after it."""
+
+    measure: Callable[[], Measured] = field(repr=False, compare=False)
+    """Measures the numbers. To try out a policy give your own: ``Track(3, lambda: Measured(1, 8, 4.5))``."""
+
+    @cached_property
+    def measured(self) -> Measured:
+        """All numbers; measured at the first call."""
+        return self.measure()
+
+    @property
+    def known(self) -> float:
+        """Share of the frame whose motion, all the way back to the anchor, was measured: 0 to 1."""
+        return self.measured.known
+
+    @property
+    def travel_px(self) -> float:
+        """Mean length of the motion back to the anchor, in pixels of the frame."""
+        return self.measured.travel_px
+
+    @property
+    def error(self) -> float:
+        """Mean absolute difference between the frame's brightness and the anchor's carried here, 0 to 255, on
+        a small grid."""
+        return self.measured.error
 
 
 @dataclass(frozen=True)
@@ -329,3 +369,33 @@ class Prediction:
 
 Policy = Callable[[Frame, Track], Decision]
 """Decides the route of every frame that does not have to start anew."""
+
+
+@dataclass(frozen=True)
+class PolicyDescription:
+    """What a policy may do. Where no graph and no policy needs motion, the source need not measure it."""
+
+    routes: frozenset[str] = frozenset({"start", "key", "nonkey"})
+    """The routes that it may choose."""
+
+    measures: bool = True
+    """Whether it reads more of a Track than ``frames_since_key``."""
+
+
+@runtime_checkable
+class DescribedPolicy(Protocol):
+    """A policy that says what it may do. One that does not say may do everything."""
+
+    @property
+    def description(self) -> PolicyDescription:
+        """Stays the same as long as the policy lives."""
+
+    def __call__(self, frame: Frame, track: Track) -> Decision:
+        """As any policy."""
+
+
+def described(policy: Policy) -> PolicyDescription:
+    """What a policy says of itself, or that it may do everything."""
+    said = policy.description if isinstance(policy, DescribedPolicy) else None
+    # A policy of another package may mean something else by that word.
+    return said if isinstance(said, PolicyDescription) else PolicyDescription()

@@ -18,7 +18,7 @@ from edge_vss.converters.inputs import pictures
 from edge_vss.converters.targets import TARGETS
 from edge_vss.errors import BundleError, EdgeVssError, ModelError, OptionError
 from edge_vss.files import sha256
-from edge_vss.runtimes.engines import ENGINES
+from edge_vss.runtimes.engines import ENGINES, giving_arrays
 from tests.helpers.conversion import (
     SIZE,
     Net,
@@ -39,8 +39,7 @@ def make(folder: Path, model: Path, **options: Any) -> Manifest:
 
 def call(folder: Path, manifest: Manifest, role: str, **tensors: np.ndarray) -> dict[str, np.ndarray]:
     graph = manifest.graph(role)
-    made: dict[str, np.ndarray] = ENGINES.find("onnxruntime").call(folder / graph.file, graph)(tensors)
-    return made
+    return giving_arrays(ENGINES.find("onnxruntime").call(folder / graph.file, graph))(tensors)
 
 
 def key_labels(size: tuple[int, int], image: torch.Tensor) -> np.ndarray:

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_vss.errors import OptionError, SourceError
+from edge_vss.runtimes.engines import Tensor, giving_arrays
 from edge_vss.runtimes.segmenter import Segmenter, load
 from edge_vss.runtimes.tools.evaluate import evaluate
 from edge_vss.runtimes.tools.ground_truth import GroundTruth
@@ -95,9 +96,9 @@ def test_an_ignored_id_counts_for_nothing(segmenter: Segmenter, tiny_video: Path
 def test_a_model_that_gives_the_ignored_id_is_wrong_there(
     segmenter: Segmenter, tiny_video: Path, truth: Path
 ) -> None:
-    key = segmenter.graphs["key"]
+    key = giving_arrays(segmenter.graphs["key"])
 
-    def unsure(tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    def unsure(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
         outputs = {name: value.copy() for name, value in key(tensors).items()}
         outputs["labels"][:, :, :32] = 255
         return outputs

@@ -23,6 +23,7 @@ from edge_vss.converters.ops.local_attention import OUTSIDE, memory_read
 from edge_vss.converters.readers._untrained import fill
 from edge_vss.converters.verify import verify
 from edge_vss.errors import ModelError, OptionError
+from edge_vss.runtimes.engines import giving_arrays
 from edge_vss.runtimes.segmenter import load
 from edge_vss.runtimes.sources import open_source
 from tests.helpers.videos import encode, pan
@@ -147,11 +148,11 @@ def test_standing_still_the_frame_in_between_is_the_full_one(bundles: dict[str, 
     tensors = {"image": image, "motion": still, **segmenter.manifest.initial_state()}
     for _ in range(2):
         for role in ("key", "state"):
-            tensors |= segmenter.graphs[role](tensors)
+            tensors |= giving_arrays(segmenter.graphs[role])(tensors)
         shown, before = tensors["logits"], tensors
         tensors = {**tensors, **segmenter.manifest.next_state(tensors)}
     # The memory as the last full frame found it.
-    again = segmenter.graphs["nonkey"](
+    again = giving_arrays(segmenter.graphs["nonkey"])(
         {**tensors, **{n: before[n] for n in ("memory_keys", "memory_values", "slot_bias")}}
     )
     np.testing.assert_allclose(again["logits"], shown, rtol=1e-4, atol=1e-5)

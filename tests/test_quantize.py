@@ -13,6 +13,7 @@ from edge_vss import bundle, load
 from edge_vss.converters.convert import convert
 from edge_vss.converters.verify import verify
 from edge_vss.errors import MissingExtra, OptionError
+from edge_vss.runtimes.engines import giving_arrays
 from edge_vss.runtimes.tools.self_check import check
 from tests.helpers.conversion import SIZE, factory_file, save_exported, save_state_dict
 from tests.helpers.videos import encode, pan
@@ -108,7 +109,7 @@ def test_positions_survive_fp16(tmp_path: Path) -> None:
         segmenter = load(path)
         labels = np.tile(np.arange(2200) % 3, (1, 16, 1)).astype(np.uint8)
         motion = np.zeros((1, 2, 2, 275), np.float32)
-        moved = segmenter.graphs["state"]({"key_labels": labels, "motion": motion})["labels"]
+        moved = giving_arrays(segmenter.graphs["state"])({"key_labels": labels, "motion": motion})["labels"]
         assert np.array_equal(moved, labels)
 
 

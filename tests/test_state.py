@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ def counting(**changes: Any) -> Segmenter:
     image, labels = TensorSpec("image", (1, *SIZE, 3), "uint8"), TensorSpec("labels", (1, *SIZE), "uint8")
     seen, after = TensorSpec("seen", (1,), "float32"), TensorSpec("seen_next", (1,), "float32")
 
-    def key(tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    def key(tensors: toys.Tensors) -> dict[str, NDArray[Any]]:
         following = tensors["seen"] + np.float32(tensors["image"].mean())
         return {"labels": np.full((1, *SIZE), int(following[0]) % 2, np.uint8), "seen_next": following}
 

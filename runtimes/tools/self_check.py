@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edge_vss.bundle import GraphSpec, Manifest
 from edge_vss.errors import BundleError, EngineError
+from edge_vss.runtimes.engines import giving_arrays
 from edge_vss.runtimes.segmenter import Segmenter, load
 
 STEPS = ("start", "nonkey", "nonkey", "key", "nonkey")
@@ -45,7 +46,7 @@ def _run(segmenter: Segmenter) -> list[int]:
     for step, route in enumerate(STEPS):
         tensors: dict[str, NDArray[Any]] = {**_inputs(manifest, step), **state}
         for role in manifest.routes.get(route, manifest.routes["start"]):
-            tensors |= segmenter.graphs[role](tensors)
+            tensors |= giving_arrays(segmenter.graphs[role])(tensors)
         if "score_check" in tensors and not np.isfinite(tensors["score_check"]).all():
             raise EngineError(f"the {route} route gives NaN or infinite scores: convert the model again")
         seen |= {int(label) for label in np.unique(tensors["labels"])}

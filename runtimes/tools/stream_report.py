@@ -230,7 +230,7 @@ def _carry(
                 tracer.anchor(frame)
                 labels = given = true
             else:
-                tracer.follow(frame, look=False)
+                tracer.follow(frame)
                 labels = tracer.carry(given)
             counts += confusion(true, labels, EVERY_ID, ignore)
     return miou(counts, ignore)

@@ -136,7 +136,7 @@ def trace(folder: Path) -> Row:
                 tracer.anchor(frame)
                 continue
             began = perf_counter()
-            tracer.follow(frame, look=False)
+            tracer.follow(frame)
             tracer.root((90, 160), "corners")
             spent += perf_counter() - began
         began = perf_counter()

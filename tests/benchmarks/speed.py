@@ -123,7 +123,7 @@ def decoding(folder: Path, rounds: int) -> Row:
                 if frame.index % INTERVAL == 0:
                     tracer.anchor(frame)
                 else:
-                    tracer.follow(frame, look=False)
+                    tracer.follow(frame)
                     tracer.root((90, 160))
 
     ratio, (ours, theirs) = compare(traced, plain, rounds)
