@@ -118,7 +118,7 @@ def test_both_modes_trace_as_a_reader_of_the_norm_does(
         displacement = rng.normal(0, 3, (2, *grid_of(size))).astype(np.float32)
         for mode in readers:
             readers[mode].follow(displacement)
-            tracers[mode].follow(frame(index, pixels, displacement), look=False)
+            tracers[mode].follow(frame(index, pixels, displacement))
     for mode, allowed_px in (("exact", 1e-3), ("grid", 0.5)):
         wanted = readers[mode].motion(grid, sampling)[0] * (np.array(size[::-1]) / grid[::-1])[:, None, None]
         found = tracers[mode].root(grid, sampling) * (np.array(size[::-1]) / grid[::-1])[:, None, None]

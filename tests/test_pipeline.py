@@ -99,7 +99,7 @@ def test_stages_run_at_once() -> None:
                 together.wait()
             yield frame
 
-    def key(tensors: toys.Tensors) -> dict[str, NDArray[Any]]:
+    def key(tensors: toys.Tensors) -> toys.Tensors:
         if next(steps) == 2:
             together.wait()
         return graph(tensors)
@@ -223,7 +223,7 @@ def test_late_inference_is_dropped_and_motion_is_not() -> None:
         go.release()
 
     def slow(name: str) -> Graph:
-        def graph(tensors: toys.Tensors) -> dict[str, NDArray[Any]]:
+        def graph(tensors: toys.Tensors) -> toys.Tensors:
             begun.release()
             assert go.acquire(timeout=60)
             return segmenter.graphs[name](tensors)
