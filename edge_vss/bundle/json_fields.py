@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -13,6 +13,8 @@ from edge_vss.video import Size
 
 DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
 
+MOST_DEEP = 32
+"""Lists and objects within each other; what a reader does with them calls itself."""
 MOST_TEXT = 1000
 """Characters of a name, a path, or what else is a text."""
 
@@ -100,14 +102,29 @@ class Reader:
 def strict_json(text: str) -> object:
     """JSON as its standard has it (RFC 8259), in what programs read alike (RFC 7493, I-JSON).
 
-    Raises ValueError for anything else: NaN and Infinity, a key that appears twice, half a surrogate pair.
-    RecursionError for what is nested too deeply.
+    Raises ValueError for anything else: NaN and Infinity, a key that appears twice, half a surrogate pair,
+    and for more than `MOST_DEEP` lists and objects within each other.
     """
-    data: object = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
+    too_deep = f"it is nested more than {MOST_DEEP} deep"
+    try:
+        data: object = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
+    except RecursionError:
+        raise ValueError(too_deep) from None
+    level = [data]
+    for _ in range(MOST_DEEP + 1):
+        level = [inner for value in level for inner in _within(value)]
+    if level:
+        raise ValueError(too_deep)
     if "\\ud" in text.lower():
         # Raises UnicodeEncodeError, a ValueError, where something has no UTF-8.
         json.dumps(data, ensure_ascii=False).encode()
     return data
+
+
+def _within(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _no_constant(name: str) -> object:

@@ -82,7 +82,7 @@ def _checked(path: Path, check_hashes: bool) -> tuple[Manifest, dict[str, Stamp]
     text = _manifest_text(path)
     try:
         data = strict_json(text)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise BundleError(f"{path / MANIFEST} is not valid JSON ({error}): convert the model again") from None
     stamps: dict[str, Stamp] = {}
     try:
@@ -227,7 +227,10 @@ def _texts(top: Reader, key: str) -> dict[str, str]:
 def _options(top: Reader) -> dict[str, object]:
     """Free, but for the entry that says how the model was given."""
     options: dict[str, object] = top.get("options", dict)
-    Reader(options, "options.").get("model", dict, default={})
+    model = Reader(Reader(options, "options.").get("model", dict, default={}), "options.model.")
+    for key, kind in (("factory", str), ("output", str), ("high", dict), ("preprocess", dict)):
+        if key in typed(model.data, dict, "options.model"):
+            model.get(key, kind, optional=True)
     return options
 
 

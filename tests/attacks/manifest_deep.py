@@ -11,7 +11,7 @@ from tests.attacks._bundle import written
 
 ATTACK = Attack(
     BundleError,
-    "{folder}/street.vss/manifest.json is not valid JSON (...): convert the model again",
+    "{folder}/street.vss/manifest.json is not valid JSON (it is nested more than 32 deep): convert the model again",
 )
 
 
