@@ -78,7 +78,7 @@ def test_a_described_policy_of_another_package_is_believed() -> None:
 
 def test_the_state_says_which_frame_it_belongs_to() -> None:
     session = toys.segmenter().session("interval:3")
-    assert session.state.frame is session.state.anchor is None
+    assert (session.state.frame, session.state.anchor) == (None, None)
     seen = []
     for frame in frames(7):
         if frame.index == 2:
