@@ -14,9 +14,9 @@ from edge_vss.video import MotionField, Size
 
 Floats = NDArray[np.float32]
 
-LONGEST_WAIT = 16
-"""Frames after which a map is computed though nobody has read it. Until then each frame's motion is kept: up
-to 2.6 MB a frame for 4K."""
+LONGEST_WAIT = 32
+"""Frames after which a map is computed though nobody has read it. Until then each frame's motion is kept: 1.3
+MB a frame for 4K. Most key frames come earlier, and with them a new map."""
 
 
 class Positions:
@@ -72,8 +72,8 @@ class SmoothMap:
         after._root = after._known = None
         after._waiting = self._waiting + 1
         if after._waiting >= LONGEST_WAIT:
-            after.root()
             after.known()
+            after.root()
         return after
 
     def root(self) -> Floats:
@@ -87,6 +87,12 @@ class SmoothMap:
                 if step := link._on_cells():
                     root = step[0] + link._hop(root, step[0], cv2.INTER_CUBIC)
                 link._root = root
+                # Made anew where somebody asks what is known; most policies do not.
+                link._step = None
+                before = link._previous()
+                if before._before is not None:
+                    # To save memory: the one before can be computed again.
+                    before._root = None
                 link._let_go()
             return root
 

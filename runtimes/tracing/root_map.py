@@ -86,6 +86,8 @@ class Trace:
 
     def measured(self, frame: Frame) -> Measured:
         """What there is to measure, for the frame that the trace belongs to."""
+        # In this order: what is known and the root share their first step.
+        known = self._smooth.known()
         dx, dy = self._sampled(grid_of(self.size))
         h, w = dx.shape
         x, y = self._positions.of_pixels((h, w))
@@ -94,7 +96,7 @@ class Trace:
             self._thumb, x + dx * scale_x, y + dy * scale_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
         return Measured(
-            known=float(self._smooth.known().mean()),
+            known=float(known.mean()),
             travel_px=float(cv2.magnitude(dx, dy).mean()),
             error=float(cv2.absdiff(carried, _thumb(frame)).mean()),
         )
