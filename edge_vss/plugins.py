@@ -28,6 +28,9 @@ LOG = logging.getLogger("edge_vss")
 DESCRIPTION = "DESCRIPTION"
 """What every plugin's module calls its description."""
 
+OPENCV = ("opencv-python-headless", "onnxruntime")
+"""The usual package that brings ``cv2``, and an extra that installs it."""
+
 F = TypeVar("F")
 """The type of the one function."""
 D = TypeVar("D")
@@ -113,7 +116,7 @@ def import_module(name: str, purpose: str) -> ModuleType:
         # OpenCV comes with the extras; whatever else the runtime imports at once is always installed.
         if error.name != "cv2":
             raise
-        raise MissingExtra("opencv-python-headless", "onnxruntime", purpose) from None
+        raise MissingExtra(*OPENCV, purpose) from None
 
 
 def _loaded(point: EntryPoint, kind: str) -> object:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from edge_vss.errors import BundleError, OptionError
-from edge_vss.video import Decision, Frame, Policy, Track
+from edge_vss.video import Cause, Decision, Frame, Policy, Track
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Interval:
 
     def __call__(self, frame: Frame, track: Track) -> Decision:
         if track.frames_since_key >= self.frames:
-            return Decision("key", f"interval {self.frames}")
-        return Decision("nonkey", f"carried {track.frames_since_key}")
+            return Decision("key", f"interval {self.frames}", Cause.INTERVAL)
+        return Decision("nonkey", f"carried {track.frames_since_key}", Cause.CARRIED)
 
     def __str__(self) -> str:
         return f"interval:{self.frames}"
@@ -46,10 +46,10 @@ class Gop:
 
     def __call__(self, frame: Frame, track: Track) -> Decision:
         if frame.picture_type == "I":
-            return Decision("key", "I-frame")
+            return Decision("key", "I-frame", Cause.I_FRAME)
         if track.frames_since_key >= self.longest:
-            return Decision("key", f"no I-frame for {self.longest}")
-        return Decision("nonkey", f"carried {track.frames_since_key}")
+            return Decision("key", f"no I-frame for {self.longest}", Cause.NO_I_FRAME)
+        return Decision("nonkey", f"carried {track.frames_since_key}", Cause.CARRIED)
 
     def __str__(self) -> str:
         return f"gop:{self.longest}"
@@ -76,11 +76,11 @@ class Adaptive:
 
     def __call__(self, frame: Frame, track: Track) -> Decision:
         if track.frames_since_key >= self.longest:
-            return Decision("key", f"longest {self.longest}")
+            return Decision("key", f"longest {self.longest}", Cause.LONGEST)
         stale = staleness(track)
         if stale >= self.limit:
-            return Decision("key", f"staleness {stale:.1f}")
-        return Decision("nonkey", f"carried {track.frames_since_key}")
+            return Decision("key", f"staleness {stale:.1f}", Cause.STALENESS)
+        return Decision("nonkey", f"carried {track.frames_since_key}", Cause.CARRIED)
 
     def __str__(self) -> str:
         return f"adaptive:{self.limit:g}:{self.longest}"

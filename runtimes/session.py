@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
@@ -125,7 +126,7 @@ class Session:
         if decision.route not in self._manifest.routes:
             # Some families treat every frame after the first alike, and have only one of key and nonkey.
             present = [route for route in ("nonkey", "key", "start") if route in self._manifest.routes]
-            decision = Decision(present[0], decision.reason)
+            decision = replace(decision, route=present[0])
         if decision.route == "start":
             self.state.reset()
         if decision.route != "nonkey":

@@ -13,7 +13,7 @@ HALVES = {
     name: Path(importlib.import_module(f"edge_vss.{name}").__path__[0]) for name in ("converters", "runtimes")
 }
 FLOORS = (
-    ("errors",),
+    ("errors", "report", "extras"),
     ("video", "classes", "metrics", "files", "plugins"),
     ("bundle",),
     ("runtimes.motion", "runtimes.engines"),
