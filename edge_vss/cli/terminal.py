@@ -14,10 +14,9 @@ from typing import Any, ParamSpec
 
 import typer
 
-from edge_vss.errors import EdgeVssError, MissingExtra, SinkError
-from edge_vss.extras import extra_with
+from edge_vss.errors import EdgeVssError, SinkError
 from edge_vss.files import check_writable
-from edge_vss.plugins import OPENCV
+from edge_vss.plugins import missing_extra
 from edge_vss.report import Report
 
 P = ParamSpec("P")
@@ -54,9 +53,8 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
 
 def explain(error: Exception) -> str:
     """One line: what went wrong, the value, what to do."""
-    if isinstance(error, ImportError) and error.name:
-        needed = OPENCV if error.name.partition(".")[0] == "cv2" else extra_with(error.name)
-        error = error if needed is None else MissingExtra(*needed, "this command")
+    if isinstance(error, ImportError):
+        error = missing_extra(error, "this command") or error
     text = " ".join(str(error).split())
     if isinstance(error, EdgeVssError):
         return text
