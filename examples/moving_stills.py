@@ -39,7 +39,7 @@ def clip(rng: np.random.Generator, still: Pair, patches: Sequence[Pair], frames:
                 (width, height),
                 flags=way | cv2.WARP_INVERSE_MAP,
                 borderMode=cv2.BORDER_REFLECT_101,
-            )
+            ).astype(np.uint8, copy=False)
             for part, way in ((image, cv2.INTER_LINEAR), (labels, cv2.INTER_NEAREST))
         )
         for (colours, ids), start, speed, scaling in moving:

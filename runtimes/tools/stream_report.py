@@ -268,7 +268,8 @@ def _carry(
 
 
 def _drawn(frame: Frame) -> NDArray[np.uint8]:
-    image = cv2.addWeighted(frame.image, 0.7, np.full_like(frame.image, 16), 0.3, 0)
+    mixed = cv2.addWeighted(frame.image, 0.7, np.full_like(frame.image, 16), 0.3, 0)
+    image = np.asarray(mixed, np.uint8)
     field = frame.motion
     text = f"{frame.index}  {frame.picture_type}"
     if field is not None:
@@ -279,14 +280,13 @@ def _drawn(frame: Frame) -> NDArray[np.uint8]:
             interpolation=cv2.INTER_NEAREST,
         )[:height, :width]
         image[guessed > 0] = image[guessed > 0] // 2 + np.array([90, 20, 20], np.uint8)
-        every = max(1, round(max(height, width) / 40 / field.cell_px))
-        for row in range(every // 2, field.known.shape[0], every):
-            for column in range(every // 2, field.known.shape[1], every):
+        apart = max(1, round(max(height, width) / 40 / field.cell_px))
+        for row in range(apart // 2, field.known.shape[0], apart):
+            for column in range(apart // 2, field.known.shape[1], apart):
                 _arrow(image, field.displacement_px[:, row, column], row, column, field.cell_px)
         text += f"  {field.provider or 'none'} {field.coverage:.0%}"
     badge(image, text)
-    drawn: NDArray[np.uint8] = image
-    return drawn
+    return image
 
 
 def _arrow(

@@ -99,8 +99,8 @@ class Tracer:
         scale_x, scale_y = np.float32(width / self._size[1]), np.float32(height / self._size[0])
         x = across + cv2.resize(dx, (width, height), interpolation=cv2.INTER_LINEAR) * scale_x
         y = down + cv2.resize(dy, (width, height), interpolation=cv2.INTER_LINEAR) * scale_y
-        moved: NDArray[np.uint8] = cv2.remap(labels, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
-        return moved
+        moved = cv2.remap(labels, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(moved, np.uint8)
 
     def _track(self, frame: Frame) -> Track:
         dx, dy = self._smooth_root(grid_of(self._size))
@@ -142,10 +142,10 @@ class Tracer:
     def _hop(self, of: NDArray[np.float32], step: NDArray[np.float32], sampling: int) -> NDArray[np.float32]:
         x, y = self._pixels(step.shape[:2])
         scale = np.float32(1 / CELL_PX)
-        there: NDArray[np.float32] = cv2.remap(
+        there = cv2.remap(
             of, x + step[..., 0] * scale, y + step[..., 1] * scale, sampling, borderMode=cv2.BORDER_REPLICATE
         )
-        return there
+        return np.asarray(there, np.float32)
 
     def _smooth_root(self, grid: Size, sampling: str = "centres") -> NDArray[np.float32]:
         x, y = self._positions(grid, sampling)
@@ -173,5 +173,4 @@ class Tracer:
 def _thumb(frame: Frame) -> NDArray[np.uint8]:
     # Every second row is enough for an average over 8 by 8 pixels, and half the memory to read.
     h, w = grid_of(frame.size)
-    thumb: NDArray[np.uint8] = cv2.resize(frame.luma[::2], (w, h), interpolation=cv2.INTER_AREA)
-    return thumb
+    return np.asarray(cv2.resize(frame.luma[::2], (w, h), interpolation=cv2.INTER_AREA), np.uint8)
