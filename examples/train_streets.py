@@ -17,11 +17,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from edge_vss import Scores
 from edge_vss.converters.networks.streetnet import streetnet
 from edge_vss.demo.sample import CLASSES, MEAN, STD
 from edge_vss.demo.scene.canvas import Bytes
 from edge_vss.demo.scene.streets import scene
-from edge_vss.metrics import Scores
 from edge_vss.video import Size
 
 TRAIN_SEEDS = 1000

@@ -173,7 +173,7 @@ def _run(
     tally = _Tally()
     with ExitStack() as stack:
         opened = stack.enter_context(how.open(source, session))
-        if how.motion == "auto" and opened.info.codec and not opened.info.exports_vectors:
+        if how.motion_for(session) == "auto" and opened.info.codec and not opened.info.exports_vectors:
             codec = opened.info.codec
             say(f"{codec} exports no motion vectors: motion is optical flow, which takes more time")
         context = SinkContext.of(segmenter.manifest, opened.info)

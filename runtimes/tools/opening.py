@@ -36,12 +36,13 @@ class Opening:
         """
         return open_source(
             uri,
-            motion=self._motion(session) if motion is None else motion,
+            motion=self.motion_for(session) if motion is None else motion,
             live=self.live,
             timeout_seconds=self.timeout_seconds,
             reconnect_seconds=self.reconnect_seconds,
             options=dict(self.ffmpeg),
         )
 
-    def _motion(self, session: Session | None) -> str:
+    def motion_for(self, session: Session | None) -> str:
+        """The motion provider that a session's source is opened with."""
         return self.motion
