@@ -123,10 +123,10 @@ class Consistency:
     """Video consistency VC_n of one video (MPVSS appendix A.1; TV3S Eq. 4), for several lengths of window.
 
     For every window of n frames: of the pixels whose ground truth is one class throughout, the share whose
-    prediction is that class throughout, ``|∩P ∩ ∩P̂| / |∩P|``; averaged over all T - n + 1 windows. Two maps
-    of run lengths stand for the windows, so memory does not grow with n or with time. Ignored pixels are
-    never constant; a window without any constant pixel has no ratio and is left out; a video shorter than n
-    gives nan.
+    prediction is that class throughout, ``|∩P ∩ ∩P̂| / |∩P|``; averaged over all T - n + 1 windows.
+
+    Ignored pixels are never constant. A window without any constant pixel has no ratio and is left out. A
+    video shorter than n gives nan. What is kept is two maps of run lengths, whatever n is.
 
     The code published with VSPW differs: it asks only that the prediction be constant, right or wrong, leaves
     out the last window, counts constant ignored pixels, and divides by zero where nothing is constant.
