@@ -147,15 +147,18 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    # The runtime opens PyAV and OpenCV: half a second that `import edge_vss` should not cost a program that
-    # reads a bundle. Without numpy, the program can take care of Ctrl-C from the start.
-    if name in _HOMES:
-        from edge_vss.plugins import import_module
+# A type checker that saw this would take every name for one that exists.
+if not TYPE_CHECKING:
 
-        module, attribute = _HOMES[name]
-        return getattr(import_module(f"edge_vss.{module}", f"edge_vss.{name}"), attribute)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        # The runtime opens PyAV and OpenCV: half a second that `import edge_vss` should not cost a program
+        # that reads a bundle. Without numpy, the program can take care of Ctrl-C from the start.
+        if name in _HOMES:
+            from edge_vss.plugins import import_module
+
+            module, attribute = _HOMES[name]
+            return getattr(import_module(f"edge_vss.{module}", f"edge_vss.{name}"), attribute)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

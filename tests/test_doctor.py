@@ -65,6 +65,7 @@ def test_a_jetson_is_recognised_by_its_files(tmp_path: Path) -> None:
             "dev/nvhost-nvdec": "",
             "dev/video0": "",
             "dev/video10": "",
+            "dev/video2-front": "",
             "sys/class/video4linux/video0/name": "vi-output, imx219 9-0010\n",
         },
     )
@@ -76,7 +77,9 @@ def test_a_jetson_is_recognised_by_its_files(tmp_path: Path) -> None:
     assert names[0] == "NVIDIA Jetson GPU"
     assert any("exposes no vectors" in name for name in names)
     assert any(name.startswith("Jetson Linux R36") for name in names)
-    assert [camera.device for camera in found.cameras] == ["/dev/video0", "/dev/video10"]
+    assert [camera.device for camera in found.cameras] == [
+        *("/dev/video0", "/dev/video2-front", "/dev/video10"),
+    ]
     assert found.cameras[0].name == "vi-output, imx219 9-0010"
 
 

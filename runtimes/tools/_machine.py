@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_vss.report import Report
+from edge_vss.runtimes.sources import natural_order
 
 _DEVICES = (
     ("NVIDIA GPU", "dev/nvidia[0-9]*"),
@@ -106,7 +107,7 @@ def cameras(root: Path) -> tuple[Camera, ...]:
             name=_text(root / "sys/class/video4linux" / path.name / "name").strip(),
             readable=os.access(path, os.R_OK | os.W_OK),
         )
-        for path in sorted(root.glob("dev/video[0-9]*"), key=lambda path: int(path.name[5:]))
+        for path in sorted(root.glob("dev/video[0-9]*"), key=natural_order)
     )
 
 
