@@ -1,4 +1,4 @@
-import os
+import struct
 import zlib
 from pathlib import Path
 
@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from PIL import Image
@@ -109,6 +108,53 @@ def test_a_damaged_png_is_refused(tmp_path: Path) -> None:
     assert "damaged" in refused(tmp_path / "a.png")
 
 
+def png(size: tuple[int, int], pixels: bytes, depth: int = 8, colour: int = 0, interlaced: int = 0) -> bytes:
+    """A PNG file of these compressed bytes, whatever its header says; all checksums are right."""
+    header = struct.pack(">IIBB2xB", size[1], size[0], depth, colour, interlaced)
+    chunks = ((b"IHDR", header), (b"PLTE", bytes(768)), (b"IDAT", pixels), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in chunks
+        if kind != b"PLTE" or colour == 3
+    )
+
+
+@pytest.mark.parametrize("rows", [0, 20, 32, 34, 4000])
+def test_a_png_with_too_few_or_too_many_rows_is_refused(tmp_path: Path, rows: int) -> None:
+    (tmp_path / "a.png").write_bytes(png((33, 47), zlib.compress(bytes(48 * rows))))
+    assert "damaged" in refused(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (8, 8), (5, 3), (33, 47)])
+def test_an_interlaced_png_is_read(tmp_path: Path, size: tuple[int, int], bits: int) -> None:
+    # Pillow cannot write these.
+    labels = np.random.default_rng(1).integers(0, 2**bits, size, np.uint8)
+    raw = b""
+    for left, top, across, down in (
+        (0, 0, 8, 8),
+        (4, 0, 8, 8),
+        (0, 4, 4, 8),
+        (2, 0, 4, 4),
+        (0, 2, 2, 4),
+        (1, 0, 2, 2),
+        (0, 1, 1, 2),
+    ):
+        for row in labels[top::down, left::across]:
+            if len(row):
+                digits = "".join(f"{value:0{bits}b}" for value in row)
+                digits += "0" * (-len(digits) % 8)
+                raw += b"\0" + int(digits, 2).to_bytes(len(digits) // 8, "big")
+    (tmp_path / "a.png").write_bytes(png(size, zlib.compress(raw), bits, 3, 1))
+    assert np.array_equal(read_labels(tmp_path / "a.png"), labels)
+
+
+def test_a_large_map_that_packs_well_is_read(tmp_path: Path) -> None:
+    labels = np.zeros((2160, 3840), np.uint8)
+    (tmp_path / "a.png").write_bytes(encode_png(labels, ((0, 0, 0),)))
+    assert np.array_equal(read_labels(tmp_path / "a.png"), labels)
+
+
 def test_a_label_map_of_another_size_says_both_sizes(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "0.png"), LABELS)
     with pytest.raises(
@@ -127,94 +173,12 @@ def test_a_folder_without_label_maps_is_refused(tmp_path: Path) -> None:
         GroundTruth(tmp_path / "file")
 
 
-def chunk(kind: bytes, content: bytes) -> bytes:
-    return len(content).to_bytes(4, "big") + kind + content + zlib.crc32(kind + content).to_bytes(4, "big")
-
-
-def png(width: int, height: int, rows: bytes, *more: bytes) -> bytes:
-    """A grey PNG that says what it likes of its size."""
-    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes((8, 0, 0, 0, 0))
-    parts = (chunk(b"IHDR", header), *more, chunk(b"IDAT", zlib.compress(rows, 9)), chunk(b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
-
-
-def test_a_small_file_that_promises_a_huge_picture_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(png(2**31 - 1, 2**31 - 1, b""))
-    assert "67108864 pixels at most" in refused(tmp_path / "a.png")
-    (tmp_path / "b.png").write_bytes(png(4, 4, bytes(200_000_000)))
-    assert "damaged" in refused(tmp_path / "b.png")
-
-
-def test_what_is_beside_the_picture_is_not_unpacked(tmp_path: Path) -> None:
-    bomb = chunk(b"zTXt", b"note\0\0" + zlib.compress(bytes(200_000_000), 9))
-    rows = b"".join(bytes((0, *row)) for row in LABELS.tolist())
-    (tmp_path / "a.png").write_bytes(png(47, 33, rows, bomb, chunk(b"acTL", bytes(8))))
-    before = peak_rss_mb()
-    assert np.array_equal(read_labels(tmp_path / "a.png"), LABELS)
-    assert not peak_rss_mb() > before + 100
-
-
-@pytest.mark.parametrize("missing", [1, 12, 13, 30, 500])
-def test_a_torn_file_is_never_half_a_label_map(tmp_path: Path, missing: int) -> None:
-    data = encode_png(LABELS, ((0, 0, 0),))
-    (tmp_path / "a.png").write_bytes(data[:-missing])
-    assert "damaged" in refused(tmp_path / "a.png")
-
-
-def test_rows_that_are_missing_are_noticed(tmp_path: Path) -> None:
-    rows = b"".join(bytes((0, *row)) for row in LABELS.tolist())
-    (tmp_path / "a.png").write_bytes(png(47, 33, rows[: 48 * 20]))
-    assert "damaged" in refused(tmp_path / "a.png")
-
-
-ADAM7 = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
-"""First row, first column, and the steps down and across, of each pass."""
-
-
-def test_an_interlaced_label_map_is_read(tmp_path: Path) -> None:
-    passes = [
-        (0, 0, 8, 8),
-        (0, 4, 8, 8),
-        (4, 0, 8, 4),
-        (0, 2, 4, 4),
-        (2, 0, 4, 2),
-        (0, 1, 2, 2),
-        (1, 0, 2, 1),
-    ]
-    parts = [LABELS[top::down, left::across] for top, left, down, across in passes]
-    rows = b"".join(bytes((0, *row)) for part in parts for row in part.tolist() if len(row))
-    data = bytearray(png(47, 33, rows))
-    data[28] = 1
-    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
-    (tmp_path / "a.png").write_bytes(data)
-    assert np.array_equal(read_labels(tmp_path / "a.png"), LABELS)
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="makes a pipe")
-def test_pipes_and_devices_are_not_waited_for(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "a.png")
-    assert "no plain file" in refused(tmp_path / "a.png")
-    (tmp_path / "b.png").symlink_to("/dev/zero")
-    assert "no plain file" in refused(tmp_path / "b.png")
-
-
-EXAMPLES = 20_000 if os.environ.get("EDGE_VSS_SOAK") else 300
-
-
-@settings(max_examples=EXAMPLES, deadline=None, derandomize=True)
-@given(drawn=st.data())
-def test_a_mutated_file_is_a_label_map_or_a_source_error(
-    drawn: st.DataObject, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    content = bytearray(encode_png(LABELS[:8, :9], ((1, 2, 3),)))
-    for _ in range(drawn.draw(st.integers(1, 3))):
-        place = drawn.draw(st.integers(0, len(content) - 1))
-        content[place : place + drawn.draw(st.integers(0, 4))] = drawn.draw(st.binary(max_size=6))
-    path = tmp_path_factory.getbasetemp() / "mutated.png"
-    path.write_bytes(content)
-    try:
-        labels = read_labels(path)
-    except SourceError as error:
-        assert "\n" not in str(error)
-    else:
-        assert labels.dtype == np.uint8 and labels.ndim == 2
+@pytest.mark.parametrize(("kind", "before"), [(b"zTXt", b"note\0\0"), (b"iCCP", b"note\0\0")])
+def test_what_is_beside_the_picture_is_not_unpacked(tmp_path: Path, kind: bytes, before: bytes) -> None:
+    body = before + zlib.compress(bytes(300_000_000), 9)
+    beside = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    data = png((4, 4), zlib.compress(bytes(20)))
+    (tmp_path / "a.png").write_bytes(data[:33] + beside + data[33:])
+    held = peak_rss_mb()
+    assert read_labels(tmp_path / "a.png").shape == (4, 4)
+    assert not peak_rss_mb() > held + 100
