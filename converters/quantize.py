@@ -16,6 +16,7 @@ from edge_vss.converters.quantizers import QUANTIZERS
 from edge_vss.errors import OptionError
 from edge_vss.files import sha256
 from edge_vss.metrics import confusion, miou
+from edge_vss.report import plain
 from edge_vss.runtimes.engines import Graph, Tensor, as_array
 from edge_vss.runtimes.segmenter import Segmenter, load
 from edge_vss.runtimes.sources import open_source
@@ -66,7 +67,7 @@ def reduce(
         exact = list(_labels(_recording(segmenter, samples), video))
         if ground_truth is not None:
             notes["against_ground_truth"] = {
-                "fp32_miou": evaluate(segmenter, video, ground_truth, ignore=ignore)["miou"]
+                "fp32_miou": plain(evaluate(segmenter, video, ground_truth, ignore=ignore).miou)
             }
         del segmenter
     rewrite(folder, manifest.graphs, precision, samples)
@@ -86,9 +87,9 @@ def reduce(
         "against_fp32": {"labels_equal": equal, "miou": miou(counts)},
     }
     if ground_truth is not None:
-        notes["against_ground_truth"][f"{precision}_miou"] = evaluate(
-            segmenter, video, ground_truth, ignore=ignore
-        )["miou"]
+        notes["against_ground_truth"][f"{precision}_miou"] = plain(
+            evaluate(segmenter, video, ground_truth, ignore=ignore).miou
+        )
     return replace(manifest, precision=notes)
 
 

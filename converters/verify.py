@@ -25,7 +25,7 @@ from edge_vss.converters.values import Part, Request, Source, Split
 from edge_vss.errors import BundleError, ModelError, OptionError
 from edge_vss.files import sha256
 from edge_vss.runtimes.engines import EngineOptions, Load, engine_for, giving_arrays
-from edge_vss.runtimes.tools.self_check import check
+from edge_vss.runtimes.tools.self_check import CheckReport, check
 
 AGREEMENT = 0.999
 """Share of labels that have to be equal. Rounding differs between engines, so where two classes score the
@@ -96,7 +96,7 @@ def verify(
     factory: str | None = None,
     high: Path | None = None,
     trust_pickle: bool = False,
-) -> dict[str, Any]:
+) -> CheckReport:
     """Check a bundle: hashes, contracts, that its graphs load and run, and with ``model`` its numbers too.
 
     ``model`` has to be the file the bundle was made from, ``high`` its high branch in family ``arseg``;
@@ -113,7 +113,7 @@ def verify(
     split = _split_again(manifest, Path(model), factory, high, trust_pickle)
     # What fewer bits lose was measured when they were made.
     least = AGREEMENT if manifest.precision["weights"] == "fp32" else 0.0
-    return {**report, "parity": parity(path, manifest, split, least), "measured": True}
+    return replace(report, parity=parity(path, manifest, split, least), measured=True)
 
 
 def _split_again(

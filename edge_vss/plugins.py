@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import Generic, TypeVar, cast
 
 from edge_vss.errors import MissingExtra, OptionError
+from edge_vss.extras import extra_with
 
 LOG = logging.getLogger("edge_vss")
 """Where the library tells what a program may want to know: lost packets, reconnects, fallbacks."""
@@ -30,6 +31,9 @@ LOG.addHandler(logging.NullHandler())
 
 DESCRIPTION = "DESCRIPTION"
 """What every plugin's module calls its description."""
+
+OPENCV = ("opencv-python-headless", "onnxruntime")
+"""The usual package that brings ``cv2``, and an extra that installs it."""
 
 F = TypeVar("F")
 """The type of the one function."""
@@ -109,14 +113,20 @@ class Kind(Generic[F, D]):
 
 
 def import_module(name: str, purpose: str) -> ModuleType:
-    """A module of this package. Raises MissingExtra where it needs OpenCV and that is not installed."""
+    """A module of this package. Raises MissingExtra where it needs something that an extra installs."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        # OpenCV comes with the extras; whatever else the runtime imports at once is always installed.
-        if error.name != "cv2":
+        if (lacking := missing_extra(error, purpose)) is None:
             raise
-        raise MissingExtra("opencv-python-headless", "onnxruntime", purpose) from None
+        raise lacking from None
+
+
+def missing_extra(error: ImportError, purpose: str) -> MissingExtra | None:
+    """What to say where an import failed; None where no extra brings the module."""
+    module = (error.name or "").partition(".")[0]
+    needed = OPENCV if module == "cv2" else extra_with(module)
+    return None if needed is None else MissingExtra(*needed, purpose)
 
 
 def _loaded(point: EntryPoint, kind: str) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 from fractions import Fraction
 from functools import cached_property
 from typing import Protocol, runtime_checkable
@@ -289,6 +290,25 @@ class Measured:
     small grid."""
 
 
+class Cause(Enum):
+    """What made a policy decide as it did, for programs to tell apart."""
+
+    OTHER = "other"
+    """What ``Decision.reason`` says."""
+    INTERVAL = "interval"
+    """As many frames have passed as the policy wants from one key frame to the next."""
+    I_FRAME = "I-frame"
+    """The codec's picture is an I-frame."""
+    NO_I_FRAME = "no I-frame"
+    """No I-frame came for as long as the policy waits."""
+    STALENESS = "staleness"
+    """What was carried no longer fits the picture."""
+    LONGEST = "longest"
+    """What was carried still fits, for as long as the policy trusts that."""
+    CARRIED = "carried"
+    """Nothing asks for a key frame."""
+
+
 @dataclass(frozen=True)
 class Track:
     """The way from the current frame back to its anchor, for a policy to decide on.
@@ -334,6 +354,9 @@ class Decision:
 
     reason: str
     """In a few words, for logs and overlays: ``first frame``, ``interval 5``, ``scene cut``."""
+
+    cause: Cause = Cause.OTHER
+    """The same for programs."""
 
 
 @dataclass

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_vss.errors import BundleError, OptionError
-from edge_vss.video import Decision, Frame, Policy, PolicyDescription, Track
+from edge_vss.video import Cause, Decision, Frame, Policy, PolicyDescription, Track
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Interval:
 
     def __call__(self, frame: Frame, track: Track) -> Decision:
         if track.frames_since_key >= self.frames:
-            return Decision("key", f"interval {self.frames}")
-        return Decision("nonkey", f"carried {track.frames_since_key}")
+            return Decision("key", f"interval {self.frames}", Cause.INTERVAL)
+        return Decision("nonkey", f"carried {track.frames_since_key}", Cause.CARRIED)
 
     @property
     def description(self) -> PolicyDescription:
@@ -49,10 +49,10 @@ class Gop:
 
     def __call__(self, frame: Frame, track: Track) -> Decision:
         if frame.picture_type == "I":
-            return Decision("key", "I-frame")
+            return Decision("key", "I-frame", Cause.I_FRAME)
         if track.frames_since_key >= self.longest:
-            return Decision("key", f"no I-frame for {self.longest}")
-        return Decision("nonkey", f"carried {track.frames_since_key}")
+            return Decision("key", f"no I-frame for {self.longest}", Cause.NO_I_FRAME)
+        return Decision("nonkey", f"carried {track.frames_since_key}", Cause.CARRIED)
 
     @property
     def description(self) -> PolicyDescription:
@@ -84,11 +84,11 @@ class Adaptive:
 
     def __call__(self, frame: Frame, track: Track) -> Decision:
         if track.frames_since_key >= self.longest:
-            return Decision("key", f"longest {self.longest}")
+            return Decision("key", f"longest {self.longest}", Cause.LONGEST)
         stale = staleness(track)
         if stale >= self.limit:
-            return Decision("key", f"staleness {stale:.1f}")
-        return Decision("nonkey", f"carried {track.frames_since_key}")
+            return Decision("key", f"staleness {stale:.1f}", Cause.STALENESS)
+        return Decision("nonkey", f"carried {track.frames_since_key}", Cause.CARRIED)
 
     @property
     def description(self) -> PolicyDescription:

@@ -229,5 +229,5 @@ class Session:
     def _shown_labels(self, labels: NDArray[np.uint8], frame: Frame) -> NDArray[np.uint8]:
         if labels.shape == frame.size:
             return labels
-        shown: NDArray[np.uint8] = cv2.resize(labels, frame.size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
-        return shown
+        shown = cv2.resize(labels, frame.size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+        return np.asarray(shown, np.uint8)

@@ -84,7 +84,7 @@ def test_one_command_converts_and_one_runs(tmp_path: Path) -> None:
     with open_source(clip) as source:
         routes = [session.step(frame).decision.route for frame in source]
     assert routes == ["start", *["nonkey"] * 11, "key", *["nonkey"] * 11, "key", *["nonkey"] * 5]
-    assert verify(out, low, high=high)["measured"]
+    assert verify(out, low, high=high).measured
     with pytest.raises(OptionError, match="--hr is missing"):
         verify(out, low)
 

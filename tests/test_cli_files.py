@@ -123,7 +123,7 @@ def test_json_that_cannot_be_written_is_told_before_the_work(
     for place in (
         "demo.show.demo",
         "runtimes.segmenter.load",
-        "runtimes.tools.stream_report.survey",
+        "runtimes.tools.stream_report.report",
         "converters.convert.convert",
         "runtimes.tools.self_check.check",
     ):

@@ -13,6 +13,7 @@ from PIL import Image
 from edge_vss.errors import SourceError
 from edge_vss.runtimes.sinks.labels import encode_png
 from edge_vss.runtimes.tools.ground_truth import GroundTruth, read_labels
+from edge_vss.runtimes.tools.timing import peak_rss_mb
 
 LABELS = np.random.default_rng(0).integers(0, 11, (33, 47), np.uint8)
 
@@ -170,3 +171,14 @@ def test_a_folder_without_label_maps_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SourceError, match="is a file"):
         GroundTruth(tmp_path / "file")
+
+
+@pytest.mark.parametrize(("kind", "before"), [(b"zTXt", b"note\0\0"), (b"iCCP", b"note\0\0")])
+def test_what_is_beside_the_picture_is_not_unpacked(tmp_path: Path, kind: bytes, before: bytes) -> None:
+    body = before + zlib.compress(bytes(300_000_000), 9)
+    beside = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    data = png((4, 4), zlib.compress(bytes(20)))
+    (tmp_path / "a.png").write_bytes(data[:33] + beside + data[33:])
+    held = peak_rss_mb()
+    assert read_labels(tmp_path / "a.png").shape == (4, 4)
+    assert not peak_rss_mb() > held + 100

@@ -170,7 +170,7 @@ def test_one_command_converts_and_one_runs(tmp_path: Path) -> None:
     assert CliRunner().invoke(app, ["run", str(out), str(clip)]).exit_code == 0
     shown = CliRunner().invoke(app, ["inspect", str(out)]).output
     assert "memory_values" in shown and "MB for every video" in shown
-    assert verify(out, tmp_path / "lmanet_erf_best.pth")["measured"]
+    assert verify(out, tmp_path / "lmanet_erf_best.pth").measured
 
 
 def test_psp101_converts_too(tmp_path: Path) -> None:

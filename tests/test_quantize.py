@@ -52,9 +52,9 @@ def test_int8_loses_little_and_says_how_much(tmp_path: Path, video: Path, target
     assert 0.9 < lost["against_fp32"]["labels_equal"] < 1 and 80 < lost["against_fp32"]["miou"] < 100
     # What the graphs are compared with torch by is what they were before.
     assert manifest.parity["rollout"]["labels_equal"] >= 0.999
-    assert check(path)["hashes"] == "ok"
+    assert check(path).hashes == "ok"
     again = verify(path, tmp_path / "weights.pt", factory=str(tmp_path / "network.py:build"))
-    assert 0.9 < again["parity"]["rollout"]["labels_equal"] < 1
+    assert 0.9 < again.parity["rollout"]["labels_equal"] < 1
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -74,7 +74,7 @@ def test_an_openvino_model_becomes_the_key_graph(tmp_path: Path, form: str) -> N
     if form in ("scores", "dict"):
         assert manifest.graph("key").gmac == pytest.approx(bundle.read(twin).graph("key").gmac)
     again = verify(out, given)
-    assert again["parity"]["rollout"]["labels_equal"] >= 0.999
+    assert again.parity["rollout"]["labels_equal"] >= 0.999
 
 
 def labels(path: Path, clip: Path) -> Any:

@@ -45,18 +45,18 @@ def rewrite(street: Path, role: str, change: object = None, **fields: object) ->
 
 def test_a_good_bundle(street: Path) -> None:
     report = verify(street)
-    assert report["hashes"] == "ok"
-    assert report["graphs"] == {"key": "ok", "state": "ok"}
-    assert report["labels"] == [0, 1, 2]
-    assert report["measured"] is False
-    assert report["parity"] == bundle.read(street).parity
-    json.dumps(report)
+    assert report.hashes == "ok"
+    assert report.graphs == {"key": "ok", "state": "ok"}
+    assert report.labels == (0, 1, 2)
+    assert report.measured is False
+    assert report.parity == bundle.read(street).parity
+    json.dumps(report.to_json())
 
 
 def test_numbers_are_measured_against_the_model(street: Path) -> None:
     report = verify(street, street.parent / "model.pt2")
-    assert report["measured"] is True
-    assert report["parity"] == bundle.read(street).parity
+    assert report.measured is True
+    assert report.parity == bundle.read(street).parity
 
 
 def test_a_state_dict_is_measured_through_its_factory(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_state_dict_is_measured_through_its_factory(tmp_path: Path) -> None:
     )
     assert bundle.read(tmp_path / "a.vss").options["model"]["factory"] == "network.py:build"
     report = verify(tmp_path / "a.vss", tmp_path / "weights.pt", factory=factory)
-    assert report["parity"]["rollout"]["labels_equal"] > 0.999
+    assert report.parity["rollout"]["labels_equal"] > 0.999
 
 
 def test_another_model_is_refused(street: Path) -> None:

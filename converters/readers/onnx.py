@@ -113,7 +113,9 @@ def read(path: Path) -> Any:
     model.ir_version = max(model.ir_version, 4)  # before IR 4 every weight had to be an input as well
     try:
         if model.functions:
-            model = onnx.inliner.inline_local_functions(model)
+            from onnx import inliner
+
+            model = inliner.inline_local_functions(model)
         if _opset(model) not in OPSETS:
             wanted = min(max(_opset(model), OPSETS[0]), OPSETS[-1])
             model = onnx.version_converter.convert_version(model, wanted)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,19 +17,26 @@ from edge_vss.cli.options import (
     Debug,
     Factory,
     Family,
+    Ffmpeg,
     FrameSize,
     HighBranch,
     Json,
     Mean,
     Motion,
     PolicyName,
+    Reconnect,
     Scale,
     Std,
     Threads,
+    Timeout,
     Variant,
+    opening,
 )
 from edge_vss.cli.terminal import emit, say, table, writable
 from edge_vss.errors import OptionError
+
+if TYPE_CHECKING:
+    from edge_vss.runtimes.tools.opening import Opening
 
 
 def compare(
@@ -55,18 +63,25 @@ def compare(
     hr: HighBranch = None,
     policy: PolicyName = None,
     motion: Motion = "auto",
+    timeout: Timeout = 10.0,
+    reconnect: Reconnect = 0.0,
+    ffmpeg: Ffmpeg = None,
     threads: Threads = 0,
     frames: Annotated[int, typer.Option("--frames", min=16, help="How many frames are measured.")] = 96,
     json: Json = None,
     debug: Debug = False,
 ) -> None:
+    """Every engine and precision on one video, side by side: which is the fastest here, and how exact.
+
+    Without anything, the packaged sample is compared.
+    """
     special = {name: value for name, value in {"variant": variant, "high": hr}.items() if value is not None}
     _compare(
         paths or [],
         json,
         precisions=precision,
         policy=policy,
-        motion=motion,
+        how=opening(motion=motion, timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg),
         threads=threads,
         frames=frames,
         classes=classes,
@@ -87,7 +102,7 @@ def _compare(
     *,
     precisions: str,
     policy: str | None,
-    motion: str,
+    how: Opening,
     threads: int,
     frames: int,
     **options: Any,
@@ -122,29 +137,29 @@ def _compare(
             chosen += [candidate for made_bundle in made for candidate in work.candidates(made_bundle)]
             problems += missing
         found = work.compare(
-            chosen, source, policy=policy, motion=motion, threads=threads, frames=frames, tell=say
+            chosen, source, policy=policy, opening=how, threads=threads, frames=frames, tell=say
         )
-    found["left_out"] = problems
+    found = replace(found, left_out=tuple(problems))
     emit(found, json)
-    running = [row for row in found["rows"] if "problem" not in row]
     table(
         ("", "fps", "p95 ms", "key ms", "memory MB", "start s", "labels equal %"),
         [
             (
-                row["name"],
-                row["fps"],
-                row["latency_ms"]["p95"],
-                row["graphs_ms"]["key"],
-                row["memory_mb"],
-                row["start_seconds"],
-                None if row["agreement"] is None else 100 * row["agreement"],
+                row.candidate.name,
+                row.measured.fps,
+                row.measured.latency_ms.p95,
+                row.measured.graphs_ms["key"],
+                row.measured.memory_mb,
+                row.measured.start_seconds,
+                None if row.agreement is None else 100 * row.agreement,
             )
-            for row in running
+            for row in found.rows
+            if row.measured is not None
         ],
     )
-    for row in found["rows"]:
-        if "problem" in row:
-            say(f"{row['name']}: {row['problem']}")
-    for line in (*problems, *work.quantised_is_slower(found["rows"])):
+    for row in found.rows:
+        if row.problem:
+            say(f"{row.candidate.name}: {row.problem}")
+    for line in (*problems, *work.slower_than_full(found.rows)):
         say(line)
-    say(found["recommendation"])
+    say(found.recommendation)

@@ -23,17 +23,6 @@ def verify(
     debug: Debug = False,
 ) -> None:
     """Check a bundle's hashes and contracts, and its numbers against the model it came from."""
-    _verify(bundle, model, factory, hr, trust_pickle, json)
-
-
-def _verify(
-    bundle: Path,
-    model: Path | None,
-    factory: str | None,
-    high: Path | None,
-    trust_pickle: bool,
-    json: str | None,
-) -> None:
     writable(json)
     if model is None:
         from edge_vss.runtimes.tools.self_check import check
@@ -42,7 +31,7 @@ def _verify(
     else:
         from edge_vss.converters.verify import verify as compare
 
-        found = compare(bundle, model, factory=factory, high=high, trust_pickle=trust_pickle)
+        found = compare(bundle, model, factory=factory, high=hr, trust_pickle=trust_pickle)
     emit(found, json)
-    table(("check", "result"), flat(found))
+    table(("check", "result"), flat(found.to_json()))
     say(f"{bundle} is whole")

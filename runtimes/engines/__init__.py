@@ -111,6 +111,11 @@ def no_accelerators() -> list[str]:
     return []
 
 
+def no_problem() -> str:
+    """For engines that work wherever they are installed."""
+    return ""
+
+
 @dataclass(frozen=True)
 class EngineDescription:
     """What an engine says of itself. Reading it imports no vendor's library."""
@@ -122,18 +127,29 @@ class EngineDescription:
     packages: tuple[str, ...]
     """The distributions that bring one of these; the first is the usual one."""
     extra: str
-    """The extra of edge-vss that installs the usual one."""
+    """The extra of edge-vss that installs the usual one; empty where none does."""
     options: frozenset[str] = frozenset()
     """Which of ``provider`` and ``hint`` it has a choice of."""
     accelerators: Callable[[], list[str]] = no_accelerators
     """The values of ``provider`` here that are no CPU. Imports the vendor's library."""
     reference: bool = False
     """True for an engine that is right and slow: never the usual one, never recommended."""
+    contract: Callable[[Path], str | None] | None = None
+    """Reads the contract (JSON) that the converter put into a file of the first target; None where the engine
+    cannot."""
+    problem: Callable[[], str] = no_problem
+    """What keeps the installed package from working here, with the way out, in one line; empty where nothing
+    does. Imports no vendor's library."""
 
     @property
     def installed(self) -> bool:
         """Whether what it imports is there. Nothing is imported to find that out."""
         return any(find_spec(module) is not None for module in self.modules)
+
+    @property
+    def install(self) -> str:
+        """The command that installs the usual one."""
+        return f'pip install "edge-vss[{self.extra}]"' if self.extra else f"pip install {self.packages[0]}"
 
 
 ENGINES: Kind[Load, EngineDescription] = Kind("engine", __name__, "load", EngineDescription)
@@ -145,7 +161,7 @@ def engine_for(target: str, options: EngineOptions, name: str = "") -> Plugin[Lo
     Raises OptionError where no engine runs the format, and for an engine that is not known, does not run it,
     or has no choice of an option that is set.
     """
-    plugin = ENGINES.find(name) if name else _usual(target)
+    plugin = ENGINES.find(name) if name else usual_engine(target)
     targets = plugin.description.targets
     if target not in targets:
         raise OptionError(
@@ -158,7 +174,11 @@ def engine_for(target: str, options: EngineOptions, name: str = "") -> Plugin[Lo
     return plugin
 
 
-def _usual(target: str) -> Plugin[Load, EngineDescription]:
+def usual_engine(target: str) -> Plugin[Load, EngineDescription]:
+    """The engine that an artifact format is run by where the user names none.
+
+    Raises OptionError where no engine runs it.
+    """
     found = [plugin for plugin in ENGINES.all() if target in plugin.description.targets]
     if not found:
         known = sorted({target for plugin in ENGINES.all() for target in plugin.description.targets})

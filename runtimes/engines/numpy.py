@@ -37,7 +37,7 @@ def load(path: Path, graph: GraphSpec, options: EngineOptions = EngineOptions())
     except ImportError:
         raise MissingExtra("onnx", "convert", "the numpy engine") from None
 
-    class GatherElements(OpRun):  # type: ignore[misc]
+    class GatherElements(OpRun):
         # onnx's own goes through numpy.choose, which takes at most 64 elements along an axis.
         op_domain = ""
 

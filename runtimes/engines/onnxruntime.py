@@ -178,6 +178,18 @@ def _accelerators() -> list[str]:
     ]
 
 
+def _contract(file: Path) -> str | None:
+    import onnxruntime as ort
+
+    settings = ort.SessionOptions()
+    settings.log_severity_level = 4
+    # Only the metadata is read: nothing has to be optimised for that.
+    settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    held = ort.InferenceSession(str(file), settings, providers=[CPU]).get_modelmeta().custom_metadata_map
+    contract: str | None = held.get("edge_vss")
+    return contract
+
+
 DESCRIPTION = EngineDescription(
     targets=("onnx",),
     modules=("onnxruntime",),
@@ -185,4 +197,5 @@ DESCRIPTION = EngineDescription(
     extra="onnxruntime",
     options=frozenset({"provider"}),
     accelerators=_accelerators,
+    contract=_contract,
 )

@@ -120,6 +120,13 @@ def _accelerators() -> list[str]:
     return [device.lower() for device in ov.Core().available_devices if device != "CPU"]
 
 
+def _contract(file: Path) -> str | None:
+    import openvino as ov
+
+    model = ov.Core().read_model(str(file))
+    return str(model.get_rt_info(["edge_vss"]).astype(str)) if model.has_rt_info(["edge_vss"]) else None
+
+
 DESCRIPTION = EngineDescription(
     targets=("openvino", "onnx"),
     modules=("openvino",),
@@ -127,4 +134,5 @@ DESCRIPTION = EngineDescription(
     extra="openvino",
     options=frozenset({"provider", "hint"}),
     accelerators=_accelerators,
+    contract=_contract,
 )

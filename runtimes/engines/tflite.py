@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,26 @@ from edge_vss.runtimes.engines import (
 )
 from edge_vss.runtimes.engines._litert import compiled
 
+
+def _problem() -> str:
+    # tflite-runtime 2.14 imports with NumPy 2, and fails later with a message that says nothing.
+    if not _has_old_runtime() or int(np.__version__.partition(".")[0]) < 2:
+        return ""
+    return (
+        f'tflite-runtime does not work with NumPy {np.__version__}: pip install ai-edge-litert, or "numpy<2"'
+    )
+
+
+def _has_old_runtime() -> bool:
+    return find_spec("ai_edge_litert") is None and find_spec("tflite_runtime") is not None
+
+
 DESCRIPTION = EngineDescription(
     targets=("tflite",),
     modules=("ai_edge_litert", "tflite_runtime"),
     packages=("ai-edge-litert", "tflite-runtime"),
     extra="tflite",
+    problem=_problem,
 )
 
 
@@ -96,23 +112,13 @@ def _interpreter() -> tuple[Callable[..., Any], bool]:
         return Interpreter, False
     except ImportError:
         pass
-    # tflite-runtime 2.14 can be imported with NumPy 2, but later fails with a message that explains nothing.
-    if int(np.__version__.partition(".")[0]) >= 2 and _has_old_runtime():
-        raise EngineError(
-            f"tflite-runtime does not work with NumPy {np.__version__}: "
-            'pip install ai-edge-litert, or "numpy<2"'
-        )
+    if problem := _problem():
+        raise EngineError(problem)
     try:
         from tflite_runtime.interpreter import Interpreter as Old
     except ImportError:
         raise MissingExtra("ai-edge-litert", "tflite", "running a TFLite graph") from None
     return Old, True
-
-
-def _has_old_runtime() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("tflite_runtime") is not None
 
 
 def _way_out(problem: str) -> str:

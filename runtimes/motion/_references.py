@@ -56,7 +56,7 @@ def keep(frame: Frame) -> Shown:
     """Reduce a frame to what its successor needs."""
     height, width = frame.size
     half = cv2.resize(frame.luma, (max(width // 2, 1), max(height // 2, 1)), interpolation=cv2.INTER_AREA)
-    return Shown(half, frame.vectors, frame.picture_type, frame.size)
+    return Shown(np.asarray(half, np.uint8), frame.vectors, frame.picture_type, frame.size)
 
 
 def hypotheses(current: Shown, previous: Shown, since_anchor: int) -> list[Hypothesis]:
@@ -165,8 +165,7 @@ class _Match:
         x, y = self.x + dx * np.float32(0.5), self.y + dy * np.float32(0.5)
         seen = cv2.remap(self.previous, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         apart = cv2.absdiff(seen, self.current).astype(np.float32)
-        cost: NDArray[np.float32] = cv2.resize(apart, self.grid[::-1], interpolation=cv2.INTER_AREA)
-        return cost
+        return np.asarray(cv2.resize(apart, self.grid[::-1], interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _arriving(motion: Displacement, known: Known, span: int) -> Hypothesis:

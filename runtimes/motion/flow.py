@@ -58,7 +58,8 @@ class Flow:
         current = self._previous
         if previous is None or current is None or previous.shape != current.shape or min(current.shape) < 16:
             return None
-        flow = self._search.calc(current, previous, None)
+        # OpenCV's own types leave out that there may be no first guess.
+        flow = self._search.calc(current, previous, None)  # type: ignore[call-overload]
         grid = grid_of(frame.size)
         scale = current.shape[1] / frame.size[1]
         x, y = at_centres(current.shape, grid, CELL_PX * scale)
@@ -81,5 +82,4 @@ def _reduce(luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if scale == 1.0:
         return luma.copy()
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
-    reduced: NDArray[np.uint8] = cv2.resize(luma, size, interpolation=cv2.INTER_AREA)
-    return reduced
+    return np.asarray(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -86,7 +86,8 @@ class VideoFile:
             )
         height, width = self._size
         if height % 2 or width % 2:
-            image = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+            even = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+            image = np.asarray(even, np.uint8)
         picture = av.VideoFrame.from_ndarray(image, "rgb24")
         picture.pts = self._pts(pts_seconds)
         picture.time_base = _TIME_BASE

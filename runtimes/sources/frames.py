@@ -70,13 +70,11 @@ class ArrayPicture:
         shrinks = size[0] * size[1] < self.pixels.shape[0] * self.pixels.shape[1]
         # As decoded video is scaled: every pixel of the source counts.
         how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        scaled: NDArray[np.uint8] = cv2.resize(self.pixels, size[::-1], interpolation=how)
-        return scaled
+        return np.asarray(cv2.resize(self.pixels, size[::-1], interpolation=how), np.uint8)
 
     def luma(self) -> NDArray[np.uint8]:
         """(H, W) uint8 brightness, BT.601 weights."""
-        grey: NDArray[np.uint8] = cv2.cvtColor(self.pixels, cv2.COLOR_RGB2GRAY)
-        return grey
+        return np.asarray(cv2.cvtColor(self.pixels, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 class ArrayReader:
@@ -184,7 +182,7 @@ def _read_image(path: Path) -> NDArray[np.uint8]:
         bgr = None
     if bgr is None:
         raise SourceError(f"{path} is no image that can be read: remove it from the folder or replace it")
-    rgb: NDArray[np.uint8] = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+    rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
     return of_webp(content).pixels(rgb) if webp else rgb
 
 

@@ -118,7 +118,7 @@ def _decoded(path: Path, png: _Png) -> NDArray[np.uint8]:
         try:
             decoder = av.CodecContext.create("png", "r")
             decoder.options = {"err_detect": "crccheck+explode"}
-            frames = [*decoder.decode(av.Packet(png.data)), *decoder.decode(None)]
+            frames = [*decoder.decode(av.Packet(_picture(png.data))), *decoder.decode(None)]
         except (av.FFmpegError, ValueError, MemoryError):
             frames = []
     if not frames or not isinstance(frames[0], av.VideoFrame):
@@ -132,6 +132,17 @@ def _decoded(path: Path, png: _Png) -> NDArray[np.uint8]:
     stride = frame.planes[0].line_size
     rows: NDArray[np.uint8] = np.frombuffer(bytes(frame.planes[0]), np.uint8).reshape(-1, stride)
     return rows[: frame.height, : frame.width * step : step].copy()
+
+
+def _picture(data: bytes) -> bytes:
+    """The file without what is beside the picture: a text or a profile of 1 MB may unpack to gigabytes."""
+    kept, at = [data[:8]], 8
+    while at + 12 <= len(data):
+        size, kind = struct.unpack_from(">I4s", data, at)
+        if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
+            kept.append(data[at : at + 12 + size])
+        at += 12 + size
+    return b"".join(kept)
 
 
 def _has_all_rows(png: _Png) -> bool:

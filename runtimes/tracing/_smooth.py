@@ -148,7 +148,7 @@ class SmoothMap:
         h, w = step.shape[:2]
         x, y = self._positions.of_pixels((h, w))
         scale = np.float32(1 / CELL_PX)
-        there: Floats = cv2.remap(
+        there = cv2.remap(
             of, x + step[..., 0] * scale, y + step[..., 1] * scale, sampling, borderMode=cv2.BORDER_REPLICATE
         )
-        return there
+        return np.asarray(there, np.float32)

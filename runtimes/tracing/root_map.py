@@ -77,8 +77,8 @@ class Trace:
         scale_x, scale_y = np.float32(width / self.size[1]), np.float32(height / self.size[0])
         x = across + cv2.resize(dx, (width, height), interpolation=cv2.INTER_LINEAR) * scale_x
         y = down + cv2.resize(dy, (width, height), interpolation=cv2.INTER_LINEAR) * scale_y
-        moved: Bytes = cv2.remap(labels, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
-        return moved
+        moved = cv2.remap(labels, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(moved, np.uint8)
 
     def track(self, frame: Frame) -> Track:
         """What a policy may know. ``frame`` is the one that the trace belongs to."""
@@ -179,5 +179,4 @@ class _Measuring:
 def _thumb(frame: Frame) -> Bytes:
     # Every second row is enough for an average over 8 by 8 pixels, and half the memory to read.
     h, w = grid_of(frame.size)
-    thumb: Bytes = cv2.resize(frame.luma[::2], (w, h), interpolation=cv2.INTER_AREA)
-    return thumb
+    return np.asarray(cv2.resize(frame.luma[::2], (w, h), interpolation=cv2.INTER_AREA), np.uint8)

@@ -66,7 +66,8 @@ class Hops:
                 continue
             step, cell_px = field
             cells = at >> 3 if cell_px == 8 else at // np.int16(cell_px)
-            found = np.asarray(cv2.remap(step, cells, None, cv2.INTER_NEAREST), np.int32)
+            # OpenCV's own types leave out that the second map may be None.
+            found = np.asarray(cv2.remap(step, cells, None, cv2.INTER_NEAREST), np.int32)  # type: ignore[call-overload]
             moved = found.view(np.int16).reshape(at.shape)
             moved += at
             np.minimum(moved, taps.last, out=moved)

@@ -82,12 +82,12 @@ def speed(folder: Path) -> Row:
     clip = write_clip(folder)
     found = profile(load(bundle(folder, "camvid-bise18")), clip, f"interval:{GOP}", sink="none")
     stages = ", ".join(
-        f"{name} {found['stages'][name]['p50']:.1f}" for name in ("decode", "key", "state", "nonkey")
+        f"{name} {found.stages[name].p50:.1f}" for name in ("decode", "key", "state", "nonkey")
     )
-    notes = f"{found['fps']:.2f} against {found['baseline']['fps']:.2f} fps; p50 in ms: {stages}"
+    notes = f"{found.fps:.2f} against {found.baseline.fps:.2f} fps; p50 in ms: {stages}"
     return Row(
         "bise18 720x960, key every 12: speed-up over key only",
-        found["speedup"],
+        found.speedup,
         "x",
         0.85 * PAPER_RATIO,
         False,

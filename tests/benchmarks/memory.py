@@ -214,9 +214,9 @@ def skipping(
         segmenter = load(bundle(folder, family, variant, carry=carry))
         for k in (2, 3, 5):
             found = profile(segmenter, clip, f"interval:{k}", sink="none")
-            notes = f"{found['fps']:.2f} against {found['baseline']['fps']:.2f} fps"
+            notes = f"{found.fps:.2f} against {found.baseline.fps:.2f} fps"
             target = 1.8 if k == 3 and not place else None
-            rows.append(Row(f"{family}, carry {carry}, k={k}", found["speedup"], "x", target, False, notes))
+            rows.append(Row(f"{family}, carry {carry}, k={k}", found.speedup, "x", target, False, notes))
     return rows
 
 

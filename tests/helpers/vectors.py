@@ -145,7 +145,7 @@ def model(role: str, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, 
     from onnx.helper import make_node
 
     y, x = np.indices(GRID, dtype=np.float32)
-    constants = {
+    constants: dict[str, NDArray[Any]] = {
         # scores: 1x1 convolution over means of STRIDE x STRIDE pixels
         "weights": np.array([[3, -1, 0], [-1, 2, 1], [1, 1, -2]], np.float32).reshape(3, 3, 1, 1) / 64,
         "bias": np.array([-1.5, 0.25, 2], np.float32),
@@ -196,12 +196,12 @@ def model(role: str, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, 
     ]
     wanted = {name for node in nodes for name in node.input}
     kinds = {"float32": 1, "uint8": 2}
-    values = [
+    taken, given = (
         [helper.make_tensor_value_info(spec.name, kinds[spec.dtype], spec.shape) for spec in specs]
         for specs in (inputs, outputs)
-    ]
+    )
     held = [numpy_helper.from_array(array, name) for name, array in constants.items() if name in wanted]
-    graph = helper.make_graph(nodes, role, *values, held)
+    graph = helper.make_graph(nodes, role, taken, given, held)
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     content: bytes = made.SerializeToString(deterministic=True)
     return content
