@@ -317,7 +317,7 @@ def test_openvino_keeps_what_it_compiled(made: Made, tmp_path: Path, monkeypatch
     path = made("openvino")
     monkeypatch.setenv("EDGE_VSS_CACHE", str(tmp_path / "cache"))
     load(path)
-    assert list((tmp_path / "cache" / "openvino").glob("*.blob"))
+    assert list((tmp_path / "cache" / "openvino").rglob("*.blob"))
     monkeypatch.setenv("EDGE_VSS_CACHE", "")
     assert load(path).engine == "openvino"
 

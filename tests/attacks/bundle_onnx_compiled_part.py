@@ -20,7 +20,5 @@ ATTACK = Attack(
 def make(folder: Path) -> Callable[[], object]:
     from onnx import helper
 
-    node = helper.make_node(
-        "EPContext", [], ["labels"], domain="com.microsoft", ep_cache_context="/tmp/engine"
-    )
+    node = helper.make_node("EPContext", [], ["labels"], domain="com.microsoft", ep_cache_context="../engine")
     return holding(folder, model(node))

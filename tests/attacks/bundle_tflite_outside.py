@@ -21,7 +21,7 @@ def make(folder: Path) -> Callable[[], object]:
     from ai_edge_litert import schema_py_generated as schema
 
     group = schema.ExternalBufferGroupT()
-    group.name = "/tmp/weights.bin"
+    group.name = "../weights.bin"
     model = schema.ModelT()
     model.version, model.externalBufferGroups = 3, [group]
     builder = flatbuffers.Builder(0)
