@@ -369,7 +369,7 @@ def test_a_third_partys_engine_is_found_by_its_entry_point(
     assert asked == [("key.onnx", "key", 3), ("state.onnx", "state", 3)]
 
 
-WITH_MEMORY = [("onnxruntime", "lmanet"), ("openvino", "tv3s"), ("tflite", "tv3s")]
+WITH_MEMORY = [("onnxruntime", "lmanet"), ("openvino", "tv3s"), ("tflite", "lmanet")]
 
 
 @pytest.mark.parametrize(("engine", "network"), WITH_MEMORY)
@@ -383,7 +383,7 @@ def test_state_is_not_copied_between_steps(made: Made, engine: str, network: str
     copied, allocated = step_costs(segmenter, "key")
     state = sum(tensor.nbytes for tensor in manifest.state)
     assert copied <= (2 * fed + read if engine == "tflite" else 0)
-    assert state > 2 * (2 * fed + read), "the network has too little state to tell"
+    assert state > 2 * fed + read, "the network has too little state to tell"
     assert allocated < read + 50_000
 
 

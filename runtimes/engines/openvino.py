@@ -88,7 +88,8 @@ def load(path: Path, graph: GraphSpec, options: EngineOptions = EngineOptions())
                 own.request.set_tensor(port, ov.Tensor(array, shared_memory=True))
             for port, spec in zip(outputs, graph.outputs, strict=True):
                 own.request.set_tensor(port, ov.Tensor(results[spec.name], shared_memory=True))
-            own.request.infer()
+            # Without share_outputs it makes a copy of everything it has written, which nobody reads.
+            own.request.infer(share_outputs=True)
         except Exception as error:
             raise EngineError(f"{graph.role}: OpenVINO failed ({one_line(error)})") from None
         return results
