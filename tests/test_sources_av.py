@@ -417,13 +417,13 @@ def test_an_interruption_while_a_picture_is_read_is_never_lost(p_only: Path, wha
     exported = next(islice(with_vectors(p_only), 5, None))
     assert side_data(exported, vectors=True)[1] is not None
     picture = DecodedPicture(exported, UPRIGHT, Converters())
-    ways: dict[str, Callable[[], object]] = {
+    works: dict[str, Callable[[], object]] = {
         "vectors": lambda: side_data(exported, vectors=True),
         "rgb": picture.rgb,
         "scaled": lambda: picture.rgb((24, 32)),
         "luma": picture.luma,
     }
-    work = ways[what]
+    work = works[what]
     before = signal.signal(signal.SIGALRM, stop)
     try:
         for _ in range(50):
