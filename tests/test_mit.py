@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from edge_vss.bundle import TensorSpec
 from edge_vss.converters.networks.mit import VARIANTS, MiT, Variant
-from edge_vss.converters.readers._untrained import fill
+from edge_vss.converters.readers._untrained_weights import fill
 from edge_vss.converters.targets import onnx as target
 from edge_vss.converters.values import Part, spec
 from edge_vss.errors import MissingExtra

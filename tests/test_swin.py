@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edge_vss.converters.networks.swin import VARIANTS, Swin, Variant
-from edge_vss.converters.readers._untrained import fill
+from edge_vss.converters.readers._untrained_weights import fill
 from tests.test_goldens import noise
 from tests.test_mit import check_onnx, exported
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edge_vss.converters.silence import hushed, quiet
+from edge_vss.converters.silence import quiet
 from edge_vss.errors import MissingExtra
 
 EPSILON = 1e-6
@@ -92,7 +92,7 @@ def transformers(*names: str) -> Any:
     """The library, and ``names`` imported from it silently. Raises MissingExtra."""
     try:
         # It imports whatever else is installed and of use to it, and some of that complains.
-        with quiet(), hushed():
+        with quiet():
             library = importlib.import_module("transformers")
             for name in names:
                 getattr(library, name)

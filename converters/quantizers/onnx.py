@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from edge_vss.bundle import GraphSpec
 from edge_vss.converters.quantizers import LEAST_EXTENT, QuantizerDescription, Samples
-from edge_vss.converters.readers._artifact import one_line
-from edge_vss.converters.silence import hushed, quiet
-from edge_vss.errors import MissingExtra, ModelError
+from edge_vss.converters.silence import quiet
+from edge_vss.errors import MissingExtra, ModelError, one_line
 
 LARGE = 256
 """Tensors of fewer values are left as they are."""
@@ -84,7 +83,7 @@ def _quantise(file: Path, graph: GraphSpec, samples: Sequence[Mapping[str, NDArr
             return None if sample is None else {name: sample[name] for name in names}
 
     given = onnx.load(str(file))
-    with tempfile.TemporaryDirectory() as scratch, quiet(), hushed():
+    with tempfile.TemporaryDirectory() as scratch, quiet():
         ready, made = f"{scratch}/ready.onnx", f"{scratch}/made.onnx"
         try:
             # A number that ends in a Cast from half precision would not be found as a weight.

@@ -9,19 +9,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edge_vss.converters.readers._artifact import GivenNetwork, one_line, picture_input
-from edge_vss.errors import MissingExtra, ModelError
+from edge_vss.converters.conversion import Conversion
+from edge_vss.converters.readers import Head, ReaderDescription, ReadModel
+from edge_vss.converters.readers._artifact import ArtifactNetwork, picture_input
+from edge_vss.converters.readers._protobuf import load_model, looks_like_onnx
+from edge_vss.errors import MissingExtra, ModelError, one_line
 from edge_vss.video import Size
 
 OPSETS = range(18, 21)
 """Opsets of artifacts: the newest that ONNX Runtime on JetPack 6 and OpenVINO both read, and two back."""
 
 
-class OnnxNetwork(GivenNetwork):
-    """A given ONNX graph."""
+def _recognises(head: Head) -> bool:
+    return looks_like_onnx(head.start)
 
-    kind = "ONNX"
-    targets = ("onnx", "openvino")
+
+DESCRIPTION = ReaderDescription("ONNX", _recognises, ends=(".onnx",), targets=("onnx", "openvino"))
+
+
+class OnnxNetwork(ArtifactNetwork):
+    """A graph from an ONNX file."""
+
+    description = DESCRIPTION
 
     def __init__(self, model: Any, chosen: str | None = None) -> None:
         super().__init__()
@@ -33,9 +42,7 @@ class OnnxNetwork(GivenNetwork):
         try:
             data = model.SerializeToString()
             self.session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        except (
-            Exception
-        ) as error:  # unknown operators, broken graphs, more than 2 GiB: each with its own class
+        except Exception as error:  # unknown operators, broken or too large graphs
             raise ModelError(f"ONNX Runtime cannot run this model ({one_line(error)})") from None
 
     @property
@@ -80,15 +87,18 @@ class OnnxNetwork(GivenNetwork):
             ) from None
 
 
-def load(path: Path, size: Size | None) -> tuple[OnnxNetwork, Size, str, str]:
-    """The network of a file, its size, layout and dtype. Raises ModelError for what is not one network that
-    takes one picture, MissingExtra without onnx."""
-    model = read(path)
-    size, layout, dtype = make_static(path, model, size)
-    return OnnxNetwork(model), size, layout, dtype
+def read(path: Path, conversion: Conversion) -> ReadModel:
+    """The network of an ONNX file, at its opset where that is allowed.
+
+    Raises ModelError for what is not one network that takes one picture, MissingExtra without onnx.
+    """
+    model = model_of(path)
+    size, layout, dtype = make_static(path, model, conversion.size)
+    network = OnnxNetwork(model)
+    return ReadModel(network, DESCRIPTION.title, size, layout, dtype, network.only, exportable=False)
 
 
-def read(path: Path) -> Any:
+def model_of(path: Path) -> Any:
     """The ModelProto of a file: external data inside, opset 18 to 20, functions inlined. Raises
     ModelError."""
     try:
@@ -96,14 +106,7 @@ def read(path: Path) -> Any:
         import onnxruntime  # noqa: F401
     except ImportError as error:
         raise MissingExtra(error.name or "onnx", "convert", "reading an ONNX model") from None
-    try:
-        model = onnx.load(str(path))
-    except FileNotFoundError as error:
-        raise ModelError(
-            f"{path} keeps weights in another file that is missing ({one_line(error)}): put it beside"
-        ) from None
-    except Exception as error:  # protobuf and onnx raise their own
-        raise ModelError(f"{path} cannot be read as ONNX ({one_line(error)})") from None
+    model = load_model(path)
     if not model.graph.node:
         raise ModelError(f"{path} is an ONNX file without a graph")
     names = {tensor.name for tensor in model.graph.initializer}

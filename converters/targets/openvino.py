@@ -14,14 +14,14 @@ from typing import Any
 import torch
 
 from edge_vss.converters.cost import gmac
-from edge_vss.converters.readers._artifact import around, one_line
+from edge_vss.converters.readers._artifact import around
 from edge_vss.converters.readers.openvino import OpenVinoNetwork
 from edge_vss.converters.silence import quiet
 from edge_vss.converters.targets import TargetDescription
 from edge_vss.converters.targets._onnx_passes import argmax_channels_last
 from edge_vss.converters.targets.onnx import export_module, graph, save
 from edge_vss.converters.values import Artifact, Part
-from edge_vss.errors import MissingExtra, ModelError
+from edge_vss.errors import MissingExtra, ModelError, one_line
 
 DESCRIPTION = TargetDescription(
     "OpenVINO, an .xml and a .bin per graph",
@@ -48,7 +48,7 @@ def _write(part: Part, folder: Path, metadata: Mapping[str, str]) -> Artifact:
     file = folder / f"{part.role}.xml"
     chain = around(part.module, part.role, "openvino")
     if chain is not None and isinstance(chain[1], OpenVinoNetwork):
-        model, cost = _around_given(part, *chain)
+        model, cost = _around_artifact(part, *chain)
     else:
         # Without ONNX Runtime's passes: OpenVINO resizes channels-last maps at a tenth of the speed.
         exported = graph(part)
@@ -83,7 +83,7 @@ def _from_onnx(exported: Any, part: Part) -> tuple[Any, float]:
             ) from None
 
 
-def _around_given(part: Part, before: Any, network: OpenVinoNetwork, after: Any) -> tuple[Any, float]:
+def _around_artifact(part: Part, before: Any, network: OpenVinoNetwork, after: Any) -> tuple[Any, float]:
     inputs = part.zeros()
     with torch.no_grad():
         first = before(*inputs)

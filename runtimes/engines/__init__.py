@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from edge_vss.bundle import GraphSpec
 from edge_vss.errors import EngineError, OptionError
+from edge_vss.errors import one_line as one_line
 from edge_vss.plugins import Kind, Plugin
 
 Array: TypeAlias = NDArray[Any]
@@ -164,9 +165,3 @@ def check_given(graph: GraphSpec, tensors: Mapping[str, NDArray[np.generic]]) ->
             )
         given.append(np.ascontiguousarray(array))
     return given
-
-
-def one_line(error: BaseException) -> str:
-    """What a library says, short enough for one line."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else f"{text[:140]} ... {text[-150:]}"
