@@ -25,7 +25,7 @@ def convert_each(
     """Convert for each target and precision into ``folder``.
 
     ``calibrate`` is the video that int8 is fitted to. Gives the bundles, and a line for each that could not be
-    made. Raises ModelError for a file that is no model, OptionError for options that do not fit it and where
+    made. Raises ModelError for a file that is no model, OptionError for options that do not fit, and where
     nothing could be made.
     """
     if conversion.path is not None:
