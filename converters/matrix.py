@@ -24,7 +24,7 @@ def convert_each(
 ) -> tuple[list[Path], list[str]]:
     """Convert for each target and precision into ``folder``.
 
-    ``calibrate`` is the video that int8 is fitted to. Gives the bundles, and a line for each that could not be
+    ``calibrate`` is the video that int8 is fitted to. Gives the bundles, and a line for what could not be
     made. Raises ModelError for a file that is no model, OptionError for options that do not fit, and where
     nothing could be made.
     """
