@@ -62,7 +62,7 @@ def test_every_kind_of_model_gives_the_same_bundle(tmp_path: Path, kind: str) ->
         "TorchScript": save_script,
         "ONNX": save_onnx,
     }
-    options = {"factory": factory_file(tmp_path)} if kind == "state dict" else {}
+    options: dict[str, Any] = {"factory": factory_file(tmp_path)} if kind == "state dict" else {}
     manifest = make(tmp_path, save[kind](tmp_path), **options)
     assert bundle.read(tmp_path / "street.vss") == manifest
     assert manifest.options["model"]["kind"] == kind

@@ -28,7 +28,7 @@ from tests.helpers.conversion import (
 
 
 def load(path: Path, **options: Any) -> Network:
-    return models.load(Conversion(path, **{"classes": CLASSES, "size": SIZE, **options}))
+    return models.load_network(Conversion(path, **{"classes": CLASSES, "size": SIZE, **options}))
 
 
 def scores_of(network: Network, image: torch.Tensor) -> torch.Tensor:
@@ -133,6 +133,22 @@ def test_onnx_of_free_size_with_external_data(
     (tmp_path / "weights.bin").unlink()
     with pytest.raises(ModelError, match=r"weights\.bin"):
         load(path)
+
+
+def test_onnx_with_functions_of_its_own(tmp_path: Path, image: torch.Tensor, expected: torch.Tensor) -> None:
+    from onnx import helper
+
+    path = save_onnx(tmp_path)
+    model = onnx.load(path)
+    relu = next(node for node in model.graph.node if node.op_type == "Relu")
+    body = [helper.make_node("Relu", ["a"], ["b"])]
+    opset = helper.make_opsetid("", model.opset_import[0].version)
+    model.functions.append(helper.make_function("own", "Positive", ["a"], ["b"], body, [opset]))
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    relu.op_type, relu.domain = "Positive", "own"
+    model.ir_version = 8
+    onnx.save(model, path)
+    torch.testing.assert_close(scores_of(load(path), image), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_onnx_that_takes_the_picture_itself(tmp_path: Path, image: torch.Tensor) -> None:

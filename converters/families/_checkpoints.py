@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from edge_vss.converters.networks.arseg import Variant, branches
+from edge_vss.converters.networks.arseg import ArsegVariant, branches
 from edge_vss.converters.readers import _untrained_weights as untrained_weights
 from edge_vss.converters.readers import _weights as weights
 from edge_vss.errors import ModelError, OptionError
@@ -24,7 +24,12 @@ FIRST = re.compile(r"(^|\.)(conv1|layer0\.0)\.weight$")
 
 
 def pair(
-    low: Path | None, high: str | Path | None, variant: Variant, name: str, classes: int, width: float | None
+    low: Path | None,
+    high: str | Path | None,
+    variant: ArsegVariant,
+    name: str,
+    classes: int,
+    width: float | None,
 ) -> tuple[Any, Any, dict[str, Any]]:
     """The high and the low network, filled; and notes: ``source``, ``width``, and what else was found.
 

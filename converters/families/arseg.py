@@ -24,8 +24,8 @@ from edge_vss.converters.families import _checkpoints as checkpoints
 from edge_vss.converters.families import _variants as variants
 from edge_vss.converters.networks.arseg import (
     VARIANTS,
+    ArsegVariant,
     Normalised,
-    Variant,
     low_size,
     published,
 )
@@ -98,7 +98,7 @@ def split(conversion: Conversion) -> Split:
 
 
 def _parts(
-    high: Any, low: Any, variant: Variant, size: Size, small: Size, classes: int, logits: bool
+    high: Any, low: Any, variant: ArsegVariant, size: Size, small: Size, classes: int, logits: bool
 ) -> tuple[tuple[Part, ...], Size]:
     grid: Size = high.grid(size)
     image = TensorSpec("image", (1, *size, 3), "uint8")
@@ -108,7 +108,7 @@ def _parts(
     motion = TensorSpec("motion", (1, 2, *grid), "float32")
     check = TensorSpec("score_check", (1,), "float32")
     wanted = (TensorSpec("logits", (1, classes, *grid), "float32"),) if logits else ()
-    # Not given away, but compared with torch.
+    # No output of the artifact, but compared with torch.
     scores = () if logits else (TensorSpec("scores", (1, classes, *grid), "float32"),)
     key = Part(
         "key",
@@ -151,7 +151,7 @@ def _parts(
 class Key(torch.nn.Module):
     """Image → labels, feature, the sum of scores and the scores, in the order of its part."""
 
-    def __init__(self, network: Any, variant: Variant, size: Size, logits: bool) -> None:
+    def __init__(self, network: Any, variant: ArsegVariant, size: Size, logits: bool) -> None:
         super().__init__()
         self.normalised, self.network = Normalised(variant, size), network
         self.size, self.logits = size, logits
@@ -179,7 +179,7 @@ class Warp(torch.nn.Module):
 class Nonkey(torch.nn.Module):
     """Image and warped feature → labels, the sum of scores and the scores, in the order of its part."""
 
-    def __init__(self, network: Any, variant: Variant, size: Size, small: Size, logits: bool) -> None:
+    def __init__(self, network: Any, variant: ArsegVariant, size: Size, small: Size, logits: bool) -> None:
         super().__init__()
         self.normalised, self.network = Normalised(variant, small), network
         self.size, self.logits = size, logits
@@ -195,7 +195,7 @@ class Nonkey(torch.nn.Module):
 class Strips(torch.nn.Module):
     """Image, feature and motion → labels and the sum of scores, a few rows of the feature at a time."""
 
-    def __init__(self, network: Any, variant: Variant, size: Size, small: Size) -> None:
+    def __init__(self, network: Any, variant: ArsegVariant, size: Size, small: Size) -> None:
         super().__init__()
         self.normalised, self.network = Normalised(variant, small), network
         self.size = size

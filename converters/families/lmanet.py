@@ -26,7 +26,7 @@ from edge_vss.converters.conversion import Conversion, Preprocess
 from edge_vss.converters.families import FamilyDescription, FamilyOption
 from edge_vss.converters.families import _checkpoints as checkpoints
 from edge_vss.converters.families import _variants as variants
-from edge_vss.converters.networks.lmanet import VARIANTS, LMANet, Variant
+from edge_vss.converters.networks.lmanet import VARIANTS, LMANet, LmanetVariant
 from edge_vss.converters.ops.local_attention import OUTSIDE, macs, memory_read
 from edge_vss.converters.ops.normalize import Normalize
 from edge_vss.converters.ops.resize import bilinear
@@ -146,7 +146,7 @@ class _Net(torch.nn.Module):
     """What the graphs share: the network with its frame, and the ways through it."""
 
     def __init__(
-        self, network: LMANet, variant: Variant, size: Size, logits: bool, carry: str, window: int
+        self, network: LMANet, variant: LmanetVariant, size: Size, logits: bool, carry: str, window: int
     ) -> None:
         super().__init__()
         self.network = network
@@ -267,7 +267,7 @@ class Push(torch.nn.Module):
 NONKEY = {"feature": DecodeAgain, "keys": ReadAgain}
 
 
-def _size(size: Size, variant: Variant, name: str) -> Size:
+def _size(size: Size, variant: LmanetVariant, name: str) -> Size:
     step, rest = variant.multiple, variant.rest
     fitting = tuple(max(round((extent - rest) / step), 4) * step + rest for extent in size)
     if size != fitting:
@@ -280,7 +280,7 @@ def _size(size: Size, variant: Variant, name: str) -> Size:
 
 
 def _classes(
-    wanted: ClassSet | None, variant: Variant, found: dict[str, Tensor], path: Path | None
+    wanted: ClassSet | None, variant: LmanetVariant, found: dict[str, Tensor], path: Path | None
 ) -> ClassSet:
     """The class set, completed by the class of what is ignored where only that is missing."""
     chosen = wanted or class_sets.find(variant.classes)

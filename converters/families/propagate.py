@@ -23,7 +23,7 @@ from edge_vss.bundle import MotionSpec, StateSpec, TensorSpec
 from edge_vss.converters.conversion import Conversion, Preprocess
 from edge_vss.converters.families import FamilyDescription, FamilyOption
 from edge_vss.converters.ops.warp import warp_labels, warp_scores
-from edge_vss.converters.readers._load import load
+from edge_vss.converters.readers._load import load_network
 from edge_vss.converters.values import Chain, Network, Part, Split
 from edge_vss.errors import OptionError
 from edge_vss.video import Size
@@ -43,7 +43,7 @@ def split(conversion: Conversion) -> Split:
 
     Option: ``carry``.
     """
-    network = load(conversion)
+    network = load_network(conversion)
     # Enough for `verify` to load the model in the same way. The factory's folder is this machine's own
     # business.
     notes: dict[str, Any] = {**network.notes, "preprocess": _plain(conversion.preprocess())}

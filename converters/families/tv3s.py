@@ -5,7 +5,7 @@ next hidden state). That is the paper's network (Algorithm 1), with the policy `
 policy skips the encoder in between: nonkey runs ``nonkey``, which moves what ``carry`` says along the motion.
 
 ``carry`` is ``seen`` (what the modules made of the last full frame: only the classifier runs again, and the
-hidden state waits) or ``feature`` (what they were given: ``state`` runs again, its windows in their place).
+hidden state waits) or ``feature`` (what went into them: ``state`` runs again, its windows in their place).
 """
 
 from __future__ import annotations

@@ -62,8 +62,8 @@ def _inputs(
 def _halve(model: Any) -> None:
     """Keep layers' weights as fp16; OpenVINO turns them back where it computes in fp32.
 
-    Not its own compression: that takes every constant, and half precision cannot count the columns of a 720p
-    picture.
+    OpenVINO's own compression takes all constants. Some are positions in the picture, and beyond 2048 half
+    precision skips whole numbers.
     """
     from openvino import opset13 as opset
 

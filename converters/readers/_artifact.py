@@ -62,8 +62,10 @@ def around(module: torch.nn.Module, role: str, target: str) -> tuple[Any, Any, A
 def picture_input(
     path: Path, dtype: str, extents: list[int | None], size: Size | None, dtypes: tuple[str, ...]
 ) -> tuple[Size, str]:
-    """What the one input of a graph takes: the size, given or fixed by the graph, and the layout (``NCHW`` or
-    ``NHWC``). None in ``extents`` is free. Raises ModelError for what is not one picture."""
+    """What the one input of a graph takes: the size of its pictures, and the layout (``NCHW`` or ``NHWC``).
+
+    None in ``extents`` is free; then ``size`` decides. Raises ModelError for what is not one picture.
+    """
     if dtype not in dtypes or len(extents) != 4:
         raise ModelError(
             f"{path} takes {dtype} {extents}: it has to take one picture, {' or '.join(dtypes)}, (1, 3, H, W)"

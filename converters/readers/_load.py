@@ -21,7 +21,7 @@ from edge_vss.converters.values import Network
 from edge_vss.errors import OptionError
 
 
-def load(conversion: Conversion) -> Network:
+def load_network(conversion: Conversion) -> Network:
     """Load the model of a conversion, ready to be split. Its classes have to be named.
 
     Without a model, the factory's network gets weights that nobody trained. Raises ModelError, or OptionError

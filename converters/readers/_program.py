@@ -12,7 +12,9 @@ import json
 import math
 import re
 import shutil
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ import torch
 
 from edge_vss.converters.readers._archive import entries, load_saved
 from edge_vss.converters.readers._program_text import check_program
-from edge_vss.errors import ModelError
+from edge_vss.errors import ModelError, one_line
 
 MOST_JSON_BYTES = 128 << 20
 PLAIN = ("archive_format", "archive_version", "byteorder", ".data/version", ".data/serialization_id")
@@ -36,10 +38,13 @@ def checked_copy(path: Path, to: Path) -> None:
 
     Raises ModelError where something in it could run code or needs far more memory than the file is large.
     """
-    with path.open("rb") as file:
-        found = entries(file, path)
-        with zipfile.ZipFile(file) as source, zipfile.ZipFile(to, "w") as target:
-            _Copy(path, source, target, found).all()
+    try:
+        with path.open("rb") as file:
+            found = entries(file, path)
+            with zipfile.ZipFile(file) as source, zipfile.ZipFile(to, "w") as target:
+                _Copy(path, source, target, found).all()
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, TypeError, struct.error) as error:
+        raise ModelError(f"{path} is damaged ({one_line(error)}): export the model again") from None
 
 
 class _Copy:

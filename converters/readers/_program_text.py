@@ -45,7 +45,7 @@ SIZE_NODES = (
 NAME = re.compile(r"\w*")
 PATH = re.compile(r"""[^"'\\(){};\x00-\x1f]*""")
 KEY = re.compile(r"[\w.\- /]*")
-MOST_CHARACTERS = 2000
+MOST_CHARACTERS, MOST_NODES = 2000, 500
 
 
 def check_program(content: Any, path: Path) -> None:
@@ -100,7 +100,7 @@ def _size(text: Any, path: Path) -> None:
         if not isinstance(text, str) or len(text) > MOST_CHARACTERS:
             raise ValueError
         nodes = list(ast.walk(ast.parse(text.strip(), mode="eval")))
-        if not all(_makes_a_size(node) for node in nodes):
+        if len(nodes) > MOST_NODES or not all(_makes_a_size(node) for node in nodes):
             raise ValueError
         powers = [node for node in nodes if isinstance(node, ast.Pow) or _called(node) in POWERS]
         if len(powers) > MOST_POWERS:

@@ -14,7 +14,7 @@ from edge_vss.errors import ModelError, one_line
 MOST_BYTES = 1 << 31
 """What one ONNX file may hold (protobuf's limit), and what its weights in other files may hold together: ONNX
 Runtime takes the model in one piece."""
-NEWEST_IR = 64
+NEWEST_IR, MOST_NODES = 64, 1_000_000
 FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
 """Number of a field of ``ModelProto`` → its wire type (0 a number, 2 bytes)."""
 _BITS = {1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 14: 64, 15: 128}
@@ -64,6 +64,44 @@ def load_model(path: Path) -> Any:
         raise ModelError(f"{path} cannot be read as ONNX ({one_line(error)}): export it again") from None
     _fill(path, external)
     return model
+
+
+def check_functions(path: Path, model: Any) -> None:
+    """Raise ModelError where the functions of a model call each other in a circle, or unfold to far more nodes
+    than the file holds."""
+    functions = {(function.domain, function.name): list(_nodes(function)) for function in model.functions}
+    sizes: dict[tuple[str, str], int] = {}
+
+    def unfolded(nodes: list[Any], inside: frozenset[tuple[str, str]]) -> int:
+        total = 0
+        for node in nodes:
+            name = (node.domain, node.op_type)
+            if name in inside:
+                raise RecursionError
+            if name in functions and name not in sizes:
+                sizes[name] = unfolded(functions[name], inside | {name})
+            total += sizes.get(name, 1)
+        return total
+
+    try:
+        count = unfolded(list(_nodes(model.graph)), frozenset())
+    except RecursionError:
+        raise ModelError(
+            f"{path} has functions that call each other for ever: do not use this file"
+        ) from None
+    if count > MOST_NODES:
+        raise ModelError(f"{path} unfolds to {count} nodes, more than any network has: do not use this file")
+
+
+def _nodes(owner: Any) -> Iterator[Any]:
+    """The nodes of a graph or function, and of the graphs inside them."""
+    waiting = list(owner.node)
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                waiting += graph.node
 
 
 def _tensors(message: Any) -> Iterator[Any]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from edge_vss.converters.conversion import Conversion
 from edge_vss.converters.readers import Head, ReaderDescription, ReadModel
 from edge_vss.converters.readers._artifact import ArtifactNetwork, picture_input
-from edge_vss.converters.readers._protobuf import load_model, looks_like_onnx
+from edge_vss.converters.readers._protobuf import check_functions, load_model, looks_like_onnx
 from edge_vss.errors import MissingExtra, ModelError, one_line
 from edge_vss.video import Size
 
@@ -67,19 +67,19 @@ class OnnxNetwork(ArtifactNetwork):
         import onnx
         from onnx import compose
 
-        given = onnx.ModelProto()
-        given.CopyFrom(self.model)
-        for model in (before, given, after):
+        middle = onnx.ModelProto()
+        middle.CopyFrom(self.model)
+        for model in (before, middle, after):
             model.ir_version = 10
         before = compose.add_prefix(before, "before/", rename_inputs=False)
-        given = compose.add_prefix(given, "model/")
+        middle = compose.add_prefix(middle, "model/")
         after = compose.add_prefix(after, "after/", rename_outputs=False)
         try:
             joined = compose.merge_models(
-                before, given, [(before.graph.output[0].name, given.graph.input[0].name)]
+                before, middle, [(before.graph.output[0].name, middle.graph.input[0].name)]
             )
             return compose.merge_models(
-                joined, after, [(given.graph.output[0].name, after.graph.input[0].name)]
+                joined, after, [(middle.graph.output[0].name, after.graph.input[0].name)]
             )
         except Exception as error:
             raise ModelError(
@@ -102,8 +102,8 @@ def model_of(path: Path) -> Any:
     """The ModelProto of a file: external data inside, opset 18 to 20, functions inlined. Raises
     ModelError."""
     try:
-        import onnx
         import onnxruntime  # noqa: F401
+        from onnx import inliner, version_converter
     except ImportError as error:
         raise MissingExtra(error.name or "onnx", "convert", "reading an ONNX model") from None
     model = load_model(path)
@@ -114,12 +114,13 @@ def model_of(path: Path) -> Any:
     del model.graph.input[:]
     model.graph.input.extend(inputs)
     model.ir_version = max(model.ir_version, 4)  # before IR 4 every weight had to be an input as well
+    check_functions(path, model)
     try:
         if model.functions:
-            model = onnx.inliner.inline_local_functions(model)
+            model = inliner.inline_local_functions(model)
         if _opset(model) not in OPSETS:
             wanted = min(max(_opset(model), OPSETS[0]), OPSETS[-1])
-            model = onnx.version_converter.convert_version(model, wanted)
+            model = version_converter.convert_version(model, wanted)
     except Exception as error:
         raise ModelError(
             f"{path} has opset {_opset(model)}, which cannot be brought to {OPSETS[0]}..{OPSETS[-1]} "

@@ -62,9 +62,9 @@ class OpenVinoNetwork(ArtifactNetwork):
         """One model of three: ``before`` → this one → ``after``, with their tensors' names."""
         import openvino as ov
 
-        given = self.model.clone()
-        given.get_results()[0].get_output_tensor(0).set_names(set())
-        for first, second in ((before, given), (given, after)):
+        middle = self.model.clone()
+        middle.get_results()[0].get_output_tensor(0).set_names(set())
+        for first, second in ((before, middle), (middle, after)):
             source = first.get_results()[0].input_value(0)
             for target in second.get_parameters()[0].output(0).get_target_inputs():
                 target.replace_source_output(source)

@@ -100,18 +100,18 @@ def reveal(path: Path, specs: tuple[TensorSpec, ...], to: Path) -> None:
 
 def _graph(part: Part) -> Any:
     names = [spec.name for spec in part.inputs]
-    given = [spec.name for spec in part.outputs + part.hidden]
+    results = [spec.name for spec in part.outputs + part.hidden]
     inputs = part.zeros()
     chain = around(part.module, part.role, "onnx")
     if chain is None:
-        return export_module(part.role, part.module, inputs, names, given)
+        return export_module(part.role, part.module, inputs, names, results)
     before, network, after = chain
     with torch.no_grad():
         middle = network(before(*inputs))
     # The artifact keeps its opset where that is allowed. The two small graphs can be written at any.
     return network.splice(
         export_module(part.role, before, inputs, names, ["network_input"], network.opset),
-        export_module(part.role, after, (middle,), ["network_output"], given, network.opset),
+        export_module(part.role, after, (middle,), ["network_output"], results, network.opset),
     )
 
 

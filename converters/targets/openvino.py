@@ -89,11 +89,11 @@ def _around_artifact(part: Part, before: Any, network: OpenVinoNetwork, after: A
         first = before(*inputs)
         middle = network(first)
     ends = []
-    for module, given, names, outputs in (
+    for module, examples, names, outputs in (
         (before, inputs, [spec.name for spec in part.inputs], ["network_input"]),
         (after, (middle,), ["network_output"], [spec.name for spec in part.outputs + part.hidden]),
     ):
-        ends.append(_from_onnx(export_module(part.role, module, given, names, outputs), part)[0])
+        ends.append(_from_onnx(export_module(part.role, module, examples, names, outputs), part)[0])
     model = network.splice(*ends)
     hidden = {spec.name for spec in part.hidden}
     for result in model.get_results():

@@ -36,10 +36,10 @@ def export(parts: Sequence[Part], folder: Path, metadata: Mapping[str, Mapping[s
 
     Raises MissingExtra without litert-torch, ModelError for a module or an operator that it cannot express.
     """
-    given = {part.role: around(part.module, part.role, "tflite") for part in parts}
-    model = _converted({part.role: _traced(part) for part in parts if given[part.role] is None})
+    chains = {part.role: around(part.module, part.role, "tflite") for part in parts}
+    model = _converted({part.role: _traced(part) for part in parts if chains[part.role] is None})
     for part in parts:
-        if (chain := given[part.role]) is not None:
+        if (chain := chains[part.role]) is not None:
             at = flatbuffer.append(model, _around_artifact(part, *chain))[0]
             flatbuffer.sign(model, part.role, at)
     names = {part.role: ([s.name for s in part.inputs], [s.name for s in part.outputs]) for part in parts}
@@ -47,7 +47,7 @@ def export(parts: Sequence[Part], folder: Path, metadata: Mapping[str, Mapping[s
     entries = {f"{key}:{role}": value for role, held in metadata.items() for key, value in held.items()}
     flatbuffer.add_metadata(model, entries)
     flatbuffer.write(folder / FILE, model)
-    costs = {part.role: 0.0 if given[part.role] else gmac_of(part) for part in parts}
+    costs = {part.role: 0.0 if chains[part.role] else gmac_of(part) for part in parts}
     return [Artifact(part.role, FILE, costs[part.role]) for part in parts]
 
 

@@ -81,7 +81,7 @@ def onnx_beside(folder: Path, location: Mapping[str, str]) -> Path:
 def reading(path: Path, **options: Any) -> Callable[[], object]:
     """The call that reads a model, with what it needs already imported."""
     from edge_vss.converters.conversion import Conversion
-    from edge_vss.converters.readers._load import load
+    from edge_vss.converters.readers._load import load_network
 
     conversion = Conversion(path, **{"classes": 3, "size": (48, 64), **options})
-    return lambda: load(conversion)
+    return lambda: load_network(conversion)
