@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_vss.converters.quantizers._openvino_layers import layers_of
 from edge_vss.errors import ModelError
 
 SILENT = {"NNCF_CI": "1"}
@@ -47,8 +48,6 @@ def quantise(model: Path, calls: Sequence[Mapping[str, NDArray[Any]]], to: Path)
 def _main(model: str, folder: str, to: str) -> None:
     import nncf
     import openvino as ov
-
-    from edge_vss.converters.quantizers.openvino import layers_of
 
     network = ov.Core().read_model(model)
     files = sorted(Path(folder).iterdir(), key=lambda file: int(file.stem))

@@ -11,12 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.bundle import GraphSpec
-from edge_vss.converters.quantizers import LEAST_EXTENT, QuantizerDescription, Samples
+from edge_vss.converters.quantizers import QuantizerDescription, Samples
 from edge_vss.converters.quantizers._nncf import quantise
+from edge_vss.converters.quantizers._openvino_layers import layers_of
 from edge_vss.errors import MissingExtra, ModelError
-
-LAYERS = ("Convolution", "GroupConvolution", "MatMul")
-CONSTANTS = ("Constant", "Convert", "Multiply", "Subtract", "Reshape", "Transpose")
 
 DESCRIPTION = QuantizerDescription("NNCF", modules=("nncf",), extra="convert-openvino")
 
@@ -75,17 +73,3 @@ def _halve(model: Any) -> None:
         if weights.get_type_name() == "Constant" and weights.data.dtype == np.float32:
             half = opset.constant(weights.data.astype(np.float16))
             node.input(1).replace_source_output(opset.convert(half, "f32").output(0))
-
-
-def layers_of(model: Any) -> set[str]:
-    """The convolutions, and the products with a constant matrix that is no narrow one."""
-    found = set()
-    for node in model.get_ops():
-        kind = node.get_type_name()
-        if kind not in LAYERS:
-            continue
-        weights = node.input_value(1)
-        narrow = kind == "MatMul" and min(weights.get_shape(), default=0) < LEAST_EXTENT
-        if weights.get_node().get_type_name() in CONSTANTS and not narrow:
-            found.add(node.get_friendly_name())
-    return found

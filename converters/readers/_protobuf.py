@@ -67,8 +67,7 @@ def load_model(path: Path) -> Any:
 
 
 def check_functions(path: Path, model: Any) -> None:
-    """Raise ModelError where the functions of a model call each other in a circle, or unfold to far more nodes
-    than the file holds."""
+    """Raise ModelError where a model's functions call each other in a circle, or unfold to a vast graph."""
     functions = {(function.domain, function.name): list(_nodes(function)) for function in model.functions}
     sizes: dict[tuple[str, str], int] = {}
 
