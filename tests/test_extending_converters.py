@@ -2,6 +2,7 @@
 
 import json
 import logging
+import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
@@ -235,3 +236,16 @@ def test_while_it_works_only_the_libraries_loggers_are_quieter() -> None:
     finally:
         logging.root.removeHandler(handler)
     assert said == ["mine", "of the program", "after"]
+
+
+def test_a_plain_command_line_looks_up_no_family() -> None:
+    code = (
+        "import sys\nfrom typer.main import get_command\nfrom edge_vss.cli import app\n"
+        "for verb in ('convert', 'compare', 'verify'):\n"
+        "    command = get_command(app).commands[verb]\n"
+        "    for args in (['a.vss', 'b.mp4', '--json', '-'], ['--help'], ['a.vss', '--debug']):\n"
+        "        assert not command.declared(args), (verb, args)\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

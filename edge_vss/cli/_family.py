@@ -55,11 +55,20 @@ class FamilyCommand(TyperCommand):
         return [*own[:-1], *(parameter for _, parameter in declared), *own[-1:]]
 
     def declared(self, args: Sequence[str]) -> Sequence[FamilyOption]:
-        """The options of the family that ``args`` name. A plain ``--help`` imports none."""
+        """The options of the family that ``args`` name, or of the usual one where ``args`` need more options.
+
+        Else none are looked up: a family imports torch, which takes seconds and is not on a device.
+        """
         name = _value(args, "--family")
-        if name is None and (not args or {"-h", "--help"} & set(args)):
+        if name is None and not self.asks_for_more(args):
             return ()
         return _options(USUAL if name is None else name)
+
+    def asks_for_more(self, args: Sequence[str]) -> bool:
+        """Whether ``args`` have an option that this command does not have itself."""
+        own = {"--help", "--", *(name for parameter in self.params for name in parameter.opts)}
+        named = {arg.partition("=")[0] for arg in args if arg.startswith("--")}
+        return bool(named - own)
 
 
 class BundleFamilyCommand(FamilyCommand):
@@ -71,7 +80,7 @@ class BundleFamilyCommand(FamilyCommand):
 
         paths = [Path(arg) for arg in args if not arg.startswith("-")]
         bundles = [path for path in paths if (path / MANIFEST).is_file()]
-        if not bundles or len(paths) < 2:
+        if not bundles or not self.asks_for_more(args):
             return ()
         return [option for option in _options(read(bundles[0]).family) if option.type is Path]
 
