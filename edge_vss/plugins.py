@@ -48,6 +48,8 @@ class Plugin(Generic[F, D]):
     name: str
     call: F
     description: D
+    built_in: bool = True
+    """False for another package's."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class Kind(Generic[F, D]):
             return self._plugin(name, module)
         for point in self._entry_points():
             if point.name == name:
-                return self._plugin(name, _loaded(point, self.name))
+                return self._plugin(name, _loaded(point, self.name), built_in=False)
         raise OptionError(f"no {self.name} is called {name!r}: choose one of {', '.join(self.names())}")
 
     def all(self) -> Iterator[Plugin[F, D]]:
@@ -94,14 +96,14 @@ class Kind(Generic[F, D]):
                 continue
             yield found
 
-    def _plugin(self, name: str, module: object) -> Plugin[F, D]:
+    def _plugin(self, name: str, module: object, built_in: bool = True) -> Plugin[F, D]:
         function, description = getattr(module, self.function, None), getattr(module, DESCRIPTION, None)
         if not callable(function) or not isinstance(description, self.description):
             raise OptionError(
                 f"the {self.name} {name!r} has to be a module with a function {self.function} and a "
                 f"{DESCRIPTION} ({self.description.__name__}): ask its author"
             )
-        return Plugin(name, cast("F", function), description)
+        return Plugin(name, cast("F", function), description, built_in)
 
     def _built_in(self) -> set[str]:
         folder = importlib.import_module(self.folder)

@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("torch", reason="the converter's half is not installed")
 
+from edge_vss.converters.conversion import Conversion
 from edge_vss.converters.convert import convert
 from edge_vss.runtimes.segmenter import load
 from edge_vss.runtimes.tools.evaluate import EvaluationReport, evaluate
@@ -22,7 +23,7 @@ def evaluated(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     if not WEIGHTS.is_dir():
         pytest.skip("tests/data is not here: it is no part of the package")
     path = tmp_path_factory.mktemp("trained") / "camvid.vss"
-    convert(WEIGHTS / "low.pth", path, family="arseg", size=(360, 480), options=OPTIONS)
+    convert(Conversion(WEIGHTS / "low.pth", family="arseg", size=(360, 480), options=OPTIONS), path)
     video, truth = data / "video" / "0016E5_h264_p_refs1_g12.mp4", data / "camvid" / "valannot"
     return {
         policy: evaluate(load(path), video, truth, policy=policy, ignore=11)

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -173,17 +174,16 @@ def test_the_command_line_compares_bundles(tiny_bundle: Path, tiny_video: Path, 
 
 def test_a_model_is_converted_for_every_target(tmp_path: Path, tiny_video: Path) -> None:
     pytest.importorskip("torch", reason="the converter's half is not installed")
-    from edge_vss.converters.matrix import every
+    from edge_vss.converters.conversion import Conversion
+    from edge_vss.converters.matrix import convert_each
     from tests.helpers.bundles import make_model
 
-    options: dict[str, Any] = {"classes": 3, "size": (96, 128)}
     said: list[str] = []
-    made, problems = every(
-        make_model(tmp_path / "m.pt2"), tmp_path, ["fp32"], tiny_video, said.append, **options
-    )
+    conversion = Conversion(make_model(tmp_path / "m.pt2"), classes=3, size=(96, 128))
+    made, problems = convert_each(conversion, tmp_path, ["fp32"], tiny_video, said.append)
     assert {bundle.read(path).target for path in made} == {"onnx", "openvino", "tflite"} - {
         line.partition(":")[0] for line in problems
     }
     assert len(said) == len(made)
     with pytest.raises(ModelError, match=r"none\.pt2 cannot be read"):
-        every(tmp_path / "none.pt2", tmp_path / "b", ["fp32"], tiny_video, **options)
+        convert_each(replace(conversion, model=tmp_path / "none.pt2"), tmp_path / "b", ["fp32"], tiny_video)

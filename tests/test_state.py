@@ -164,10 +164,11 @@ def test_what_cannot_be_saved_says_so(tmp_path: Path) -> None:
 def test_run_goes_on_from_a_file(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="the converter's half is not installed")
     from edge_vss.cli import app
+    from edge_vss.converters.conversion import Conversion
     from edge_vss.converters.convert import convert
 
     bundle, clip = tmp_path / "l.vss", encode(tmp_path / "v.mp4", pan(6, (64, 96)))
-    convert(None, bundle, family="lmanet", size=(64, 96), options={"variant": "erf", "window": 3})
+    convert(Conversion(None, family="lmanet", size=(64, 96), options={"variant": "erf", "window": 3}), bundle)
     command = ["run", str(bundle), str(clip), "--state", str(tmp_path / "drive.state")]
     first = CliRunner().invoke(app, [*command, "--json", "-"])
     assert first.exit_code == 0, first.output

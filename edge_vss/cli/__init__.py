@@ -14,6 +14,7 @@ import typer
 
 from edge_vss import __version__
 from edge_vss.cli import compare, convert, demo, doctor, evaluate, inspect, motion, profile, run, verify
+from edge_vss.cli._family import BundleFamilyCommand, FamilyCommand
 from edge_vss.cli.terminal import READER_LEFT, guarded
 
 VERBS = (
@@ -29,6 +30,13 @@ VERBS = (
     demo.demo,
 )
 """In the order of a user's first day; each one's first line is its help."""
+
+CLASSES = {
+    convert.convert: FamilyCommand,
+    compare.compare: FamilyCommand,
+    verify.verify: BundleFamilyCommand,
+}
+"""Of the verbs that take a family's own options."""
 
 # Typer's rich help doubles the time of --help, and draws a box around what should be one line.
 app = typer.Typer(
@@ -70,4 +78,4 @@ def _root(
 
 
 for _verb in VERBS:
-    app.command()(guarded(_verb))
+    app.command(cls=CLASSES.get(_verb))(guarded(_verb))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from edge_vss.bundle.rules import MANIFEST
+from edge_vss.cli._family import family_options
+from edge_vss.cli._hushed import hushed
 from edge_vss.cli._values import size_of, three_of
 from edge_vss.cli.options import (
     Bgr,
@@ -19,7 +21,6 @@ from edge_vss.cli.options import (
     Family,
     Ffmpeg,
     FrameSize,
-    HighBranch,
     Json,
     Mean,
     Motion,
@@ -29,17 +30,14 @@ from edge_vss.cli.options import (
     Std,
     Threads,
     Timeout,
-    Variant,
     opening,
 )
 from edge_vss.cli.terminal import emit, say, table, writable
 from edge_vss.errors import OptionError
 
-if TYPE_CHECKING:
-    from edge_vss.runtimes.tools.opening import Opening
-
 
 def compare(
+    context: typer.Context,
     paths: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -59,8 +57,6 @@ def compare(
     scale: Scale = None,
     bgr: Bgr = False,
     family: Family = "propagate",
-    variant: Variant = None,
-    hr: HighBranch = None,
     policy: PolicyName = None,
     motion: Motion = "auto",
     timeout: Timeout = 10.0,
@@ -75,65 +71,46 @@ def compare(
 
     Without anything, the packaged sample is compared.
     """
-    special = {name: value for name, value in {"variant": variant, "high": hr}.items() if value is not None}
-    _compare(
-        paths or [],
-        json,
-        precisions=precision,
-        policy=policy,
-        how=opening(motion=motion, timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg),
-        threads=threads,
-        frames=frames,
+    from edge_vss.converters.conversion import Conversion
+    from edge_vss.runtimes.tools import compare as work
+
+    how = opening(motion=motion, timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg)
+    writable(json)
+    named = paths or []
+    if len(named) == 1:
+        raise OptionError(f"{named[0]} alone is nothing to compare on: give a video as the last argument")
+    conversion = Conversion(
         classes=classes,
         size=size_of(size),
         factory=factory,
         mean=three_of(mean, "--mean"),
         std=three_of(std, "--std"),
         scale=scale,
-        bgr=bgr or None,
+        bgr=bgr,
         family=family,
-        options=special or None,
+        options=family_options(context),
     )
-
-
-def _compare(
-    paths: list[Path],
-    json: str | None,
-    *,
-    precisions: str,
-    policy: str | None,
-    how: Opening,
-    threads: int,
-    frames: int,
-    **options: Any,
-) -> None:
-    """The last of ``paths`` is the video; without any, the packaged sample's."""
-    from edge_vss.runtimes.tools import compare as work
-
-    writable(json)
-    if len(paths) == 1:
-        raise OptionError(f"{paths[0]} alone is nothing to compare on: give a video as the last argument")
-    given = {name: value for name, value in options.items() if value is not None}
     with tempfile.TemporaryDirectory(prefix="edge-vss-compare-") as name:
         folder = Path(name)
-        models, source = paths[:-1], paths[-1] if paths else folder / "streets.mp4"
-        if not paths:
+        conversions = [replace(conversion, model=path) for path in named[:-1]]
+        source = named[-1] if named else folder / "streets.mp4"
+        if not named:
             from edge_vss.demo.scene.encode import write
             from edge_vss.demo.show import sample_model
 
-            model, given = sample_model(given.get("family", "propagate"))
             say("drawing a street, encoding it as H.264")
             write(source, frames=frames, seed=7)
-            models = [model]
+            conversions = [sample_model(family)]
         chosen: list[work.Candidate] = []
         problems: list[str] = []
-        for index, path in enumerate(models):
-            if (path / MANIFEST).is_file():
-                chosen += work.candidates(path)
+        for index, each in enumerate(conversions):
+            if each.path is not None and (each.path / MANIFEST).is_file():
+                chosen += work.candidates(each.path)
                 continue
-            from edge_vss.converters.matrix import every
+            with hushed(debug) as tell:
+                from edge_vss.converters.matrix import convert_each
 
-            made, missing = every(path, folder / str(index), precisions.split(","), source, say, **given)
+                made, missing = convert_each(each, folder / str(index), precision.split(","), source, tell)
             chosen += [candidate for made_bundle in made for candidate in work.candidates(made_bundle)]
             problems += missing
         found = work.compare(

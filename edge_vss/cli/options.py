@@ -20,9 +20,6 @@ Factory = Annotated[
         "--model", metavar="FILE.py:FACTORY", help="The function that builds a state dict's network."
     ),
 ]
-HighBranch = Annotated[
-    Path | None, typer.Option("--hr", metavar="FILE", help="The key frames' network, of arseg's two files.")
-]
 Source = Annotated[
     str,
     typer.Argument(
@@ -101,13 +98,11 @@ FrameSize = Annotated[
 ]
 Mean = Annotated[str | None, typer.Option(metavar="R,G,B", help="Subtracted after --scale.")]
 Std = Annotated[str | None, typer.Option(metavar="R,G,B", help="Divided by, after --mean.")]
-Scale = Annotated[
-    float | None,
-    typer.Option(help="What a pixel (0 to 255) is multiplied by first; arseg: size of the small pictures."),
-]
+Scale = Annotated[float | None, typer.Option(help="What a pixel (0 to 255) is multiplied by first.")]
 Bgr = Annotated[bool, typer.Option("--bgr", help="The model wants blue first.")]
-Family = Annotated[str, typer.Option(help="How the model is split.")]
-Variant = Annotated[str | None, typer.Option(metavar="NAME", help="Which network of the family.")]
+Family = Annotated[
+    str, typer.Option(metavar="NAME", help="How the model is split. With --help, its options are shown too.")
+]
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from edge_vss.report import Report
 from edge_vss.video import Frame, Prediction
 
 if TYPE_CHECKING:
+    from edge_vss.converters.conversion import Conversion
     from edge_vss.runtimes.tools.benchmark import SpeedReport
     from edge_vss.runtimes.tools.evaluate import EvaluationReport
 
@@ -141,26 +142,25 @@ def demo(
 def _converted(bundle: Path, family: str, policy: str) -> Manifest:
     from edge_vss.converters.convert import convert
 
-    model, options = sample_model(family)
-    return convert(model, bundle, policy=policy, force=True, **options)
+    return convert(replace(sample_model(family), policy=policy), bundle, force=True)
 
 
-def sample_model(family: str = "propagate") -> tuple[Path, dict[str, Any]]:
-    """The packaged network of a family, and the options that it is converted with."""
+def sample_model(family: str = "propagate") -> Conversion:
+    """The packaged network of a family, and how it is converted."""
+    from edge_vss.converters.conversion import Conversion
     from edge_vss.demo.sample import ARSEG_HIGH, ARSEG_LOW, MEAN, SIZE, STD, WEIGHTS
 
     if family == "arseg":
-        return ARSEG_LOW, {
-            "family": family,
-            "options": {"variant": "streets-bise18", "high": ARSEG_HIGH},
-        }
-    return WEIGHTS, {
-        "size": SIZE,
-        "classes": "streets",
-        "factory": f"{_source('edge_vss.converters.networks.streetnet')}:streetnet",
-        "mean": MEAN,
-        "std": STD,
-    }
+        options = {"variant": "streets-bise18", "high": ARSEG_HIGH}
+        return Conversion(ARSEG_LOW, family=family, options=options)
+    return Conversion(
+        WEIGHTS,
+        size=SIZE,
+        classes="streets",
+        factory=f"{_source('edge_vss.converters.networks.streetnet')}:streetnet",
+        mean=MEAN,
+        std=STD,
+    )
 
 
 def _prepare(out: Path, ground_truth: Path) -> None:

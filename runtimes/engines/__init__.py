@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from edge_vss.bundle import GraphSpec
 from edge_vss.errors import EngineError, OptionError
+from edge_vss.errors import one_line as one_line
 from edge_vss.plugins import Kind, Plugin
 
 Array: TypeAlias = NDArray[Any]
@@ -236,9 +237,3 @@ def checked_inputs(graph: GraphSpec, tensors: Mapping[str, Tensor]) -> list[Tens
 def input_arrays(graph: GraphSpec, tensors: Mapping[str, Tensor]) -> list[Array]:
     """`checked_inputs` as arrays, each in one block of memory. One that is so already is not copied."""
     return [np.ascontiguousarray(as_array(tensor)) for tensor in checked_inputs(graph, tensors)]
-
-
-def one_line(error: BaseException) -> str:
-    """What a library says, short enough for one line."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else f"{text[:140]} ... {text[-150:]}"

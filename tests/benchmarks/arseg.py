@@ -169,6 +169,7 @@ def memory(variant: str, roles: tuple[str, ...], target: float, folder: Path) ->
 
 def bundle(folder: Path, variant: str) -> Path:
     from edge_vss.converters import verify
+    from edge_vss.converters.conversion import Conversion
     from edge_vss.converters.convert import convert
 
     # Numbers are compared elsewhere; here a rollout of the largest network would take most of the time.
@@ -176,7 +177,7 @@ def bundle(folder: Path, variant: str) -> Path:
     path = folder / f"{variant}.vss"
     if not path.exists():
         say(f"converting {variant}")
-        convert(None, path, family="arseg", options={"variant": variant})
+        convert(Conversion(None, family="arseg", options={"variant": variant}), path)
     return path
 
 

@@ -191,12 +191,13 @@ def alone(clip: Path, segmenter: Segmenter, policy: str, place: Path) -> dict[st
 def make_streets(folder: Path) -> Path:
     """The sample's network as a bundle."""
     from edge_vss.converters import networks
+    from edge_vss.converters.conversion import Conversion
     from edge_vss.converters.convert import convert
     from edge_vss.demo.sample import MEAN, SIZE, STD, WEIGHTS
 
     bundle = folder / "streets.vss"
     factory = f"{Path(networks.__path__[0]) / 'streetnet.py'}:streetnet"
-    convert(WEIGHTS, bundle, size=SIZE, classes="streets", factory=factory, mean=MEAN, std=STD)
+    convert(Conversion(WEIGHTS, size=SIZE, classes="streets", factory=factory, mean=MEAN, std=STD), bundle)
     return bundle
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from edge_vss.converters.conversion import Conversion
 from edge_vss.converters.convert import convert
 
 HEIGHT, WIDTH = 96, 128
@@ -51,7 +52,10 @@ def make_bundle(folder: Path, **options: Any) -> Path:
         )
     )
     bundle = folder / "tiny.vss"
-    convert(make_model(folder / "tiny.pt2"), bundle, size=(HEIGHT, WIDTH), classes=str(names), **options)
+    convert(
+        Conversion(make_model(folder / "tiny.pt2"), size=(HEIGHT, WIDTH), classes=str(names), **options),
+        bundle,
+    )
     return bundle
 
 

@@ -31,7 +31,7 @@ SLOW = (
     "test_arseg.py",
     "test_arseg_trained.py",
     "test_engines.py",
-    "test_given.py",
+    "test_readers_artifacts.py",
     "test_quantize.py",
     "test_compare.py",
     "test_goldens.py",
