@@ -35,7 +35,7 @@ LONG = 600
 @pytest.fixture(scope="module")
 def long_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Long enough to be interrupted."""
-    from tests.helpers.bundles import make_video
+    from tests.helpers.scene import make_video
 
     return make_video(tmp_path_factory.mktemp("long") / "long.mp4", frames=LONG, size=(240, 320))
 
