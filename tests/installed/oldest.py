@@ -2,9 +2,9 @@
 
     python tests/installed/oldest.py [PYTEST ARGUMENT ...]
 
-The environment has no torch and is kept in .venv-oldest. It is made with the oldest Python from 3.10 on that is
-here and has a wheel of everything; EDGE_VSS_OLDEST_PYTHON names another. What the tests need of the converters
-is made beforehand, by the Python that runs this script.
+The environment has no torch and is kept in .venv-oldest. It is made with Python 3.10 where that is here, or
+3.11; EDGE_VSS_OLDEST_PYTHON names another. What the tests need of the converters is made beforehand, by the
+Python that runs this script.
 """
 
 from __future__ import annotations
