@@ -1,7 +1,6 @@
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from edge_vss.cli import app
 from edge_vss.errors import OptionError, SourceError
@@ -10,6 +9,7 @@ from edge_vss.runtimes.sources import Source, open_source
 from edge_vss.runtimes.tools import benchmark as measure
 from edge_vss.runtimes.tools.benchmark import profile
 from edge_vss.runtimes.tools.timing import STAGES
+from tests.helpers.cli import CliRunner
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,12 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 import edge_vss
 from edge_vss.cli import app, doctor, terminal
 from edge_vss.errors import SinkError
 from edge_vss.runtimes.tools.ground_truth import GroundTruth
+from tests.helpers.cli import CliRunner
 
 COMMAND = [sys.executable, "-c", "from edge_vss.cli import main; main()"]
 LISTENING = [

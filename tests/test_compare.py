@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from edge_vss import bundle
 from edge_vss.cli import app
 from edge_vss.errors import ModelError, OptionError
 from edge_vss.runtimes.tools import compare as work
 from edge_vss.runtimes.tools.compare import Candidate, candidates, compare, engines_of, quantised_is_slower
+from tests.helpers.cli import CliRunner
 
 
 def test_a_bundle_runs_on_every_engine_that_reads_it(tiny_bundle: Path) -> None:
