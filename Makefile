@@ -42,7 +42,7 @@ lint: $(READY)
 	$(BIN)/mypy
 
 docs: $(DOCS)
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # One environment for all of them, made with pip alone; the demo needs a third of it. The torch bound in
 # pyproject.toml keeps CUDA packages out.

@@ -15,6 +15,7 @@ SLOW = frozenset(
         "test_compare.py",
         "test_convert.py",
         "test_demo.py",
+        "test_docs.py",
         "test_engines.py",
         "test_goldens.py",
         "test_live.py",
