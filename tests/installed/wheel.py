@@ -118,15 +118,18 @@ def without_isolation(option: str) -> list[str]:
 
 
 def check_wheel(wheel: Path) -> None:
-    """Every module is in the wheel under its installed name, nothing lands beside ``edge_vss``."""
+    """Every file is in the wheel under its installed name, nothing lands beside ``edge_vss``."""
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if not name.endswith("/")}
     expected = {
         f"{installed}/{path.relative_to(ROOT / source).as_posix()}"
         for source, installed in FOLDERS.items()
-        for path in (ROOT / source).rglob("*.py")
-        if not set(LINKS) & set(path.relative_to(ROOT / source).parts)
+        for path in (ROOT / source).rglob("*")
+        if path.is_file()
+        and path.suffix != ".pyc"
+        and not set(LINKS) & set(path.relative_to(ROOT / source).parts)
     }
-    if missing := sorted((expected | set(DATA)) - packed):
+    assert set(DATA) <= expected
+    if missing := sorted(expected - packed):
         sys.exit(f"missing from {wheel.name}: {', '.join(missing)}")
     tops = {name.partition("/")[0] for name in packed}
     if strangers := {top for top in tops if top != "edge_vss" and not top.endswith(".dist-info")}:
@@ -163,7 +166,7 @@ def try_without_links(tree: Path, folder: Path) -> None:
     python = environment(folder)
     pip(python, *without_isolation("--no-build-isolation"), "--editable", str(tree))
     outside = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    for command in ([python, "-c", PLUGINS], [python.parent / "edge-vss", "convert", "--help"]):
+    for command in ([str(python), "-c", PLUGINS], [str(python.parent / "edge-vss"), "convert", "--help"]):
         subprocess.run(command, cwd=folder, env=outside, check=True, stdout=subprocess.DEVNULL)
     print("wheel: a clone without links installs and finds its plugins", flush=True)
 
