@@ -113,6 +113,7 @@ def test_two_bundles_under_one_policy(tiny_bundle: Path, tiny_video: Path) -> No
 def test_the_command_line_says_when_int8_does_not_pay(
     tiny_bundle: Path, tiny_video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("torch", reason="the converter's half is not installed")
     from tests.helpers.bundles import make_bundle
 
     path = make_bundle(tmp_path, precision="int8", calibrate=tiny_video)

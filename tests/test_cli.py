@@ -153,6 +153,7 @@ def test_verify_checks_a_bundle(tiny_bundle: Path) -> None:
     done = Done("verify", tiny_bundle, "--json", "-")
     assert done.status == 0, done.err
     assert done.json["hashes"] == "ok" and done.json["measured"] is False
+    pytest.importorskip("torch", reason="the converter's half is not installed")
     again = Done("verify", tiny_bundle, tiny_bundle.parent / "tiny.pt2", "--json", "-")
     assert again.json["measured"] is True and again.json["parity"]["rollout"]["labels_equal"] > 0.999
 
@@ -187,6 +188,7 @@ def test_a_full_disk_ends_a_run_in_one_line_and_loses_nothing(
 
 
 def test_a_bundle_that_exists_is_not_replaced_without_force(tiny_bundle: Path) -> None:
+    pytest.importorskip("torch", reason="the converter's half is not installed")
     before = (tiny_bundle / "manifest.json").read_bytes()
     done = Done(
         "convert", tiny_bundle.parent / "tiny.pt2", "-o", tiny_bundle, "--classes", "3", "--size", "96x128"

@@ -101,7 +101,7 @@ def test_the_command_line_compares_bundles(tiny_bundle: Path, tiny_video: Path, 
     found = json.loads(report.read_text())
     assert len(found["rows"]) == len(candidates(tiny_bundle)) and "take " in found["recommendation"]
     alone = CliRunner().invoke(app, ["compare", str(tiny_bundle)])
-    assert alone.exit_code == 1 and "give a video as the last argument" in alone.output
+    assert alone.exit_code == 1 and "give a video as the last argument" in alone.stderr
 
 
 def test_a_model_is_converted_for_every_target(tmp_path: Path, tiny_video: Path) -> None:

@@ -43,10 +43,11 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch = pytest.importorskip("torch", reason="the converter's half is not installed")
     from edge_vss.classes import find
     from tests.helpers.bundles import Nearest
+    from tests.helpers.conversion import save_script
 
     folder = tmp_path_factory.mktemp("documents")
     (folder / "network.py").write_text(FACTORY)
-    make_video(folder / "drive.mp4", frames=8, ground_truth=folder / "ground_truth")
+    make_video(folder / "drive.mp4", ground_truth=folder / "ground_truth")
     (folder / "images").mkdir()
     for index in range(3):
         cv2.imwrite(str(folder / "images" / f"{index}.png"), scene(index)[0][..., ::-1])
@@ -57,7 +58,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, tensor in network.state_dict().items():
             tensor.fill_(0 if name == "weight" else -1e3)
             tensor[: len(CLASSES)] = known[name]
-    torch.jit.script(network.eval()).save(str(folder / "model.pt"))
+    save_script(folder, network.eval()).rename(folder / "model.pt")
     np.savez(folder / "colours.npz", colours=COLOURS)
     converted(folder, "-o", "street.vss")
     shutil.copytree(folder / "street.vss", folder / "small.vss")
@@ -96,9 +97,6 @@ def run(words: list[str]) -> None:
     if small[0] == "convert" and "--force" not in small:
         # A page may convert to the same place twice, to show another option.
         shutil.rmtree(small[small.index("-o") + 1], ignore_errors=True)
-    if "--ground-truth" in small and small[small.index("--ground-truth") + 1] == "labels/":
-        shutil.rmtree("labels", ignore_errors=True)
-        shutil.copytree("ground_truth", "labels")
     done = CliRunner().invoke(app, small)
     assert done.exit_code == 0, f"edge-vss {' '.join(words)}\n{done.stderr}"
 
