@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import typer.main
 
+import edge_vss
 from edge_vss.cli import app
 from tests.helpers.cli import CliRunner
 from tests.helpers.documents import PAGES, ROOT, Block, blocks
@@ -94,7 +95,7 @@ def here(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run(words: list[str]) -> None:
     """A command of the documents, on stand-ins of a smaller size."""
     small = [SIZE if re.fullmatch(r"\d+x\d+", word) else word for word in words]
-    if small[0] == "convert" and "--force" not in small:
+    if small[0] == "convert" and "-o" in small and "--force" not in small:
         # A page may convert to the same place twice, to show another option.
         shutil.rmtree(small[small.index("-o") + 1], ignore_errors=True)
     done = CliRunner().invoke(app, small)
@@ -170,6 +171,11 @@ def test_every_page_is_in_the_contents() -> None:
     contents = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     for page in (ROOT / "docs").rglob("*.md"):
         assert page.relative_to(ROOT / "docs").as_posix() in contents, page
+
+
+def test_every_public_name_is_on_the_page_of_the_interface() -> None:
+    shown = re.findall(r"^::: edge_vss\.(\w+)$", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE)
+    assert sorted(shown) == sorted(name for name in edge_vss.__all__ if not name.startswith("__"))
 
 
 def test_the_plugins_that_are_shown_work_as_another_package(here: Path) -> None:
