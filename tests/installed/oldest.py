@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".venv-oldest"
 PINS = FOLDER / ".pins"
 EXTRAS = ("onnxruntime", "openvino", "tflite")
-TOOLS = ("hypothesis", "pillow", "psutil", "pytest", "pytest-timeout", "pytest-xdist", "scipy")
+TOOLS = ("hypothesis", "jsonschema", "pillow", "psutil", "pytest", "pytest-timeout", "pytest-xdist", "scipy")
 """What the tests themselves use, in any version."""
 TARGETS = ("onnx", "openvino", "tflite")
 
