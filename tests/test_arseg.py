@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from typer.testing import CliRunner
 
 from edge_vss import bundle
 from edge_vss.cli import app
@@ -21,6 +20,7 @@ from edge_vss.converters.verify import verify
 from edge_vss.errors import EdgeVssError, ModelError, OptionError
 from edge_vss.runtimes.segmenter import load
 from edge_vss.runtimes.sources import open_source
+from tests.helpers.cli import CliRunner
 from tests.helpers.videos import encode, pan
 
 SIZE = (96, 128)

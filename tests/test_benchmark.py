@@ -3,7 +3,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from edge_vss.cli import app
 from edge_vss.errors import OptionError, SourceError
@@ -13,6 +12,7 @@ from edge_vss.runtimes.tools import benchmark as measure
 from edge_vss.runtimes.tools import opening
 from edge_vss.runtimes.tools.benchmark import profile
 from edge_vss.runtimes.tools.timing import STAGES
+from tests.helpers.cli import CliRunner
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +116,7 @@ def test_two_bundles_under_one_policy(tiny_bundle: Path, tiny_video: Path) -> No
 def test_the_command_line_says_when_int8_does_not_pay(
     tiny_bundle: Path, tiny_video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("torch", reason="the converter's half is not installed")
     from tests.helpers.bundles import make_bundle
 
     path = make_bundle(tmp_path, precision="int8", calibrate=tiny_video)

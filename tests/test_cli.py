@@ -11,12 +11,12 @@ from typing import Any
 
 import av
 import pytest
-from typer.testing import CliRunner
 
 import edge_vss
 from edge_vss.cli import app, terminal
 from edge_vss.errors import SinkError
 from edge_vss.runtimes.tools.ground_truth import GroundTruth
+from tests.helpers.cli import CliRunner
 
 COMMAND = [sys.executable, "-c", "from edge_vss.cli import main; main()"]
 LISTENING = [
@@ -34,7 +34,7 @@ LONG = 600
 @pytest.fixture(scope="module")
 def long_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Long enough to be interrupted."""
-    from tests.helpers.bundles import make_video
+    from tests.helpers.scene import make_video
 
     return make_video(tmp_path_factory.mktemp("long") / "long.mp4", frames=LONG, size=(240, 320))
 
@@ -152,6 +152,7 @@ def test_verify_checks_a_bundle(tiny_bundle: Path) -> None:
     done = Done("verify", tiny_bundle, "--json", "-")
     assert done.status == 0, done.err
     assert done.json["hashes"] == "ok" and done.json["measured"] is False
+    pytest.importorskip("torch", reason="the converter's half is not installed")
     again = Done("verify", tiny_bundle, tiny_bundle.parent / "tiny.pt2", "--json", "-")
     assert again.json["measured"] is True and again.json["parity"]["rollout"]["labels_equal"] > 0.999
 
@@ -186,6 +187,7 @@ def test_a_full_disk_ends_a_run_in_one_line_and_loses_nothing(
 
 
 def test_a_bundle_that_exists_is_not_replaced_without_force(tiny_bundle: Path) -> None:
+    pytest.importorskip("torch", reason="the converter's half is not installed")
     before = (tiny_bundle / "manifest.json").read_bytes()
     done = Done(
         "convert", tiny_bundle.parent / "tiny.pt2", "-o", tiny_bundle, "--classes", "3", "--size", "96x128"

@@ -117,6 +117,8 @@ def test_no_output_is_emptied_before_all_places_are_known_to_be_good(
 def test_json_that_cannot_be_written_is_told_before_the_work(
     tiny_bundle: Path, tiny_video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("torch", reason="the converter's half is not installed")
+
     def worked(*_: object, **__: object) -> None:
         raise AssertionError("the work began")
 
@@ -198,6 +200,7 @@ def test_a_table_in_a_file_is_not_folded(tiny_video: Path) -> None:
 
 
 def test_what_convert_says_to_run_can_be_pasted(tiny_bundle: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="the converter's half is not installed")
     bundle = tmp_path / "my street.vss"
     options = ("--classes", "3", "--size", "96x128")
     done = Done("convert", tiny_bundle.parent / "tiny.pt2", "-o", bundle, *options)

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from edge_vss import bundle
 from edge_vss.cli import app
@@ -28,6 +27,7 @@ from edge_vss.runtimes.tools.compare import (
 from edge_vss.runtimes.tools.timing import Latency
 from edge_vss.runtimes.tools.worker import Measurement
 from tests.helpers import third_party
+from tests.helpers.cli import CliRunner
 
 
 def test_a_bundle_runs_on_every_engine_that_reads_it(tiny_bundle: Path) -> None:
@@ -169,7 +169,7 @@ def test_the_command_line_compares_bundles(tiny_bundle: Path, tiny_video: Path, 
     found = json.loads(report.read_text())
     assert len(found["rows"]) == len(candidates(tiny_bundle)) and "take " in found["recommendation"]
     alone = CliRunner().invoke(app, ["compare", str(tiny_bundle)])
-    assert alone.exit_code == 1 and "give a video as the last argument" in alone.output
+    assert alone.exit_code == 1 and "give a video as the last argument" in alone.stderr
 
 
 def test_a_model_is_converted_for_every_target(tmp_path: Path, tiny_video: Path) -> None:

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from edge_vss import bundle, plugins
 from edge_vss.bundle import GraphSpec, Manifest, TensorSpec
@@ -31,6 +30,7 @@ from edge_vss.runtimes.segmenter import Segmenter, load
 from edge_vss.runtimes.sources import open_source
 from edge_vss.video import Frame
 from tests.benchmarks.copies import step_costs
+from tests.helpers.cli import CliRunner
 from tests.helpers.engine_bundles import NETWORKS, make, steps
 from tests.helpers.videos import encode, pan
 

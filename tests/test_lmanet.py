@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from typer.testing import CliRunner
 
 from edge_vss import bundle
 from edge_vss.cli import app
@@ -27,6 +26,7 @@ from edge_vss.errors import ModelError, OptionError
 from edge_vss.runtimes.engines import giving_arrays
 from edge_vss.runtimes.segmenter import load
 from edge_vss.runtimes.sources import open_source
+from tests.helpers.cli import CliRunner
 from tests.helpers.videos import encode, pan
 
 SIZE = (64, 96)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from typer.testing import CliRunner
 
 from edge_vss.bundle import GraphSpec, StateSpec, TensorSpec
 from edge_vss.errors import OptionError, SinkError
@@ -18,6 +17,7 @@ from edge_vss.runtimes.sources import open_source
 from edge_vss.runtimes.state import State
 from edge_vss.video import Frame
 from tests.helpers import toys
+from tests.helpers.cli import CliRunner
 from tests.helpers.videos import encode, pan
 
 SIZE = (48, 64)

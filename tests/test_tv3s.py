@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from typer.testing import CliRunner
 
 from edge_vss import bundle
 from edge_vss.cli import app
@@ -23,6 +22,7 @@ from edge_vss.converters.readers._untrained_weights import fill
 from edge_vss.errors import ModelError, OptionError
 from edge_vss.runtimes.segmenter import load
 from edge_vss.runtimes.sources import open_source
+from tests.helpers.cli import CliRunner
 from tests.helpers.videos import encode, pan
 
 pytest.importorskip("transformers", reason="the encoders' blocks come from transformers")

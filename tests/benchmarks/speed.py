@@ -203,7 +203,8 @@ def make_streets(folder: Path) -> Path:
 
 def memory(folder: Path, rounds: int) -> Row:
     """What a process holds after many frames, beyond what it held after the first thousand."""
-    from tests.helpers.bundles import make_bundle, make_video
+    from tests.helpers.bundles import make_bundle
+    from tests.helpers.scene import make_video
 
     bundle, clip = make_bundle(folder), make_video(folder / "long.mp4", frames=LONG_FRAMES)
     code = "import sys; from tests.benchmarks.speed import held; held(*sys.argv[1:])"

@@ -1,6 +1,6 @@
 """What every engine is measured by: bundles of the same networks for every target, and what torch makes of
-twelve frames. ``python -m tests.helpers.engine_bundles FOLDER TARGET`` makes them for an environment
-without torch.
+twelve frames. ``python -m tests.helpers.engine_bundles FOLDER TARGET ...`` makes them for an environment
+without torch, and the tiny bundle that many tests share.
 """
 
 from __future__ import annotations
@@ -100,5 +100,10 @@ def _rollout(path: Path) -> Tensors:
 
 
 if __name__ == "__main__":
-    for wanted in NETWORKS:
-        make(Path(sys.argv[1]), wanted, sys.argv[2])
+    from tests.helpers.bundles import make_bundle
+
+    made = Path(sys.argv[1])
+    make_bundle(made)
+    for target in sys.argv[2:]:
+        for wanted in NETWORKS:
+            make(made, wanted, target)
