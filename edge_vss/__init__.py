@@ -1,4 +1,14 @@
-"""Video semantic segmentation on edge devices, led by the motion vectors the video decoder already has."""
+"""Video semantic segmentation on edge devices, led by the motion vectors the video decoder already has.
+
+An app needs the names that are listed here, and nothing else:
+
+    import edge_vss as vss
+
+    session = vss.load("street.vss").session()
+    with vss.open_source("drive.mp4") as source:
+        for frame in source:
+            labels = session.step(frame).labels
+"""
 
 from __future__ import annotations
 
@@ -13,63 +23,145 @@ from edge_vss.errors import (
     OptionError,
     SinkError,
     SourceError,
+    StateFileError,
 )
 
 if TYPE_CHECKING:
+    from edge_vss.bundle import Manifest
+    from edge_vss.bundle import read as read_manifest
+    from edge_vss.classes import ClassSet
+    from edge_vss.classes import find as find_classes
+    from edge_vss.converters.convert import convert
+    from edge_vss.metrics import Scores
+    from edge_vss.runtimes.pipeline import RunReport, run
     from edge_vss.runtimes.policy import Adaptive, Gop, Interval
     from edge_vss.runtimes.segmenter import Segmenter, load
     from edge_vss.runtimes.session import Session
+    from edge_vss.runtimes.sinks import Sink, SinkContext, open_sink
+    from edge_vss.runtimes.sinks._drawing import overlay
     from edge_vss.runtimes.sources import Source, open_source
-    from edge_vss.video import Decision, Frame, MotionField, Prediction, Track
+    from edge_vss.runtimes.state import State
+    from edge_vss.runtimes.tools.benchmark import ProfileReport, profile
+    from edge_vss.runtimes.tools.evaluate import EvaluationReport, evaluate
+    from edge_vss.runtimes.tools.ground_truth import GroundTruth
+    from edge_vss.runtimes.tools.opening import Opening
+    from edge_vss.video import (
+        Cause,
+        Decision,
+        Frame,
+        MotionField,
+        Picture,
+        Policy,
+        Prediction,
+        StreamInfo,
+        Track,
+    )
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Adaptive",
     "BundleError",
+    "Cause",
+    "ClassSet",
     "Decision",
     "EdgeVssError",
     "EngineError",
+    "EvaluationReport",
     "Frame",
     "Gop",
+    "GroundTruth",
     "Interval",
+    "Manifest",
     "MissingExtra",
     "ModelError",
     "MotionField",
+    "Opening",
     "OptionError",
+    "Picture",
+    "Policy",
     "Prediction",
+    "ProfileReport",
+    "RunReport",
+    "Scores",
     "Segmenter",
     "Session",
+    "Sink",
+    "SinkContext",
     "SinkError",
     "Source",
     "SourceError",
+    "State",
+    "StateFileError",
+    "StreamInfo",
     "Track",
+    "__version__",
+    "convert",
+    "evaluate",
+    "find_classes",
     "load",
+    "open_sink",
     "open_source",
+    "overlay",
+    "profile",
+    "read_manifest",
+    "run",
 ]
 
+# Where each name is found when it is asked for. A test holds this and the imports above together.
 _HOMES = {
-    "Adaptive": "runtimes.policy",
-    "Decision": "video",
-    "Frame": "video",
-    "Gop": "runtimes.policy",
-    "Interval": "runtimes.policy",
-    "MotionField": "video",
-    "Prediction": "video",
-    "Segmenter": "runtimes.segmenter",
-    "Session": "runtimes.session",
-    "Source": "runtimes.sources",
-    "Track": "video",
-    "load": "runtimes.segmenter",
-    "open_source": "runtimes.sources",
+    "Adaptive": ("runtimes.policy", "Adaptive"),
+    "Cause": ("video", "Cause"),
+    "ClassSet": ("classes", "ClassSet"),
+    "Decision": ("video", "Decision"),
+    "EvaluationReport": ("runtimes.tools.evaluate", "EvaluationReport"),
+    "Frame": ("video", "Frame"),
+    "Gop": ("runtimes.policy", "Gop"),
+    "GroundTruth": ("runtimes.tools.ground_truth", "GroundTruth"),
+    "Interval": ("runtimes.policy", "Interval"),
+    "Manifest": ("bundle", "Manifest"),
+    "MotionField": ("video", "MotionField"),
+    "Opening": ("runtimes.tools.opening", "Opening"),
+    "Picture": ("video", "Picture"),
+    "Policy": ("video", "Policy"),
+    "Prediction": ("video", "Prediction"),
+    "ProfileReport": ("runtimes.tools.benchmark", "ProfileReport"),
+    "RunReport": ("runtimes.pipeline", "RunReport"),
+    "Scores": ("metrics", "Scores"),
+    "Segmenter": ("runtimes.segmenter", "Segmenter"),
+    "Session": ("runtimes.session", "Session"),
+    "Sink": ("runtimes.sinks", "Sink"),
+    "SinkContext": ("runtimes.sinks", "SinkContext"),
+    "Source": ("runtimes.sources", "Source"),
+    "State": ("runtimes.state", "State"),
+    "StreamInfo": ("video", "StreamInfo"),
+    "Track": ("video", "Track"),
+    "convert": ("converters.convert", "convert"),
+    "evaluate": ("runtimes.tools.evaluate", "evaluate"),
+    "find_classes": ("classes", "find"),
+    "load": ("runtimes.segmenter", "load"),
+    "open_sink": ("runtimes.sinks", "open_sink"),
+    "open_source": ("runtimes.sources", "open_source"),
+    "overlay": ("runtimes.sinks._drawing", "overlay"),
+    "profile": ("runtimes.tools.benchmark", "profile"),
+    "read_manifest": ("bundle", "read"),
+    "run": ("runtimes.pipeline", "run"),
 }
 
 
-def __getattr__(name: str) -> Any:
-    # The runtime opens PyAV and OpenCV: half a second that `import edge_vss` should not cost a program that
-    # reads a bundle. Without numpy, the program can take care of Ctrl-C from the start.
-    if name in _HOMES:
-        from edge_vss.plugins import import_module
+# A type checker that saw this would take every name for one that exists.
+if not TYPE_CHECKING:
 
-        return getattr(import_module(f"edge_vss.{_HOMES[name]}", f"edge_vss.{name}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        # The runtime opens PyAV and OpenCV: half a second that `import edge_vss` should not cost a program
+        # that reads a bundle. Without numpy, the program can take care of Ctrl-C from the start.
+        if name in _HOMES:
+            from edge_vss.plugins import import_module
+
+            module, attribute = _HOMES[name]
+            return getattr(import_module(f"edge_vss.{module}", f"edge_vss.{name}"), attribute)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -171,30 +170,6 @@ def test_overlay_of_odd_and_changing_sizes(tmp_path: Path, suffix: str) -> None:
     assert abs(int(images[2][40, 60, 2]) - 150) < 20
 
 
-WRITER = """
-import sys, time
-from tests.test_sinks import CONTEXT, result
-from edge_vss.runtimes.sinks import open_sink
-sink = open_sink("video", sys.argv[1], CONTEXT)
-for index in range(1000):
-    sink.write(*result(index))
-    if index == 120:
-        print("ready", flush=True)
-        time.sleep(60)
-"""
-
-
-@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
-def test_overlay_plays_after_a_kill(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"v.{suffix}"
-    with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
-        process.send_signal(signal.SIGKILL)
-    # A fragment is two seconds: of 121 frames at 25 per second, two fragments were whole.
-    assert 100 <= len(decoded(path)) <= 121
-
-
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for name, path in (
@@ -344,7 +319,13 @@ def test_label_maps_of_another_run_are_counted(tmp_path: Path) -> None:
     for name in ("000000.png", "000001.png", "000900.png", "sheet.png", "000002.txt"):
         (tmp_path / name).write_bytes(b"old")
     sink = LabelFolder(tmp_path, CONTEXT.palette)
-    assert sink.older == 3
+    assert sink.remark() == "3 older ones were left there"
     for index in range(2):
         sink.write(*result(index))
-    assert sink.older == 1
+    assert sink.remark() == "1 older ones were left there"
+    (tmp_path / "000900.png").unlink()
+    sink.close()
+    sink = LabelFolder(tmp_path, CONTEXT.palette)
+    sink.write(*result(0))
+    sink.write(*result(1))
+    assert sink.remark() == ""
