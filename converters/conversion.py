@@ -108,14 +108,15 @@ class Conversion:
         value = self.options.get(name)
         return value if isinstance(value, kind) else None
 
-    def preprocess(self) -> Preprocess:
-        """What the network expects of its pixels. Raises OptionError for numbers that cannot be right."""
-        usual = Preprocess()
+    def preprocess(self, known: Preprocess | None = None) -> Preprocess:
+        """What the network expects of its pixels; ``known`` is what its own files say, for all that the user
+        left out. Raises OptionError for numbers that cannot be right."""
+        usual = known or Preprocess()
         return Preprocess(
             usual.mean if self.mean is None else tuple(float(value) for value in self.mean),
             usual.std if self.std is None else tuple(float(value) for value in self.std),
             usual.scale if self.scale is None else float(self.scale),
-            self.bgr,
+            self.bgr or usual.bgr,
         )
 
 

@@ -9,6 +9,7 @@ import torch
 
 from edge_vss.bundle import MotionSpec, StateSpec, TensorSpec
 from edge_vss.classes import ClassSet
+from edge_vss.converters.conversion import Preprocess
 from edge_vss.video import Size
 
 
@@ -47,6 +48,9 @@ class Network:
     """Name and SHA-256 of the file."""
     notes: dict[str, str]
     """How the file was understood (its kind, the output chosen, ...), kept in the manifest."""
+    classes: ClassSet
+    preprocess: Preprocess
+    """What the model is given of every pixel."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_vss.bundle import TensorSpec
-from edge_vss.converters.conversion import Conversion
+from edge_vss.classes import find
+from edge_vss.converters.conversion import Conversion, Preprocess
 from edge_vss.converters.families.propagate import CELL_PX, CarryLabels, CarryScores, split_network, to_labels
 from edge_vss.converters.ops.warp import warp_labels, warp_scores
 from edge_vss.converters.values import Network, Split
@@ -106,7 +107,9 @@ def made_of(network: Network, conversion: Conversion) -> Split:
 def network(name: str = "scores", shape: tuple[int, ...] = (1, 11, 12, 16)) -> Network:
     same = torch.nn.Identity()
     dtype = "float32" if name == "scores" else "uint8"
-    return Network(same, same, same, TensorSpec(name, shape, dtype), (48, 64), {}, {})
+    return Network(
+        same, same, same, TensorSpec(name, shape, dtype), (48, 64), {}, {}, find("camvid"), Preprocess()
+    )
 
 
 def request(**options: object) -> Conversion:

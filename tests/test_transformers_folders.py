@@ -11,11 +11,14 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 
+from edge_vss import bundle  # noqa: E402
+from edge_vss.converters.conversion import Conversion  # noqa: E402
+from edge_vss.converters.convert import convert  # noqa: E402
 from edge_vss.converters.families.propagate import to_labels  # noqa: E402
 from edge_vss.converters.inputs import pictures  # noqa: E402
 from edge_vss.converters.ops.normalize import Normalize  # noqa: E402
 from edge_vss.converters.readers._transformers import is_folder, open_folder  # noqa: E402
-from edge_vss.errors import ModelError  # noqa: E402
+from edge_vss.errors import ModelError, OptionError  # noqa: E402
 
 NAMES = {0: "road", 1: "car", 2: "person", 3: "sky", 4: "tree"}
 LABELS = {"id2label": NAMES, "label2id": {name: index for index, name in NAMES.items()}}
@@ -200,6 +203,37 @@ def test_labels_are_those_of_transformers(tmp_path: Path, make: Callable[[], tup
     assert len(seen) > 1, "pictures of one class compare nothing"
 
 
+@pytest.mark.parametrize("make", [segformer, mask2former, eomt], ids=lambda make: make.__name__)
+def test_a_folder_becomes_a_bundle_in_one_command(
+    tmp_path: Path, make: Callable[[], tuple[Any, Any]]
+) -> None:
+    model, processor = spread(make, (96, 128) if make is not eomt else (64, 64))
+    model.save_pretrained(tmp_path / "net")
+    processor.save_pretrained(tmp_path / "net")
+    size = (96, 128) if make is mask2former else None
+    manifest = convert(Conversion(tmp_path / "net", size=size), tmp_path / "street.vss")
+    assert bundle.read(tmp_path / "street.vss") == manifest
+    assert manifest.classes == tuple(NAMES.values())
+    assert manifest.frame_size == ((96, 128) if make is not eomt else (64, 64))
+    assert manifest.parity["rollout"]["labels_equal"] >= 0.999
+
+
+def test_a_size_that_patches_do_not_fill_is_refused_with_the_next_ones(tmp_path: Path) -> None:
+    model, processor = dpt()
+    model.save_pretrained(tmp_path / "net")
+    processor.save_pretrained(tmp_path / "net")
+    with pytest.raises(OptionError, match="multiples of 16, and --size is 70x64: give 64x64 or 80x64"):
+        convert(Conversion(tmp_path / "net", size=(70, 64)), tmp_path / "street.vss")
+
+
+def test_a_folder_whose_pictures_keep_their_shape_wants_a_size(tmp_path: Path) -> None:
+    model, processor = maskformer()
+    model.save_pretrained(tmp_path / "net")
+    processor.save_pretrained(tmp_path / "net")
+    with pytest.raises(OptionError, match=r"--size is missing: .* such as --size 480x864"):
+        convert(Conversion(tmp_path / "net"), tmp_path / "street.vss")
+
+
 def test_a_folder_that_is_not_whole_is_refused(tmp_path: Path) -> None:
     model, processor = segformer()
     model.save_pretrained(tmp_path)
@@ -252,5 +286,5 @@ def test_other_networks_are_refused_by_their_name(tmp_path: Path, config: Any, m
 
 def test_a_config_that_is_no_json_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": ')
-    with pytest.raises(ModelError, match="is not valid JSON"):
+    with pytest.raises(ModelError, match="is not valid JSON of at most 8 MB"):
         open_folder(tmp_path)

@@ -46,7 +46,7 @@ def split(conversion: Conversion) -> Split:
     network = load_network(conversion)
     # Enough for `verify` to load the model in the same way. The factory's folder is this machine's own
     # business.
-    notes: dict[str, Any] = {**network.notes, "preprocess": _plain(conversion.preprocess())}
+    notes: dict[str, Any] = {**network.notes, "preprocess": _plain(network.preprocess)}
     if conversion.factory:
         notes["factory"] = re.split(r"[\\/]", conversion.factory)[-1]
     if conversion.path is None:
@@ -60,8 +60,6 @@ def _plain(prepare: Preprocess) -> dict[str, Any]:
 
 def split_network(network: Network, conversion: Conversion, notes: dict[str, Any]) -> Split:
     """Split a network that is loaded already."""
-    classes = conversion.class_set
-    assert classes is not None
     gives_scores = network.output.name == "scores"
     usual = "scores" if conversion.logits else DEFAULT_CARRY if gives_scores else "labels"
     carry = str(conversion.options.get("carry", usual))
@@ -110,7 +108,7 @@ def split_network(network: Network, conversion: Conversion, notes: dict[str, Any
         size=network.size,
         source=network.source,
         notes=notes,
-        classes=classes,
+        classes=network.classes,
     )
 
 

@@ -9,7 +9,8 @@ from typing import Protocol
 
 import torch
 
-from edge_vss.converters.conversion import Conversion
+from edge_vss.classes import ClassSet
+from edge_vss.converters.conversion import Conversion, Preprocess
 from edge_vss.plugins import Kind
 from edge_vss.video import Size
 
@@ -45,6 +46,12 @@ class ReadModel:
     """False where training or evaluation mode was fixed when the file was written."""
     exportable: bool = True
     """Whether torch.export can look inside, to find state that the module changes."""
+    preprocess: Preprocess | None = None
+    """What the model's own files say of its pixels, where they do."""
+    classes: ClassSet | None = None
+    """What they say of its classes, where they do."""
+    multiple: int = 1
+    """What the height and width of its pictures have to be multiples of."""
 
 
 class Read(Protocol):

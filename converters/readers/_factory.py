@@ -18,6 +18,8 @@ from edge_vss.converters.conversion import Conversion
 from edge_vss.converters.readers._weights import fill
 from edge_vss.errors import ModelError, OptionError, one_line
 
+NO_CLASSES = "--classes is missing: give the name of a class set, a file of names, or a number"
+
 
 def network_of(path: Path, weights: Mapping[str, Tensor], conversion: Conversion) -> torch.nn.Module:
     """The network that the conversion's factory builds, in fp32, with the weights read from ``path``.
@@ -30,7 +32,9 @@ def network_of(path: Path, weights: Mapping[str, Tensor], conversion: Conversion
             f"{path} holds {len(weights)} weights and no network: give the function that builds it, "
             "--model file.py:function or --model package.module:function"
         )
-    network = build(factory, len(conversion.class_set or ()))
+    if conversion.class_set is None:
+        raise OptionError(NO_CLASSES)
+    network = build(factory, len(conversion.class_set))
     fill(network, weights, path, factory, "--classes and --model")
     return network.cpu().float()
 

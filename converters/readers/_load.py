@@ -14,31 +14,33 @@ from edge_vss.converters.ops.normalize import Normalize
 from edge_vss.converters.readers import ReadModel
 from edge_vss.converters.readers import _untrained_weights as untrained_weights
 from edge_vss.converters.readers._checks import canonical, check_stateless, run
-from edge_vss.converters.readers._factory import build
+from edge_vss.converters.readers._factory import NO_CLASSES, build
 from edge_vss.converters.readers._outputs import Select, choose
 from edge_vss.converters.readers._recognise import reader_of
 from edge_vss.converters.values import Network
 from edge_vss.errors import OptionError
+from edge_vss.video import Size
 
 
 def load_network(conversion: Conversion) -> Network:
-    """Load the model of a conversion, ready to be split. Its classes have to be named.
+    """Load the model of a conversion, ready to be split. Its classes have to be named, by the user or by the
+    model's own files.
 
     Without a model, the factory's network gets weights that nobody trained. Raises ModelError, or OptionError
     for an option.
     """
-    class_set = conversion.class_set
-    if class_set is None:
-        raise OptionError("--classes is missing: give the name of a class set, a file of names, or a number")
-    classes = len(class_set)
     path = conversion.path or Path(f"untrained {re.split('[:.]', conversion.factory or '')[-1]}")
-    read = _read(conversion, path, classes)
-    size = read.size
+    read = _read(conversion, path)
+    class_set = conversion.class_set or read.classes
+    if class_set is None:
+        raise OptionError(NO_CLASSES)
+    classes, size = len(class_set), read.size
     if size is None:
         raise OptionError(
             "--size is missing: a model of this kind takes pictures of any size, say which with --size HxW"
         )
-    prepare = conversion.preprocess()
+    _check_multiple(path, size, read.multiple)
+    prepare = conversion.preprocess(read.preprocess)
     if read.dtype != "float32" and prepare != Preprocess(bgr=prepare.bgr):
         raise OptionError(
             f"{path} takes {read.dtype} pictures and scales them itself: leave --mean, --std and --scale out"
@@ -66,15 +68,32 @@ def load_network(conversion: Conversion) -> Network:
         size=size,
         source={"name": path.name, "sha256": "" if conversion.path is None else fingerprint(path)},
         notes={"kind": read.kind, "output": name, "form": described},
+        classes=class_set,
+        preprocess=prepare,
     )
 
 
-def _read(conversion: Conversion, path: Path, classes: int) -> ReadModel:
+def _check_multiple(path: Path, size: Size, multiple: int) -> None:
+    if all(extent % multiple == 0 for extent in size):
+        return
+    lower, upper = (
+        tuple(max(step(extent, multiple), 1) * multiple for extent in size)
+        for step in (int.__floordiv__, lambda extent, by: -(-extent // by))
+    )
+    raise OptionError(
+        f"{path} takes pictures whose sides are multiples of {multiple}, and --size is {size[0]}x{size[1]}: "
+        f"give {lower[0]}x{lower[1]} or {upper[0]}x{upper[1]}"
+    )
+
+
+def _read(conversion: Conversion, path: Path) -> ReadModel:
     factory = conversion.factory
     if conversion.path is None:
         if factory is None:
             raise OptionError("--untrained builds the network of a function: give --model file.py:function")
-        network = build(factory, classes).cpu().float()
+        if conversion.class_set is None:
+            raise OptionError(NO_CLASSES)
+        network = build(factory, len(conversion.class_set)).cpu().float()
         untrained_weights.fill(network)
         return ReadModel(network, "untrained", conversion.size)
     reader = reader_of(path)

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from edge_vss.classes import ClassSet, from_names
+from edge_vss.converters.conversion import Preprocess
 from edge_vss.converters.silence import quiet
-from edge_vss.converters.values import Preprocess
-from edge_vss.errors import MissingExtra, ModelError
+from edge_vss.errors import MissingExtra, ModelError, one_line
+from edge_vss.files import open_plain, read_plain
 from edge_vss.video import Size
 
 CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
@@ -153,22 +154,18 @@ class Queries(torch.nn.Module):
 
 def _text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return file.read(MOST_BYTES).decode(errors="replace")
-    except OSError:
+        return read_plain(open_plain(path), MOST_BYTES).decode(errors="replace")
+    except (OSError, ValueError):
         return ""
 
 
 def _json(path: Path) -> dict[str, Any]:
-    text = _text(path)
-    if len(text) >= MOST_BYTES:
-        raise ModelError(f"{path} has more than {MOST_BYTES} bytes: it is no config; download it again")
     try:
-        data = json.loads(text)
+        data = json.loads(_text(path))
     except (ValueError, RecursionError):
         data = None
     if not isinstance(data, dict):
-        raise ModelError(f"{path} is not valid JSON: download it again")
+        raise ModelError(f"{path} is not valid JSON of at most {MOST_BYTES >> 20} MB: download it again")
     return data
 
 
@@ -201,8 +198,7 @@ def _loaded(path: Path, loader: Any) -> Any:
             )
     except Exception as error:  # OSError, ValueError, safetensors' own, whatever a config trips over
         raise ModelError(
-            f"{path} cannot be loaded ({' '.join(str(error).split())[:300]}): download the folder again, "
-            "with all files"
+            f"{path} cannot be loaded ({one_line(error)}): download the folder again, with all files"
         ) from None
     missing = sorted(key for key in report["missing_keys"] if not key.endswith("num_batches_tracked"))
     if missing:
@@ -238,7 +234,7 @@ def _processor(transformers: Any, path: Path, kind: str) -> Any:
             )
     except Exception as error:
         raise ModelError(
-            f"{path / PROCESSOR} cannot be read ({' '.join(str(error).split())[:200]}): download it again, "
+            f"{path / PROCESSOR} cannot be read ({one_line(error)}): download it again, "
             "or remove it and give --size, --mean and --std"
         ) from None
 
@@ -292,7 +288,7 @@ def _task(transformers: Any, path: Path, config: Any) -> Tensor:
             )  # fmt: skip
     except Exception as error:
         raise ModelError(
-            f"{path} has no tokenizer that works ({' '.join(str(error).split())[:200]}): OneFormer needs "
+            f"{path} has no tokenizer that works ({one_line(error)}): OneFormer needs "
             "vocab.json and merges.txt beside its weights"
         ) from None
     found: Tensor = tokens["input_ids"]
