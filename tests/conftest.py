@@ -14,7 +14,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from tests.helpers.scene import make_video
-from tests.helpers.selection import SLOW, needs_torch
+from tests.helpers.selection import SLOW, SLOW_TESTS, needs_torch
 from tests.helpers.videos import B_FRAMES, encode, pan
 
 # On a busy machine an example may take long; what is wrong with it is not the time.
@@ -33,7 +33,7 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what `make check` leaves out, and let it begin first: no worker ends alone with a long file."""
     for item in items:
-        if item.path.name in SLOW:
+        if item.path.name in SLOW or item.name.partition("[")[0] in SLOW_TESTS:
             item.add_marker("slow")
     items.sort(key=lambda item: item.path.name not in SLOW)
 

@@ -150,7 +150,6 @@ def test_label_maps_are_always_carried_as_labels() -> None:
     [
         ({"carry": "features"}, "--carry 'features': choose labels or scores"),
         ({"carry": "labels", "logits": True}, "--logits needs scores"),
-        ({"depth": 3}, "no option 'depth'"),
     ],
 )
 def test_options_that_make_no_sense(options: dict[str, object], message: str) -> None:

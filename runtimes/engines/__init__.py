@@ -187,13 +187,14 @@ def usual_engine(target: str) -> Plugin[Load, EngineDescription]:
             f"no engine here runs {target!r} graphs, only {', '.join(known)}: upgrade edge-vss, or convert "
             "the model with --target"
         )
-    return min(found, key=lambda plugin: _rank(plugin.description, target))
+    return min(found, key=lambda plugin: _rank(plugin, target))
 
 
-def _rank(engine: EngineDescription, target: str) -> tuple[bool, bool, bool]:
+def _rank(plugin: Plugin[Load, EngineDescription], target: str) -> tuple[bool, bool, bool, bool]:
     """Smallest for the usual engine of a target."""
+    engine = plugin.description
     # What is installed comes last: a bundle should not change its engine because a package was added.
-    return engine.reference, engine.targets[0] != target, not engine.installed
+    return engine.reference, engine.targets[0] != target, not plugin.built_in, not engine.installed
 
 
 HINTS = ("latency", "throughput")

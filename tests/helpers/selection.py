@@ -39,6 +39,16 @@ SLOW = frozenset(
 )
 """Files whose tests get the marker ``slow``: they convert, train or wait. `make check` leaves them out."""
 
+SLOW_TESTS = frozenset(
+    {
+        "test_adaptive_beats_a_fixed_interval_at_the_same_number_of_key_frames",
+        "test_carried_labels_on_real_streams",
+        "test_memory_does_not_grow",
+        "test_run_goes_on_from_a_file",
+    }
+)
+"""Single tests of other files, which are as slow."""
+
 INSTALLED = (
     "test_cli.py",
     "test_convert.py",
@@ -46,13 +56,12 @@ INSTALLED = (
     "test_doctor.py",
     "test_examples.py",
     "test_layers.py",
-    "test_plugins.py",
     "test_segmenter.py",
 )
 """What an installation can break: modules and data that are not packed, plugins that are not found, the
-program, the public names. `tests/installed/wheel.py` runs these, where they are, against the wheel."""
+program, the public names. `tests/installed/wheel.py` runs these against the wheel."""
 
-HEAVY = ("torch", "edge_vss.converters")
+HEAVY = ("torch", "onnx", "onnxscript", "edge_vss.converters")
 """What a device does not have."""
 
 

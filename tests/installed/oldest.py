@@ -10,7 +10,6 @@ Python that runs this script.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -53,12 +52,13 @@ def main(arguments: list[str]) -> None:
 
 
 def pins() -> list[str]:
-    """Every requirement of the runtime half, at exactly its lower bound."""
+    """Every requirement of the runtime half, at exactly its lower bound.
+
+    The reference engine is not among them: it is ONNX's own evaluator, which the converters bring.
+    """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     wanted = [*project["dependencies"], *(line for name in EXTRAS for line in extras[name])]
-    # The reference engine is ONNX's own evaluator, which the converter's extra brings.
-    wanted += [line for line in extras["convert"] if re.match(r"onnx\b", line)]
     return sorted({oldest(Requirement(line)) for line in wanted})
 
 

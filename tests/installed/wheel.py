@@ -35,6 +35,9 @@ LINKS = ("converters", "runtimes")
 BUILT = ("build", "dist", "out", "demo", "site")
 """Folders in the root that commands make."""
 PLUGINS = """
+import sys
+import edge_vss
+assert edge_vss.__file__.startswith(sys.argv[1]), edge_vss.__file__
 from edge_vss.converters.families import FAMILIES
 from edge_vss.converters.targets import TARGETS
 from edge_vss.runtimes.engines import ENGINES
@@ -55,8 +58,7 @@ def main(chosen: list[str]) -> None:
         check_sdist(sdist)
         wheel = build_wheel(sdist, folder / "dist")
         check_wheel(wheel)
-        python = environment(folder / "env")
-        pip(python, str(wheel))
+        python = installed(folder / "env", str(wheel))
         print(
             f"wheel: {wheel.name}, built from the sdist, holds every module; installed after "
             f"{time.monotonic() - begun:.0f} s",
@@ -136,24 +138,31 @@ def check_wheel(wheel: Path) -> None:
         sys.exit(f"{wheel.name} puts more than edge_vss into site-packages: {', '.join(sorted(strangers))}")
 
 
-def environment(folder: Path) -> Path:
-    """The Python of a new environment that sees all that is installed here, but not this tree."""
+def installed(folder: Path, *what: str, beside_first: bool = False) -> Path:
+    """The Python of a new environment with ``what`` in it, and beside it all that is installed here but this
+    tree."""
     venv.create(folder, symlinks=os.name != "nt")
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    query = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    site = Path(
-        subprocess.run([python, "-c", query], check=True, capture_output=True, text=True).stdout.strip()
-    )
-    # A folder named in a .pth file is searched, but the .pth files in it (the editable install) are not read.
-    (site / "beside.pth").write_text(
-        "\n".join({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}) + "\n"
-    )
+    # A wheel comes first: pip would find the editable install beside it, and leave it at that. An editable
+    # install comes second: what builds it is beside it.
+    if beside_first:
+        put_beside(python)
+    command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps"]
+    # pip would find this tree there, and install nothing.
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run([*command, "--no-index", "--disable-pip-version-check", *what], check=True, env=clean)
+    if not beside_first:
+        put_beside(python)
     return python
 
 
-def pip(python: Path, *what: str) -> None:
-    command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps"]
-    subprocess.run([*command, "--no-index", "--disable-pip-version-check", *what], check=True)
+def put_beside(python: Path) -> None:
+    query = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    done = subprocess.run([python, "-c", query], check=True, capture_output=True, text=True)
+    # A folder named in a .pth file is searched, but the .pth files in it (the editable install) are not read.
+    (Path(done.stdout.strip()) / "beside.pth").write_text(
+        "\n".join({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}) + "\n"
+    )
 
 
 def try_without_links(tree: Path, folder: Path) -> None:
@@ -163,10 +172,13 @@ def try_without_links(tree: Path, folder: Path) -> None:
         text = os.readlink(link)
         link.unlink()
         link.write_text(text)
-    python = environment(folder)
-    pip(python, *without_isolation("--no-build-isolation"), "--editable", str(tree))
+    options = [*without_isolation("--no-build-isolation"), "--editable", str(tree)]
+    python = installed(folder, *options, beside_first=True)
     outside = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    for command in ([str(python), "-c", PLUGINS], [str(python.parent / "edge-vss"), "convert", "--help"]):
+    for command in (
+        [str(python), "-c", PLUGINS, str(tree)],
+        [str(python.parent / "edge-vss"), "convert", "--help"],
+    ):
         subprocess.run(command, cwd=folder, env=outside, check=True, stdout=subprocess.DEVNULL)
     print("wheel: a clone without links installs and finds its plugins", flush=True)
 
@@ -191,7 +203,7 @@ def run_tests(python: Path, folder: Path, chosen: list[str]) -> None:
         if not Path(path).is_relative_to(python.parent.parent):
             sys.exit(f"the test would use {path}, not the installed wheel")
     subprocess.run([python.parent / "edge-vss", "--version"], cwd=folder, env=environment, check=True)
-    files = [f"tests/{name}" for name in chosen or INSTALLED if chosen or (ROOT / "tests" / name).is_file()]
+    files = [f"tests/{name}" for name in chosen or INSTALLED]
     command = [
         str(python),
         "-m",
