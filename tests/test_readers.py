@@ -236,7 +236,7 @@ def test_one_score_per_pixel(tmp_path: Path, image: torch.Tensor) -> None:
     found = {}
     for form in ("logit", "probability"):
         network = load(save_exported(tmp_path, trained(Outputs(form))), classes=2)
-        assert network.notes["form"] == f"one {form}"
+        assert network.notes["form"] == f"one {form}: class 1 where it is high, class 0 elsewhere"
         found[form] = scores_of(network, image).argmax(1)
     with torch.no_grad():
         logit = trained()(image.permute(0, 3, 1, 2) / 255)[:, 0]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from edge_vss.converters.readers import ReadModel
-from edge_vss.converters.readers._outputs import Canonical, flatten, form
+from edge_vss.converters.readers._outputs import Canonical, Wanted, describe, flatten, form_of
 from edge_vss.converters.silence import quiet
 from edge_vss.errors import ModelError, one_line
 from edge_vss.video import Size
@@ -83,16 +83,28 @@ def changes_buffers(path: Path, names: list[str]) -> str:
 
 
 def canonical(
-    path: Path, name: str, outputs: list[Tensor], classes: int, ignore: int | None
+    path: Path, name: str, outputs: list[Tensor], wanted: Wanted, ignore: int | None
 ) -> tuple[Canonical, str]:
-    kind = form(outputs[0], classes)
-    if kind == "labels":
-        labels = {int(label) for output in outputs for label in torch.unique(output)}
-        if wrong := sorted(labels - {*range(classes), ignore}):
-            raise ModelError(f"{path} gives the label {wrong[0]} in {name}: --classes has only {classes}")
-        return Canonical(kind), kind
-    if kind == "one score":
+    """What brings an output to its one form, and that form in words. ``outputs`` are of several pictures.
+
+    Raises ModelError for labels that are no class.
+    """
+    form = form_of(outputs[0], wanted)
+    assert form is not None
+    if form.kind == "labels":
+        known = {*range(wanted.classes), *(() if ignore is None else (ignore,))}
+        labels = {float(label) for output in outputs for label in torch.unique(output)}
+        if not all(label.is_integer() for label in labels):
+            raise ModelError(
+                f"{path} gives {describe(outputs[0])} in {name}, neither scores (1, {wanted.classes}, h, w) "
+                f"nor labels: check --classes ({wanted.classes} given)"
+            )
+        if wrong := sorted(labels - known):
+            raise ModelError(
+                f"{path} gives the label {wrong[0]:g} in {name}: --classes has only {wanted.classes}"
+            )
+    if form.kind == "one score":
         # A sigmoid keeps to 0..1 on every picture; logits of four such different ones do not.
         probability = all(float(output.min()) >= 0 and float(output.max()) <= 1 for output in outputs)
-        return Canonical(kind, probability), f"one {'probability' if probability else 'logit'}"
-    return Canonical(kind), kind
+        return Canonical(form, probability), f"one {'probability' if probability else 'logit'}"
+    return Canonical(form), "labels" if form.kind == "labels" else str(form)

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from edge_vss.bundle import TensorSpec
+from edge_vss.classes import ClassSet, from_names
 from edge_vss.converters.conversion import Conversion, Preprocess, fingerprint
 from edge_vss.converters.inputs import pictures
 from edge_vss.converters.ops.normalize import Normalize
@@ -15,7 +16,7 @@ from edge_vss.converters.readers import ReadModel
 from edge_vss.converters.readers import _untrained_weights as untrained_weights
 from edge_vss.converters.readers._checks import canonical, check_stateless, run
 from edge_vss.converters.readers._factory import NO_CLASSES, build
-from edge_vss.converters.readers._outputs import Select, choose
+from edge_vss.converters.readers._outputs import Select, Wanted, choose
 from edge_vss.converters.readers._recognise import reader_of
 from edge_vss.converters.values import Network
 from edge_vss.errors import OptionError
@@ -54,10 +55,13 @@ def load_network(conversion: Conversion) -> Network:
     tests += [torch.zeros_like(tests[0]), torch.full_like(tests[0], 255)]
     outputs = [run(path, model, before(test), size) for test in tests]
     check_stateless(path, read, before, tests, outputs, size)
-    name = choose(outputs[0], conversion.output_name, classes)
+    wanted = Wanted(classes, size, read.layout == "NHWC")
+    name = choose(outputs[0], conversion.output_name, wanted)
     model = read.select(name) if read.select else Select(model, name)
     chosen = [output[name] for output in outputs]
-    after, described = canonical(path, name, chosen, classes, class_set.ignore)
+    after, described = canonical(path, name, chosen, wanted, class_set.ignore)
+    if after.form.kind == "one score":
+        class_set, described = _two_classes(class_set, described)
     result = after(chosen[0])
     kind_out = "labels" if result.dtype == torch.uint8 else "scores"
     return Network(
@@ -71,6 +75,14 @@ def load_network(conversion: Conversion) -> Network:
         classes=class_set,
         preprocess=prepare,
     )
+
+
+def _two_classes(class_set: ClassSet, described: str) -> tuple[ClassSet, str]:
+    """Background and foreground of one score, and what to say about it. Background is added to one class."""
+    if len(class_set) == 1:
+        class_set = from_names(("background", *class_set.names), class_set.ignore)
+    background, foreground = class_set.names
+    return class_set, f"{described}: {foreground} where it is high, {background} elsewhere"
 
 
 def _check_multiple(path: Path, size: Size, multiple: int) -> None:

@@ -2,15 +2,46 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from edge_vss.errors import ModelError
+from edge_vss.video import Size
 
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool)
+MOST_STRETCH = 1.25
+"""How much more a map may be reduced along one axis than along the other: rounding, padding to 32."""
+Channels = tuple[int, tuple[int, ...]]
+"""A number of channels, and the sides of the map that is left without their axis."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the output is looked for with."""
+
+    classes: int
+    size: Size
+    """Height and width of the picture that the model was given."""
+    channels_last: bool = False
+    """Whether the model takes its picture with the channels last."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How an output holds a segmentation."""
+
+    kind: Literal["scores", "one score", "labels"]
+    """A score per class, a score of one foreground class, or class ids."""
+    axes: str
+    """What its axes are, of N, C, H and W."""
+
+    def __str__(self) -> str:
+        return f"{self.kind} ({', '.join(self.axes)})"
 
 
 def flatten(output: Any, prefix: str = "") -> dict[str, Tensor]:
@@ -30,54 +61,116 @@ def flatten(output: Any, prefix: str = "") -> dict[str, Tensor]:
     return found
 
 
-def choose(outputs: Mapping[str, Tensor], wanted: str | None, classes: int) -> str:
+def choose(outputs: Mapping[str, Tensor], asked: str | None, wanted: Wanted) -> str:
     """The output to use: the one asked for (by name or index), the only one, or the only one that fits.
 
-    Raises ModelError listing what there is when that leaves a choice, or none.
+    Raises ModelError that lists what there is when that leaves a choice, or none, and for a network of
+    another kind, by its name.
     """
     names = list(outputs)
     have = ", ".join(f"{name} {describe(tensor)}" for name, tensor in outputs.items())
-    if wanted is not None:
-        if wanted in outputs:
-            name = wanted
-        elif wanted.lstrip("-").isdecimal() and -len(names) <= int(wanted) < len(names):
-            name = names[int(wanted)]
+    if asked is None and _finds_single_things(outputs, wanted):
+        raise ModelError(
+            f"this is an instance segmentor (a list beside mask prototypes or masks: {have}): give a "
+            "semantic segmentor, which has a score for every class and pixel"
+        )
+    if asked is not None:
+        if asked in outputs:
+            name = asked
+        elif asked.lstrip("-").isdecimal() and -len(names) <= int(asked) < len(names):
+            name = names[int(asked)]
         else:
             raise ModelError(
-                f"the model has no output {wanted!r}: choose --output from {have or 'none at all'}"
+                f"the model has no output {asked!r}: choose --output from {have or 'none at all'}"
             )
     elif not names:
         raise ModelError(
             "the model gives no tensor: it has to give scores (1, C, h, w) or a label map (1, h, w)"
         )
     else:
-        fitting = [name for name in names if form(outputs[name], classes)]
+        fitting = [name for name in names if form_of(outputs[name], wanted)]
         if len(fitting) > 1:
             raise ModelError(f"the model has several outputs: choose one with --output from {have}")
         name = (fitting or names)[0]
-    if not form(outputs[name], classes):
+    if form_of(outputs[name], wanted) is None:
         raise ModelError(
-            f"the model's output {name} is {describe(outputs[name])}, neither scores (1, {classes}, h, w) "
-            f"nor labels (1, h, w): check --classes ({classes} given), or choose --output from {have}"
+            f"the model's output {name} is {describe(outputs[name])}, neither scores "
+            f"(1, {wanted.classes}, h, w) nor labels (1, h, w): check --classes ({wanted.classes} given), or "
+            f"choose --output from {have}"
         )
     return name
 
 
-def form(tensor: Tensor, classes: int) -> str:
-    """``scores``, ``scores channels-last``, ``one score`` or ``labels``; empty for what is no
-    segmentation."""
+def form_of(tensor: Tensor, wanted: Wanted) -> Form | None:
+    """How a tensor holds a segmentation; None where it does not.
+
+    Channels come last only where the picture's do, or where the map's sides then have the picture's shape and
+    otherwise have not.
+    """
     shape = tuple(tensor.shape)
-    if len(shape) not in (3, 4) or shape[0] != 1:
-        return ""
     if tensor.dtype in INTEGERS:
-        return "labels" if len(shape) == 3 or 1 in (shape[1], shape[3]) else ""
-    if len(shape) == 3 or min(shape[1:]) < 1:
-        return ""
-    if shape[1] == classes and min(shape[2:]) > 1:
-        return "scores"
-    if shape[3] == classes and min(shape[1:3]) > 1:
-        return "scores channels-last"
-    return "one score" if classes == 2 and shape[1] == 1 and min(shape[2:]) > 1 else ""
+        return _labels(shape)
+    if not tensor.is_floating_point() or min(shape, default=0) < 1:
+        return None
+    if len(shape) == 4 and shape[0] == 1:
+        first, last = (shape[1], shape[2:]), (shape[3], shape[1:3])
+        return _scored(first, last, ("NCHW", "NHWC"), wanted)
+    if len(shape) == 3 and shape[0] == 1 and _has_shape_of(wanted.size, shape[1:]):
+        return Form("labels" if wanted.classes > 2 else "one score", "NHW")
+    if len(shape) == 3:
+        return _scored((shape[0], shape[1:]), (shape[2], shape[:2]), ("CHW", "HWC"), wanted)
+    if len(shape) == 2 and _has_shape_of(wanted.size, shape):
+        return Form("labels" if wanted.classes > 2 else "one score", "HW")
+    return None
+
+
+def _labels(shape: tuple[int, ...]) -> Form | None:
+    if len(shape) == 4 and shape[0] == 1 and 1 in (shape[1], shape[3]):
+        return Form("labels", "NCHW" if shape[1] == 1 else "NHWC")
+    if len(shape) == 3 and 1 in (shape[0], shape[2]):
+        return Form("labels", "NHW" if shape[0] == 1 else "HWC")
+    return Form("labels", "HW") if len(shape) == 2 else None
+
+
+def _scored(first: Channels, last: Channels, axes: tuple[str, str], wanted: Wanted) -> Form | None:
+    """The form of a tensor that may be read with its channels first or last."""
+    possible = {
+        name: (channels, sides)
+        for name, (channels, sides) in zip(axes, (first, last), strict=True)
+        if _one(channels, wanted) and min(sides) > 1
+    }
+    shaped = [name for name, (_, sides) in possible.items() if _has_shape_of(wanted.size, sides)]
+    usual = axes[1] if wanted.channels_last else axes[0]
+    name = usual if usual in possible and (usual in shaped or not shaped) else next(iter(shaped), None)
+    return None if name is None else _kind(possible[name][0], name, wanted)
+
+
+def _one(channels: int, wanted: Wanted) -> bool:
+    """Whether so many channels can be scores of the classes, or their ids."""
+    return channels in (wanted.classes, 1)
+
+
+def _kind(channels: int, axes: str, wanted: Wanted) -> Form:
+    if channels == wanted.classes and channels > 1:
+        return Form("scores", axes)
+    # Ids of more than two classes may come as floats.
+    return Form("one score" if wanted.classes <= 2 else "labels", axes)
+
+
+def _has_shape_of(size: Size, sides: tuple[int, ...]) -> bool:
+    """Whether a map is the picture reduced (or enlarged) by much the same along both axes."""
+    down, across = size[0] / sides[0], size[1] / sides[1]
+    return abs(math.log(down / across)) <= math.log(MOST_STRETCH)
+
+
+def _finds_single_things(outputs: Mapping[str, Tensor], wanted: Wanted) -> bool:
+    """Whether there is a list beside a map: detections with mask prototypes, or queries with their masks."""
+    shapes = [tuple(tensor.shape) for tensor in outputs.values() if tensor.is_floating_point()]
+    maps = any(len(shape) == 4 and shape[0] == 1 for shape in shapes)
+    lists = any(
+        len(s) == 3 and s[0] == 1 and min(s[1:]) > 1 and not _has_shape_of(wanted.size, s[1:]) for s in shapes
+    )
+    return maps and lists
 
 
 def describe(tensor: Tensor) -> str:
@@ -99,21 +192,25 @@ class Select(torch.nn.Module):
 class Canonical(torch.nn.Module):
     """An output of any accepted form → scores float32 (1, C, h, w), or labels uint8 (1, h, w).
 
-    A single score per pixel (two classes) becomes two: 0 against a logit, 1 − p against a probability.
+    One score per pixel becomes two classes, of which the foreground is the second: 0 against a logit, 1 − p
+    against a probability.
     """
 
-    def __init__(self, form: str, probability: bool = False) -> None:
+    def __init__(self, form: Form, probability: bool = False) -> None:
         super().__init__()
         self.form, self.probability = form, probability
 
     def forward(self, output: Tensor) -> Tensor:
-        if self.form == "labels":
-            last = output.dim() == 4 and output.shape[1] > 1
-            return output.reshape(1, *output.shape[1:3] if last else output.shape[-2:]).to(torch.uint8)
+        axes = self.form.axes
+        if self.form.kind == "labels":
+            sides = [int(output.shape[axes.index(axis)]) for axis in "HW"]
+            return output.reshape(1, *sides).to(torch.uint8)
         output = output.to(torch.float32)
-        if self.form == "scores channels-last":
-            return output.permute(0, 3, 1, 2)
-        if self.form == "one score":
+        for missing in (axis for axis in "NC" if axis not in axes):
+            output = output.unsqueeze(0 if missing == "N" else 1)
+        if axes in ("NHWC", "HWC"):
+            output = output.permute(0, 3, 1, 2)
+        if self.form.kind == "one score":
             other = 1 - output if self.probability else torch.zeros_like(output)
             return torch.cat((other, output), 1)
         return output

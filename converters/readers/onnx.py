@@ -115,6 +115,7 @@ def model_of(path: Path) -> Any:
     model.graph.input.extend(inputs)
     model.ir_version = max(model.ir_version, 4)  # before IR 4 every weight had to be an input as well
     check_functions(path, model)
+    in_order(path, model.graph)
     try:
         if model.functions:
             model = inliner.inline_local_functions(model)
@@ -143,6 +144,8 @@ def make_static(path: Path, model: Any, size: Size | None) -> tuple[Size, str, s
             f"{path} takes {len(model.graph.input)} inputs ({names}): it has to take one picture"
         )
     kind = model.graph.input[0].type.tensor_type
+    if kind.elem_type == onnx.TensorProto.FLOAT16:
+        take_floats(model)
     dtype = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.UINT8: "uint8"}.get(kind.elem_type, "")
     extents: list[int | None] = [
         dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim
@@ -162,6 +165,74 @@ def make_static(path: Path, model: Any, size: Size | None) -> tuple[Size, str, s
     except Exception as error:
         raise ModelError(f"{path} does not fit {found[0]}x{found[1]} ({one_line(error)})") from None
     return found, layout, dtype
+
+
+def in_order(path: Path, graph: Any) -> None:
+    """Put every node behind those whose outputs it reads: some tools write files that are not so.
+
+    A graph inside a node may read what is around that node. Raises ModelError for a circle.
+    """
+    nodes = list(graph.node)
+    maker = {name: at for at, node in enumerate(nodes) for name in node.output}
+    before = [{maker[name] for name in reads(node) if name in maker} for node in nodes]
+    order: list[int] = []
+    done = set[int]()
+    # Depth first, in the file's order, so that a file in order stays as it is.
+    for first in range(len(nodes)):
+        path_down = [first]
+        while path_down:
+            at = path_down[-1]
+            missing = next((other for other in sorted(before[at]) if other not in done), None)
+            if missing is None:
+                path_down.pop()
+                if at not in done:
+                    done.add(at)
+                    order.append(at)
+            elif missing in path_down:
+                name = nodes[missing].name or nodes[missing].op_type
+                raise ModelError(f"{path} has nodes that wait for each other ({name}): export it again")
+            else:
+                path_down.append(missing)
+    if order != sorted(order):
+        copies = [type(nodes[at]).FromString(nodes[at].SerializeToString()) for at in order]
+        del graph.node[:]
+        graph.node.extend(copies)
+
+
+def take_floats(model: Any) -> None:
+    """Let a graph that takes half precision take float32, which is what a runtime gives."""
+    import onnx
+
+    value = model.graph.input[0]
+    inner = f"{value.name}/half"
+    for node in model.graph.node:
+        _read_instead(node, value.name, inner)
+    model.graph.node.insert(
+        0, onnx.helper.make_node("Cast", [value.name], [inner], to=onnx.TensorProto.FLOAT16)
+    )
+    value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+
+
+def _read_instead(node: Any, old: str, new: str) -> None:
+    for at, name in enumerate(node.input):
+        if name == old:
+            node.input[at] = new
+    for attribute in node.attribute:
+        for graph in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+            for inside in graph.node:
+                _read_instead(inside, old, new)
+
+
+def reads(node: Any) -> set[str]:
+    """Every name that a node reads, the graphs inside of it included."""
+    names = set(node.input)
+    for attribute in node.attribute:
+        for graph in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+            own = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
+            own |= {name for inside in graph.node for name in inside.output}
+            names |= {name for inside in graph.node for name in reads(inside)} - own
+            names |= {value.name for value in graph.output} - own
+    return names
 
 
 def _opset(model: Any) -> int:

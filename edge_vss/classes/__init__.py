@@ -63,7 +63,7 @@ def find(spec: str) -> ClassSet:
     return _listed(path, files.read(path))
 
 
-def from_names(names: Sequence[str], ignore: int = 255) -> ClassSet:
+def from_names(names: Sequence[str], ignore: int | None = 255) -> ClassSet:
     """A class set of names in the order of their ids; one that comes again gets its id behind it."""
     seen: dict[str, int] = {}
     for index, name in enumerate(names):
