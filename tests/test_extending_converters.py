@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from typer.testing import CliRunner
 
 from edge_vss import bundle, plugins
 from edge_vss.cli import app
@@ -98,6 +97,7 @@ ENGINE = '''
 from dataclasses import replace
 
 from edge_vss.runtimes.engines import onnxruntime
+from tests.helpers.cli import CliRunner
 
 DESCRIPTION = replace(onnxruntime.DESCRIPTION, targets=("mine",))
 load = onnxruntime.load
