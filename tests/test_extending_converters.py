@@ -21,6 +21,7 @@ from edge_vss.converters.readers import READERS
 from edge_vss.converters.readers._recognise import reader_of
 from edge_vss.converters.verify import verify
 from edge_vss.errors import ModelError, OptionError
+from tests.helpers.cli import CliRunner
 from tests.helpers.conversion import SIZE, factory_file, save_exported, save_state_dict, trained
 
 READER = '''
@@ -97,7 +98,6 @@ ENGINE = '''
 from dataclasses import replace
 
 from edge_vss.runtimes.engines import onnxruntime
-from tests.helpers.cli import CliRunner
 
 DESCRIPTION = replace(onnxruntime.DESCRIPTION, targets=("mine",))
 load = onnxruntime.load
