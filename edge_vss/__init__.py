@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from edge_vss.bundle import read as read_manifest
     from edge_vss.classes import ClassSet
     from edge_vss.classes import find as find_classes
+    from edge_vss.converters.conversion import Conversion
     from edge_vss.converters.convert import convert
-    from edge_vss.metrics import Scores
+    from edge_vss.metrics import ScoreReport, Scores
+    from edge_vss.runtimes.motion import Feed
     from edge_vss.runtimes.pipeline import RunReport, run
     from edge_vss.runtimes.policy import Adaptive, Gop, Interval
     from edge_vss.runtimes.segmenter import Segmenter, load
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     from edge_vss.runtimes.sinks._drawing import overlay
     from edge_vss.runtimes.sources import Source, open_source
     from edge_vss.runtimes.state import State
-    from edge_vss.runtimes.tools.benchmark import ProfileReport, profile
+    from edge_vss.runtimes.tools.benchmark import ProfileReport, SpeedReport, profile
     from edge_vss.runtimes.tools.evaluate import EvaluationReport, evaluate
     from edge_vss.runtimes.tools.ground_truth import GroundTruth
     from edge_vss.runtimes.tools.opening import Opening
@@ -49,9 +51,14 @@ if TYPE_CHECKING:
         Cause,
         Decision,
         Frame,
+        FrameStamp,
+        Measured,
         MotionField,
+        MotionVectors,
+        Packet,
         Picture,
         Policy,
+        PolicyDescription,
         Prediction,
         StreamInfo,
         Track,
@@ -64,25 +71,33 @@ __all__ = [
     "BundleError",
     "Cause",
     "ClassSet",
+    "Conversion",
     "Decision",
     "EdgeVssError",
     "EngineError",
     "EvaluationReport",
+    "Feed",
     "Frame",
+    "FrameStamp",
     "Gop",
     "GroundTruth",
     "Interval",
     "Manifest",
+    "Measured",
     "MissingExtra",
     "ModelError",
     "MotionField",
+    "MotionVectors",
     "Opening",
     "OptionError",
+    "Packet",
     "Picture",
     "Policy",
+    "PolicyDescription",
     "Prediction",
     "ProfileReport",
     "RunReport",
+    "ScoreReport",
     "Scores",
     "Segmenter",
     "Session",
@@ -91,6 +106,7 @@ __all__ = [
     "SinkError",
     "Source",
     "SourceError",
+    "SpeedReport",
     "State",
     "StateFileError",
     "StreamInfo",
@@ -113,26 +129,35 @@ _HOMES = {
     "Adaptive": ("runtimes.policy", "Adaptive"),
     "Cause": ("video", "Cause"),
     "ClassSet": ("classes", "ClassSet"),
+    "Conversion": ("converters.conversion", "Conversion"),
     "Decision": ("video", "Decision"),
     "EvaluationReport": ("runtimes.tools.evaluate", "EvaluationReport"),
+    "Feed": ("runtimes.motion", "Feed"),
     "Frame": ("video", "Frame"),
+    "FrameStamp": ("video", "FrameStamp"),
     "Gop": ("runtimes.policy", "Gop"),
     "GroundTruth": ("runtimes.tools.ground_truth", "GroundTruth"),
     "Interval": ("runtimes.policy", "Interval"),
     "Manifest": ("bundle", "Manifest"),
+    "Measured": ("video", "Measured"),
     "MotionField": ("video", "MotionField"),
+    "MotionVectors": ("video", "MotionVectors"),
     "Opening": ("runtimes.tools.opening", "Opening"),
+    "Packet": ("video", "Packet"),
     "Picture": ("video", "Picture"),
     "Policy": ("video", "Policy"),
+    "PolicyDescription": ("video", "PolicyDescription"),
     "Prediction": ("video", "Prediction"),
     "ProfileReport": ("runtimes.tools.benchmark", "ProfileReport"),
     "RunReport": ("runtimes.pipeline", "RunReport"),
+    "ScoreReport": ("metrics", "ScoreReport"),
     "Scores": ("metrics", "Scores"),
     "Segmenter": ("runtimes.segmenter", "Segmenter"),
     "Session": ("runtimes.session", "Session"),
     "Sink": ("runtimes.sinks", "Sink"),
     "SinkContext": ("runtimes.sinks", "SinkContext"),
     "Source": ("runtimes.sources", "Source"),
+    "SpeedReport": ("runtimes.tools.benchmark", "SpeedReport"),
     "State": ("runtimes.state", "State"),
     "StreamInfo": ("video", "StreamInfo"),
     "Track": ("video", "Track"),

@@ -34,25 +34,34 @@ class Claim:
         self.release()
 
 
-def _locked(lock: Path) -> int | None:
+def lock(descriptor: int, path: Path, wait: bool = False) -> bool:
+    """Lock the open file or folder ``path`` for as long as the descriptor is open.
+
+    False where ``path`` is gone, or is another one by now. Raises BlockingIOError where another one holds the
+    lock, unless this is to ``wait``; OSError where the file system has no locks, ImportError where Python has
+    none (Windows).
+    """
+    import fcntl
+
+    fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     try:
-        import fcntl
-    except ImportError:
-        return None
+        # Its last owner may have removed it after it was opened here.
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _locked(path: Path) -> int | None:
     while True:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Its last owner may have removed it after it was opened here.
-            if lock.exists() and os.path.samestat(os.fstat(descriptor), lock.stat()):
+            if lock(descriptor, path):
                 return descriptor
-        except FileNotFoundError:
-            pass
         except BlockingIOError:
             os.close(descriptor)
             raise
-        except OSError:
+        except (OSError, ImportError):
             os.close(descriptor)
-            lock.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
             return None
         os.close(descriptor)

@@ -74,8 +74,7 @@ def one_line(error: BaseException, named: bool = False) -> str:
     ``named`` puts the error's type in front: for errors of the user's own code. Characters that would move a
     terminal's cursor or change its colours are shown escaped.
     """
-    text = " ".join(str(error).split())
-    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    text = printable(" ".join(str(error).split()))
     kind = type(error).__name__
     text = f"{kind}: {text}" if named and text else text or kind
     return text if len(text) <= 300 else f"{text[:140]} ... {text[-150:]}"

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -28,7 +29,7 @@ def sha256_of(file: BinaryIO) -> str:
     return digest.hexdigest()
 
 
-def open_plain(path: Path) -> BinaryIO:
+def open_plain(path: Path) -> BufferedReader:
     """Open a plain file to read, without waiting; the last part of ``path`` may be a link to one.
 
     Raises OSError, for a pipe, a device and a name that no file can have too.
@@ -39,7 +40,7 @@ def open_plain(path: Path) -> BinaryIO:
         raise OSError(errno.EINVAL, str(error)) from None
 
 
-def open_inside(folder: Path, name: str) -> BinaryIO:
+def open_inside(folder: Path, name: str) -> BufferedReader:
     """Open the plain file ``name`` (relative, with ``/``) of ``folder`` to read, without waiting.
 
     No part of ``name`` may be a link, nor lead out of ``folder``; ``folder`` itself may be one. Raises
@@ -56,7 +57,7 @@ def open_inside(folder: Path, name: str) -> BinaryIO:
         raise OSError(errno.EINVAL, str(error)) from None
 
 
-def _open_below(folder: Path, parts: tuple[str, ...]) -> BinaryIO:
+def _open_below(folder: Path, parts: tuple[str, ...]) -> BufferedReader:
     at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         for part in parts[:-1]:
@@ -87,7 +88,7 @@ def _open_at(at: int, part: str, flags: int) -> int:
         raise
 
 
-def _open_inside_slowly(folder: Path, parts: tuple[str, ...]) -> BinaryIO:
+def _open_inside_slowly(folder: Path, parts: tuple[str, ...]) -> BufferedReader:
     place = folder
     for part in parts:
         place = place / part
@@ -96,7 +97,7 @@ def _open_inside_slowly(folder: Path, parts: tuple[str, ...]) -> BinaryIO:
     return open_plain(place)
 
 
-def _plain(descriptor: int) -> BinaryIO:
+def _plain(descriptor: int) -> BufferedReader:
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "it is no plain file")

@@ -21,7 +21,7 @@ from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import Generic, TypeVar, cast
 
-from edge_vss.errors import MissingExtra, OptionError
+from edge_vss.errors import MissingExtra, OptionError, one_line
 from edge_vss.extras import extra_with
 
 LOG = logging.getLogger("edge_vss")
@@ -135,9 +135,8 @@ def _loaded(point: EntryPoint, kind: str) -> object:
     try:
         found: object = point.load()
     except Exception as error:  # another package's code may fail in any way
-        text = " ".join(str(error).split()) or "no message"
         raise OptionError(
-            f"the {kind} {point.name!r} of another package cannot be imported ({type(error).__name__}: "
-            f"{text[:200]}): repair or remove that package"
+            f"the {kind} {point.name!r} of another package cannot be imported "
+            f"({one_line(error, named=True)}): repair or remove that package"
         ) from None
     return found

@@ -1,6 +1,8 @@
-"""Text that a stranger may have written, made safe to show."""
+"""Text that a stranger may have written, or that holds a secret, made safe to show."""
 
 from __future__ import annotations
+
+import re
 
 # Characters that Python calls printable and that show nothing: Unicode's Default_Ignorable_Code_Point
 # (DerivedCoreProperties.txt) where its category is a letter or a mark, and the empty Braille pattern.
@@ -27,6 +29,11 @@ def printable(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(character if _seen(character) else _escaped(character) for character in text)
+
+
+def without_password(uri: object) -> str:
+    """A source's name as it may be shown: a user's name and password in a URL become ``***``."""
+    return re.sub(r"(?<=://)[^/?#]*@", "***@", str(uri))
 
 
 def _seen(character: str) -> bool:

@@ -21,11 +21,10 @@ import hashlib
 import json
 import os
 import shutil
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from io import FileIO
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -36,6 +35,7 @@ from edge_vss.bundle.json_fields import Reader
 from edge_vss.bundle.manifest import Manifest, TensorSpec
 from edge_vss.claim import Claim
 from edge_vss.errors import BundleError, OptionError, SinkError, StateFileError
+from edge_vss.files import open_plain
 from edge_vss.runtimes._state_match import check_model, check_tensors, model_of
 from edge_vss.runtimes.sinks import writing
 from edge_vss.video import Size
@@ -129,29 +129,23 @@ def read(path: Path, manifest: Manifest) -> tuple[dict[str, NDArray[Any]], Size]
     read, or belongs to another model, option or size.
     """
     try:
-        # Without O_NONBLOCK a pipe that nobody writes to would be waited for.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with FileIO(descriptor) as file:
-            about = os.fstat(descriptor)
-            if not stat.S_ISREG(about.st_mode):
-                raise OptionError(
-                    f"{path} cannot be read (it is no plain file): give the file that was saved"
-                )
+        with open_plain(path) as file:
             header = _header(path, file)
             check_model(path, manifest, header.model)
             check_tensors(path, manifest, header.tensors)
             nbytes = sum(state.nbytes for state in manifest.state)
-            if about.st_size != file.tell() + nbytes:
-                _refuse(path, f"it has {about.st_size} bytes where {file.tell() + nbytes} belong")
+            size = os.fstat(file.fileno()).st_size
+            if size != file.tell() + nbytes:
+                _refuse(path, f"it has {size} bytes where {file.tell() + nbytes} belong")
             return _tensors(path, file, header), header.size
     except FileNotFoundError:
         raise OptionError(f"there is no state file {path}: save one first") from None
     except OSError as error:
         if error.errno == errno.EIO:
             _refuse(path, "the disk does not give it back")
-        raise OptionError(f"{path} cannot be read ({error.strerror or error}): check the file") from None
-    except ValueError as error:  # a name that no file can have
-        raise OptionError(f"{str(path)!r} cannot be read ({error}): give another name") from None
+        raise OptionError(
+            f"{path} cannot be read ({error.strerror or error}): give the file that was saved"
+        ) from None
 
 
 @contextmanager
@@ -222,15 +216,15 @@ def _packed(snapshot: Snapshot, arrays: list[NDArray[np.uint8]]) -> bytes:
     return packed
 
 
-def _header(path: Path, file: FileIO) -> _Header:
-    preamble = file.read(_PREAMBLE_BYTES) or b""
+def _header(path: Path, file: BufferedReader) -> _Header:
+    preamble = file.read(_PREAMBLE_BYTES)
     if preamble[: len(MAGIC)] != MAGIC:
         known = preamble.startswith((MAGIC[:-1], b"PK"))
         _refuse(path, "it is of another version" if known else "it does not begin like one")
     length = int.from_bytes(preamble[len(MAGIC) : len(MAGIC) + 4], "little")
     if len(preamble) < _PREAMBLE_BYTES or length > MAX_HEADER_BYTES:
         _refuse(path, "its header is damaged")
-    text = file.read(length) or b""
+    text = file.read(length)
     if hashlib.sha256(text).digest() != preamble[-_SHA256_BYTES:]:
         _refuse(path, "its header is damaged")
     try:
@@ -255,7 +249,7 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
 
 
-def _tensors(path: Path, file: FileIO, header: _Header) -> dict[str, NDArray[Any]]:
+def _tensors(path: Path, file: BufferedReader, header: _Header) -> dict[str, NDArray[Any]]:
     """The tensors, of which the caller has checked that they are what the bundle has, and all there."""
     tensors: dict[str, NDArray[Any]] = {}
     digest = hashlib.sha256()

@@ -18,8 +18,8 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[demo.DemoReport, li
     """A short demo into a folder where a longer one has been."""
     pytest.importorskip("torch", reason="the converter's half is not installed")
     out = tmp_path_factory.mktemp("demo")
-    (out / "truth").mkdir()
-    (out / "truth" / "000900.png").write_bytes(b"left over")
+    (out / "ground_truth").mkdir()
+    (out / "ground_truth" / "000900.png").write_bytes(b"left over")
     (out / "overlay.mp4").write_bytes(b"left over")
     told: list[str] = []
     return demo.demo(out, FRAMES, INTERVAL, told.append), told
@@ -42,7 +42,7 @@ def test_the_files_are_there_to_look_at(shown: tuple[demo.DemoReport, list[str]]
     found, _ = shown
     with av.open(str(found.overlay)) as container:
         assert sum(1 for _ in container.decode(video=0)) == FRAMES
-    assert len(GroundTruth(found.clip.parent / "truth")) == FRAMES
+    assert len(GroundTruth(found.clip.parent / "ground_truth")) == FRAMES
     sheet = cv2.imread(str(found.picture))
     assert sheet is not None and min(sheet.shape[:2]) > 600
     assert len(np.unique(sheet.reshape(-1, 3), axis=0)) > 1000

@@ -15,6 +15,7 @@ from edge_vss.runtimes.tools.evaluate import evaluate
 from edge_vss.runtimes.tools.ground_truth import GroundTruth
 from edge_vss.runtimes.tools.opening import Opening
 from edge_vss.video import Decision, Frame, Prediction, Track
+from tests.helpers.server import serving
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +128,11 @@ def test_too_few_or_too_many_label_maps_say_both_numbers(
         (truth / f"{index}.png").unlink()
     with pytest.raises(SourceError, match=r"20 label maps, but .*tiny\.mp4 has 24 frames"):
         evaluate(segmenter, tiny_video, truth)
+    with (
+        serving(tiny_video.parent) as host,
+        pytest.raises(SourceError, match=rf"but http://\*\*\*@{host}/tiny\.mp4 has .*frames"),
+    ):
+        evaluate(segmenter, f"http://cam:secret@{host}/tiny.mp4", truth)
     frames = (np.zeros((96, 128, 3), np.uint8) for _ in range(22))
     with pytest.raises(SourceError, match=r"20 label maps, but the source has more than 20 frames"):
         evaluate(segmenter, frames, truth)

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from typer.testing import CliRunner
 
 from edge_vss import bundle, plugins
 from edge_vss.cli import app
@@ -22,6 +21,7 @@ from edge_vss.converters.readers import READERS
 from edge_vss.converters.readers._recognise import reader_of
 from edge_vss.converters.verify import verify
 from edge_vss.errors import ModelError, OptionError
+from tests.helpers.cli import CliRunner
 from tests.helpers.conversion import SIZE, factory_file, save_exported, save_state_dict, trained
 
 READER = '''

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from edge_vss.cli import app
 from edge_vss.errors import SourceError
 from edge_vss.runtimes.sources import open_source
+from tests.helpers.cli import CliRunner
+from tests.helpers.server import serving
 from tests.helpers.videos import drop, encode, pan, remux
 
 
@@ -81,3 +84,13 @@ def test_no_password_is_shown(url: str) -> None:
     with pytest.raises(SourceError, match=r"\*\*\*@127\.0\.0\.1:9") as error:
         open_source(url, timeout_seconds=2)
     assert "secret" not in str(error.value)
+
+
+def test_no_password_is_shown_of_a_stream_that_opens(tiny_video: Path) -> None:
+    with serving(tiny_video.parent) as host:
+        done = CliRunner().invoke(
+            app, ["motion", f"http://cam:secret@{host}/{tiny_video.name}", "--json", "-"]
+        )
+    assert done.exit_code == 0, done.stderr
+    assert f"***@{host}" in done.stderr
+    assert "secret" not in done.stderr + done.stdout

@@ -14,15 +14,26 @@ import edge_vss
 
 ERRORS = (
     *("BundleError", "EdgeVssError", "EngineError", "MissingExtra", "ModelError", "OptionError"),
-    *("SinkError", "SourceError"),
+    *("SinkError", "SourceError", "StateFileError"),
 )
 VALUES = (
-    *("Cause", "ClassSet", "Decision", "Frame", "GroundTruth", "Manifest", "MotionField", "Opening"),
-    *("Picture", "Policy", "Prediction", "StreamInfo", "Track"),
+    *(
+        "Cause",
+        "ClassSet",
+        "Conversion",
+        "Decision",
+        "Feed",
+        "Frame",
+        "FrameStamp",
+        "GroundTruth",
+        "Manifest",
+    ),
+    *("Measured", "MotionField", "MotionVectors", "Opening", "Packet", "Picture", "Policy"),
+    *("PolicyDescription", "Prediction", "StreamInfo", "Track"),
 )
 POLICIES = ("Adaptive", "Gop", "Interval")
 RUNNING = ("Segmenter", "Session", "Sink", "SinkContext", "Source", "State")
-REPORTS = ("EvaluationReport", "ProfileReport", "RunReport", "Scores")
+REPORTS = ("EvaluationReport", "ProfileReport", "RunReport", "ScoreReport", "Scores", "SpeedReport")
 FUNCTIONS = (
     *("convert", "evaluate", "find_classes", "load", "open_sink", "open_source", "overlay", "profile"),
     *("read_manifest", "run"),

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
 from edge_vss.cli import app
 from edge_vss.cli.terminal import explain, say, table
 from edge_vss.errors import BundleError
 from edge_vss.text import printable
+from tests.helpers.cli import CliRunner
 from tests.test_bundle import street as street  # a fixture
 
 HOSTILE = "\x1b[2J\x07a\nb\r\u202ec\u200b\u2066\ufeff\U000e0041\ufe0f\u115f\ud800\x9b\u2028"

@@ -26,13 +26,14 @@ def test_a_percentile_is_one_of_the_durations_and_they_are_ordered(seconds: list
 
 
 def test_a_stopwatch_times_a_block_and_lists_stages_in_order() -> None:
-    watch = Stopwatch()
+    watch, began = Stopwatch(), time.perf_counter()
     with watch("sleep"):
         time.sleep(0.02)
+    most_ms = 1e3 * (time.perf_counter() - began)
     watch.merge({"key": 0.005, "decode": 0.001})
     summary = watch.summary()
     assert list(summary) == [*STAGES, "sleep"]
-    assert 20 <= summary["sleep"].p50 < 500
+    assert 20 <= summary["sleep"].p50 <= most_ms
     assert summary["key"] == Percentiles(5.0, 5.0, 5.0, 1)
     assert summary["state"].count == 0
 

@@ -85,9 +85,9 @@ def read(path: Path, conversion: Conversion) -> ReadModel:
         # By content: OpenVINO would otherwise guess the format, and the weights' file, from the name.
         model = ov.Core().read_model(path.read_bytes(), ov.Tensor(weights))
     except Exception as error:
-        what = " ".join(one_line(error).split())[-200:]
         raise ModelError(
-            f"{path} cannot be read as an OpenVINO model ({what}): copy it again, and its .bin beside it"
+            f"{path} cannot be read as an OpenVINO model ({one_line(error)}): "
+            "copy it again, and its .bin beside it"
         ) from None
     if len(model.inputs) != 1:
         names = ", ".join(_name(port, index) for index, port in enumerate(model.inputs))

@@ -78,7 +78,7 @@ def _from_onnx(exported: Any, part: Part) -> tuple[Any, float]:
             raise
         except Exception as error:  # OpenVINO has one class for all of its errors, and it is not exported
             raise ModelError(
-                f"{part.role}: OpenVINO cannot express this graph ({' '.join(str(error).split())[-300:]}): "
+                f"{part.role}: OpenVINO cannot express this graph ({one_line(error)}): "
                 "change the operator named, or convert with --target onnx"
             ) from None
 

@@ -64,9 +64,9 @@ def check_contract(manifest: Manifest) -> None:
     if "start" not in manifest.routes:
         raise broken('"routes" has no "start"')
     _check_shapes(manifest)
-    given = {"image", *(state.name for state in manifest.state), *(("motion",) if manifest.motion else ())}
+    at_first = {"image", *(state.name for state in manifest.state), *(("motion",) if manifest.motion else ())}
     for route, route_roles in manifest.routes.items():
-        available, produced = set(given), set[str]()
+        available, produced = set(at_first), set[str]()
         for role in route_roles:
             graph = manifest.graph(role)
             if missing := [spec.name for spec in graph.inputs if spec.name not in available]:

@@ -24,6 +24,7 @@ from edge_vss.bundle.exchange import exchange
 from edge_vss.bundle.manifest import FORMAT, Manifest
 from edge_vss.bundle.reading import parse
 from edge_vss.bundle.rules import MANIFEST, check_files
+from edge_vss.claim import lock
 from edge_vss.errors import BundleError
 
 
@@ -164,16 +165,12 @@ def _claim(folder: Path, wait: bool = False) -> int | None:
 
     Raises OSError where the file system has no locks, ImportError where Python has none (Windows).
     """
-    import fcntl
-
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        # Its last owner may have removed it before letting go.
-        if folder.exists() and os.path.samestat(os.fstat(descriptor), folder.stat()):
+        if lock(descriptor, folder, wait):
             return descriptor
     except BlockingIOError:
         pass

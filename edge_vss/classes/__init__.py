@@ -44,7 +44,7 @@ def presets() -> list[str]:
 
 
 def find(spec: str) -> ClassSet:
-    """The classes of ``camvid``, ``cityscapes`` or ``streets``, of a file, or just so many of them.
+    """The classes of a known set (`presets` lists them), of a file, or just so many of them.
 
     A file may have any of the forms of `edge_vss.classes.files`: one name per line, with ids and colours or
     without, CSV, JSON, YAML and more. A count and a file ignore id 255. Raises OptionError.

@@ -50,8 +50,8 @@ def read(path: Path) -> list[Entry]:
         entries = _from_yaml(path, text)
     else:
         entries = from_rows(path, text)
-    given = [entry for entry in entries if entry.id is not None]
-    if given and len(given) != len(entries):
+    numbered = [entry for entry in entries if entry.id is not None]
+    if numbered and len(numbered) != len(entries):
         odd = next(entry for entry in entries if entry.id is None)
         raise _refused(path, odd.line, f"{odd.name!r} has no id, and others have one")
     return entries

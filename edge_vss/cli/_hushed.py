@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from edge_vss.cli.terminal import say
+from edge_vss.text import printable
 
 
 @contextmanager
@@ -24,7 +25,7 @@ def hushed(debug: bool = False) -> Iterator[Callable[[str], None]]:
         kept = os.dup(1)
 
         def tell(line: str) -> None:
-            print(line, file=people, flush=True)
+            print(printable(line), file=people, flush=True)
 
         try:
             _flush()

@@ -20,6 +20,7 @@ from edge_vss.cli.options import (
     opening,
 )
 from edge_vss.cli.terminal import emit, flat, places, progress, say, table
+from edge_vss.text import without_password
 
 
 def motion(
@@ -59,7 +60,7 @@ def motion(
             raise
         found, interrupted = findings.result(), True
     emit(found, json)
-    table(("", source), [row for row in flat(found.to_json()) if row[0] != "advice"])
+    table(("", without_password(source)), [row for row in flat(found.to_json()) if row[0] != "advice"])
     for line in found.advice:
         say(line)
     if interrupted:

@@ -14,7 +14,7 @@ from typing import Any, ParamSpec
 
 import typer
 
-from edge_vss.errors import EdgeVssError, SinkError
+from edge_vss.errors import EdgeVssError, SinkError, one_line
 from edge_vss.files import check_writable
 from edge_vss.plugins import missing_extra
 from edge_vss.report import Report
@@ -61,8 +61,7 @@ def explain(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         place = printable(str(error.filename or "a file"))
         return f"{error.strerror}: {place}; check the place and its free space"
-    text = printable(" ".join(str(error).split()))
-    return f"unexpected {type(error).__name__}: {text or 'no message'}; run again with --debug to see where"
+    return f"unexpected {one_line(error, named=True)}; run again with --debug to see where"
 
 
 def say(line: str) -> None:

@@ -76,8 +76,10 @@ def demo(
 ) -> DemoReport:
     """Run everything into the folder ``out`` and say what was gained; ``tell`` is called before each step.
 
-    Writes ``streets.mp4`` with its label maps in ``truth/``, ``streets.vss``, ``overlay.mp4``, ``sheet.png``;
-    what an earlier run left there is replaced. Raises MissingExtra without the converter's half.
+    Writes ``streets.mp4`` with its label maps in ``ground_truth/``, ``streets.vss``, ``overlay.mp4`` and
+    ``sheet.png``; what an earlier run left there is replaced.
+
+    Raises MissingExtra without the converter's half.
     """
     for package in ("torch", "onnx", "onnxscript", "onnxruntime", "cv2"):
         if find_spec(package) is None:
@@ -96,7 +98,7 @@ def demo(
     if frames < 16:
         raise OptionError(f"a demo of {frames} frames shows nothing: give 16 or more")
     policy = f"interval:{interval}"
-    clip, ground_truth, bundle = out / "streets.mp4", out / "truth", out / "streets.vss"
+    clip, ground_truth, bundle = out / "streets.mp4", out / "ground_truth", out / "streets.vss"
     overlay, picture = out / "overlay.mp4", out / "sheet.png"
     _prepare(out, ground_truth)
 
@@ -118,7 +120,7 @@ def demo(
 
         return take
 
-    every = evaluate(segmenter, clip, ground_truth, policy="interval:1", on_frame=keep("every"))
+    every_frame = evaluate(segmenter, clip, ground_truth, policy="interval:1", on_frame=keep("every"))
     scheduled = evaluate(segmenter, clip, ground_truth, policy=policy, on_frame=keep("scheduled"))
     tell("drawing what was seen")
     with open_source(clip) as source:
@@ -127,7 +129,7 @@ def demo(
     found = DemoReport(
         frames=frames,
         policy=policy,
-        every_frame=_way(speed.baseline, every),
+        every_frame=_way(speed.baseline, every_frame),
         scheduled=_way(speed, scheduled),
         speedup=speed.speedup,
         clip=clip,
@@ -223,7 +225,7 @@ def _draw(
     rows = []
     for index in shown:
         true = maps[index]
-        image, every, _ = kept["every", index]
+        image, full, _ = kept["every", index]
         _, scheduled, since = kept["scheduled", index]
         after = "a key frame" if since == 0 else f"{since} after its key frame"
 
@@ -237,7 +239,7 @@ def _draw(
             [
                 Tile(image, f"frame {index}"),
                 painted(true, "ground truth"),
-                painted(every, agreement(every)),
+                painted(full, agreement(full)),
                 painted(scheduled, f"{after}, {agreement(scheduled)}"),
             ]
         )

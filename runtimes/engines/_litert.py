@@ -58,10 +58,10 @@ def compiled(path: Path, graph: GraphSpec, threads: int) -> Graph | None:
         return LiteRtTensor(buffer, spec, unused[spec.name])
 
     def call(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        given, inputs = checked_inputs(graph, tensors), {}
+        arrays, inputs = checked_inputs(graph, tensors), {}
         try:
             with lock:
-                for spec, tensor in zip(graph.inputs, given, strict=True):
+                for spec, tensor in zip(graph.inputs, arrays, strict=True):
                     if isinstance(tensor, LiteRtTensor):
                         inputs[spec.name] = tensor.buffer
                     else:

@@ -248,11 +248,6 @@ def _is_live(target: Any, description: SourceDescription) -> bool:
     return bool(separator) and scheme in description.live_schemes
 
 
-def without_password(uri: str) -> str:
-    """A URL as it may be shown: what stands for the user's name and password becomes ``***``."""
-    return re.sub(r"(?<=://)[^/?#]*@", "***@", uri)
-
-
 def natural_order(path: Path) -> tuple[list[tuple[int, str]], str]:
     """A key that sorts files by the numbers in their names: 2.png before 10.png."""
     # Not isdigit, which is true of ² as well: int refuses that.

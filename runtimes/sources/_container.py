@@ -10,7 +10,8 @@ import av
 import av.error
 
 from edge_vss.errors import SourceError
-from edge_vss.runtimes.sources import DEFAULT_FPS, SourceOptions, without_password
+from edge_vss.runtimes.sources import DEFAULT_FPS, SourceOptions
+from edge_vss.text import without_password
 
 _ATTACHED_PICTURE = 0x400
 """AV_DISPOSITION_ATTACHED_PIC: the cover of a piece of music is no video."""

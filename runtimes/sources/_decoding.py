@@ -16,10 +16,11 @@ import av.error
 from edge_vss.errors import SourceError
 from edge_vss.plugins import LOG
 from edge_vss.runtimes.motion import Listener
-from edge_vss.runtimes.sources import SourceOptions, without_password
+from edge_vss.runtimes.sources import SourceOptions
 from edge_vss.runtimes.sources import _continuity as continuity
 from edge_vss.runtimes.sources._container import frame_rate, open_container, timed_out, video_stream
 from edge_vss.runtimes.sources._decoded import Converters, DecodedPicture, side_data
+from edge_vss.text import without_password
 from edge_vss.video import Frame, Packet, Size
 
 _PICTURE_TYPES = {1: "I", 2: "P", 3: "B", 4: "S", 5: "I", 6: "P", 7: "B"}

@@ -17,6 +17,7 @@ from edge_vss.runtimes.sinks import SINKS, Sink, SinkContext, open_sink
 from edge_vss.runtimes.sources import Source
 from edge_vss.runtimes.tools.opening import Opening
 from edge_vss.runtimes.tools.timing import Latency, Percentiles, Stopwatch, peak_rss_mb, percentiles
+from edge_vss.text import without_password
 from edge_vss.video import Frame, Policy, Prediction
 
 CHUNK_FRAMES = 60
@@ -105,7 +106,7 @@ def profile(
                 for side in sides:
                     side.close()
     if not scheduled.frames or not baseline.frames:
-        raise SourceError(f"{uri} has no frames to measure: give a video that plays")
+        raise SourceError(f"{without_password(uri)} has no frames to measure: give a video that plays")
     fast, slow = scheduled.result(), baseline.result()
     return ProfileReport(
         fps=fast.fps,
@@ -204,6 +205,7 @@ def _warm_up(segmenter: Segmenter, uri: str | Path, policy: str | Policy | None,
     with opening.open(uri, session) as source:
         if source.info.live:
             raise OptionError(
-                f"{uri} is live and cannot be run twice: record some of it, and profile the file"
+                f"{without_password(uri)} is live and cannot be run twice: "
+                "record some of it, and profile the file"
             )
         run(source, session, limit=_WARM_UP_FRAMES)

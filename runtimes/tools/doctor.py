@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from edge_vss.errors import one_line
 from edge_vss.extras import extras
 from edge_vss.report import Report
 from edge_vss.runtimes.engines import ENGINES, EngineDescription, usual_engine
@@ -117,7 +118,7 @@ def opencv() -> OpenCv:
     try:
         import cv2
     except Exception as broken:  # a build for other libraries fails in its own ways
-        return OpenCv("system", None, windows=False, problem=_line(broken))
+        return OpenCv("system", None, windows=False, problem=one_line(broken, named=True))
     return OpenCv("system", str(cv2.__version__), windows=hasattr(cv2, "imshow"))
 
 
@@ -133,7 +134,7 @@ def engine(description: EngineDescription) -> Engine:
             providers = () if problem else tuple(description.accelerators())
         except Exception as broken:  # a vendor's library, which may fail in any way
             named = " ".join(filter(None, (package or description.modules[0], number)))
-            problem = f"{named} does not load: {_line(broken)}"
+            problem = f"{named} does not load: {one_line(broken, named=True)}"
     return Engine(
         package=package,
         version=number,
@@ -186,7 +187,3 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"

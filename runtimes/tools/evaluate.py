@@ -15,6 +15,7 @@ from edge_vss.runtimes.segmenter import Segmenter
 from edge_vss.runtimes.sources import Uri
 from edge_vss.runtimes.tools.ground_truth import GroundTruth
 from edge_vss.runtimes.tools.opening import Opening
+from edge_vss.text import without_password
 from edge_vss.video import Frame, Policy, Prediction
 
 
@@ -102,7 +103,7 @@ def evaluate(
 
 
 def _uneven(maps: GroundTruth, frames: str, uri: Uri) -> SourceError:
-    name = uri if isinstance(uri, (str, Path)) else "the source"
+    name = without_password(uri) if isinstance(uri, (str, Path)) else "the source"
     return SourceError(
         f"{maps.folder} holds {len(maps)} label maps, but {name} has {frames}: give one label map per frame"
     )

@@ -89,12 +89,12 @@ def _inputs(manifest: Manifest, step: int) -> dict[str, NDArray[Any]]:
     rng = np.random.default_rng(step)
     height, width = manifest.frame_size
     coarse = rng.integers(0, 256, (9, 9, 3), np.uint8)
-    given: dict[str, NDArray[Any]] = {
+    inputs: dict[str, NDArray[Any]] = {
         "image": cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)[None]
     }
     if manifest.motion is not None:
-        given["motion"] = rng.uniform(-2, 2, (1, 2, *manifest.motion.grid)).astype(np.float32)
-    return given
+        inputs["motion"] = rng.uniform(-2, 2, (1, 2, *manifest.motion.grid)).astype(np.float32)
+    return inputs
 
 
 def _contracts(path: Path, manifest: Manifest) -> str:

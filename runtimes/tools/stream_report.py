@@ -158,7 +158,8 @@ def report(
         stream = source.info
         if stream.live and ground_truth is not None:
             raise OptionError(
-                f"{uri} is live and cannot be compared with label maps: record some of it, and give the file"
+                f"{stream.uri} is live and cannot be compared with label maps: "
+                "record some of it, and give the file"
             )
         for frame in islice(source, limit):
             findings.add(frame, stream)
