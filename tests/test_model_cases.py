@@ -1,4 +1,4 @@
-"""Networks as other tools write them: outputs without a batch axis, half precision, nodes out of order, ..."""
+"""Networks as other tools write them: no batch axis, half precision, nodes out of order, one class, ..."""
 
 from pathlib import Path
 

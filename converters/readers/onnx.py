@@ -69,10 +69,11 @@ class OnnxNetwork(ArtifactNetwork):
 
         middle = onnx.ModelProto()
         middle.CopyFrom(self.model)
+        self._shape_outputs(middle)
         for model in (before, middle, after):
             model.ir_version = 10
         before = compose.add_prefix(before, "before/", rename_inputs=False)
-        middle = compose.add_prefix(middle, "model/")
+        _prefix(middle.graph, "model/")
         after = compose.add_prefix(after, "after/", rename_outputs=False)
         try:
             joined = compose.merge_models(
@@ -85,6 +86,17 @@ class OnnxNetwork(ArtifactNetwork):
             raise ModelError(
                 f"the ONNX model cannot be joined with its pre- and postprocessing ({one_line(error)})"
             ) from None
+
+    def _shape_outputs(self, model: Any) -> None:
+        """Give every output a shape: onnx infers none behind an operator that only an engine knows."""
+        without = [v for v in model.graph.output if not v.type.tensor_type.HasField("shape")]
+        if without:
+            picture = self.session.get_inputs()[0]
+            dtype = torch.uint8 if picture.type == "tensor(uint8)" else torch.float32
+            found = self.run(torch.zeros(tuple(picture.shape), dtype=dtype))
+            for value in without:
+                for extent in found[value.name].shape:
+                    value.type.tensor_type.shape.dim.add().dim_value = extent
 
 
 def read(path: Path, conversion: Conversion) -> ReadModel:
@@ -233,6 +245,21 @@ def reads(node: Any) -> set[str]:
             names |= {name for inside in graph.node for name in reads(inside)} - own
             names |= {value.name for value in graph.output} - own
     return names
+
+
+def _prefix(graph: Any, prefix: str) -> None:
+    """Put ``prefix`` before every name; onnx's own forgets what graphs inside nodes read from around them."""
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for at, name in enumerate(names):
+                names[at] = name and prefix + name
+        node.name = node.name and prefix + node.name
+        for attribute in node.attribute:
+            for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+                _prefix(inner, prefix)
+    named = [*graph.input, *graph.output, *graph.initializer, *graph.value_info]
+    for value in (*named, *(sparse.values for sparse in graph.sparse_initializer)):
+        value.name = prefix + value.name
 
 
 def _opset(model: Any) -> int:
