@@ -1,0 +1,107 @@
+/* 6.5 and 7.4.2.4.4: what is set up when a coded video sequence starts, and the order of tree blocks. */
+#include "hevc.h"
+
+static void *take(Arena *arena, size_t count, size_t size) {
+    size_t bytes = (count * size + 15) & ~(size_t)15;
+    if (bytes > arena->limit - arena->used) return 0;
+    void *taken = arena->start + arena->used;
+    arena->used += bytes;
+    __builtin_memset(taken, 0, bytes);
+    return taken;
+}
+
+static int same(const void *a, const void *b, size_t size) { return !__builtin_memcmp(a, b, size); }
+
+/* The arrays of a sequence: sizes depend on the sequence parameter set alone. */
+static Reason allocate(Decoder *d) {
+    const SeqParameterSet *sps = &d->active_sps;
+    size_t ctbs = (size_t)sps->PicWidthInCtbsY * (size_t)sps->PicHeightInCtbsY;
+    d->across4 = sps->width >> 2;
+    d->across8 = (sps->width + 7) >> 3;
+    d->across16 = (sps->width + 15) >> 4;
+    size_t of4 = (size_t)d->across4 * (size_t)(sps->height >> 2);
+    size_t of8 = (size_t)d->across8 * (size_t)((sps->height + 7) >> 3);
+    size_t of16 = (size_t)d->across16 * (size_t)((sps->height + 15) >> 4);
+    Arena *arena = &d->arena;
+    arena->used = d->sequence_start;
+    d->CtbAddrRsToTs = take(arena, ctbs, sizeof *d->CtbAddrRsToTs);
+    d->CtbAddrTsToRs = take(arena, ctbs, sizeof *d->CtbAddrTsToRs);
+    d->TileId = take(arena, ctbs, sizeof *d->TileId);
+    d->SliceAddrRs = take(arena, ctbs, sizeof *d->SliceAddrRs);
+    d->motion = take(arena, of4, sizeof *d->motion);
+    d->intra_mode = take(arena, of4, 1);
+    d->coded = take(arena, of8, 1);
+    d->cells = take(arena, of8, sizeof *d->cells);
+    d->blocks = d->keep_blocks ? take(arena, of4, sizeof *d->blocks) : 0;
+    if (!d->CtbAddrRsToTs || !d->CtbAddrTsToRs || !d->TileId || !d->SliceAddrRs || !d->motion || !d->intra_mode ||
+        !d->coded || !d->cells || (d->keep_blocks && !d->blocks))
+        return TOO_LARGE;
+    for (d->slots = 0; d->slots < MAX_DPB; d->slots++) {
+        CollocatedMotion *motion = take(arena, of16, sizeof *motion);
+        if (!motion) break;
+        d->dpb[d->slots] = (DecodedPicture){.motion = motion};
+    }
+    /* The largest pictures have few references (A.4.2). */
+    return d->slots > min(sps->max_dec_pic_buffering, MAX_REF_PICS) ? OK : TOO_LARGE;
+}
+
+/* Checks that need both parameter sets */
+static Reason fits(const SeqParameterSet *sps, const PicParameterSet *pps) {
+    int columns = 0, rows = 0;
+    if (pps->num_tile_columns > sps->PicWidthInCtbsY || pps->num_tile_rows > sps->PicHeightInCtbsY) return DAMAGED;
+    for (int i = 0; i + 1 < pps->num_tile_columns; i++) columns += pps->column_width[i];
+    for (int i = 0; i + 1 < pps->num_tile_rows; i++) rows += pps->row_height[i];
+    if (columns >= sps->PicWidthInCtbsY || rows >= sps->PicHeightInCtbsY) return DAMAGED;
+    if (pps->diff_cu_qp_delta_depth > sps->CtbLog2SizeY - sps->MinCbLog2SizeY) return DAMAGED;
+    return pps->Log2ParMrgLevel > sps->CtbLog2SizeY ? DAMAGED : OK;
+}
+
+/* A picture's parameter sets become the active ones. Only a picture that restarts may bring another sequence's. */
+Reason activate(Decoder *d, const SeqParameterSet *sps, const PicParameterSet *pps, int restarts) {
+    Reason reason = fits(sps, pps);
+    if (reason) return reason;
+    if (!d->sequence_active || !same(sps, &d->active_sps, sizeof *sps)) {
+        if (!restarts) return PARAMETER_SET_CHANGED;
+        d->active_sps = *sps;
+        d->sequence_active = 0;
+        reason = allocate(d);
+        if (reason) return reason;
+        d->sequence_active = 1;
+    }
+    d->active_pps = *pps;
+    d->Log2MinCuQpDeltaSize = sps->CtbLog2SizeY - pps->diff_cu_qp_delta_depth;
+    set_up_tiles(d);
+    return OK;
+}
+
+/* 6.5.1: boundaries of columns or rows, in tree blocks */
+static void boundaries(int32_t *bound, int parts, int size, int uniform, const int32_t *given) {
+    bound[0] = 0;
+    for (int i = 0; i < parts; i++) {
+        int length = uniform ? (i + 1) * size / parts - i * size / parts : given[i];
+        bound[i + 1] = i + 1 == parts ? size : bound[i] + length;
+    }
+}
+
+/* 6.5.1: tree blocks in the order of tiles */
+void set_up_tiles(Decoder *d) {
+    const SeqParameterSet *sps = &d->active_sps;
+    const PicParameterSet *pps = &d->active_pps;
+    int32_t colBd[MAX_TILE_COLUMNS + 1], rowBd[MAX_TILE_ROWS + 1];
+    boundaries(colBd, pps->num_tile_columns, sps->PicWidthInCtbsY, pps->uniform_spacing_flag, pps->column_width);
+    boundaries(rowBd, pps->num_tile_rows, sps->PicHeightInCtbsY, pps->uniform_spacing_flag, pps->row_height);
+    uint32_t ts = 0;
+    uint16_t tile = 0;
+    for (int row = 0; row < pps->num_tile_rows; row++) {
+        for (int column = 0; column < pps->num_tile_columns; column++, tile++) {
+            for (int y = rowBd[row]; y < rowBd[row + 1]; y++) {
+                for (int x = colBd[column]; x < colBd[column + 1]; x++, ts++) {
+                    uint32_t rs = (uint32_t)(y * sps->PicWidthInCtbsY + x);
+                    d->CtbAddrRsToTs[rs] = ts;
+                    d->CtbAddrTsToRs[ts] = rs;
+                    d->TileId[rs] = tile;
+                }
+            }
+        }
+    }
+}
