@@ -47,7 +47,7 @@ typedef struct {
 } Cabac;
 
 extern const uint8_t rangeTabLps[64][4];
-extern const uint8_t next_state_lps[128], next_state_mps[128];  /* a state is pStateIdx * 2 + valMps */
+extern const uint8_t next_state[2][128];               /* a state is pStateIdx * 2 + valMps; [1]: after an LPS */
 
 void cabac_start(Cabac *cabac, const uint8_t *start, const uint8_t *end);
 const uint8_t *cabac_position(const Cabac *cabac);
@@ -68,38 +68,31 @@ static inline void cabac_refill(Cabac *c) {
     c->ahead += 32;
 }
 
-/* 9.3.4.3.2: a bin with a context */
+/* 9.3.4.3.2: a bin with a context. Bins are hard to foresee, so nothing branches on them. */
 static inline int decode_decision(Cabac *c, uint8_t *context) {
     uint32_t state = *context;
     uint32_t lps = rangeTabLps[state >> 1][c->range >> 6 & 3];
     uint32_t range = c->range - lps;
     uint64_t scaled = (uint64_t)range << c->ahead;
-    int bin = (int)(state & 1);
-    if (c->offset < scaled) {
-        int shift = range < 256;
-        *context = next_state_mps[state];
-        c->range = range << shift;
-        c->ahead -= shift;
-    } else {
-        int shift = __builtin_clz(lps) - 23;
-        c->offset -= scaled;
-        *context = next_state_lps[state];
-        c->range = lps << shift;
-        c->ahead -= shift;
-        bin ^= 1;
-    }
+    uint32_t is_lps = c->offset >= scaled, mask = 0 - is_lps;
+    c->offset -= scaled & (0 - (uint64_t)is_lps);
+    range += (lps - range) & mask;
+    int shift = __builtin_clz(range) - 23;
+    c->range = range << shift;
+    c->ahead -= shift;
+    *context = next_state[is_lps][state];
     cabac_refill(c);
-    return bin;
+    return (int)((state ^ is_lps) & 1);
 }
 
 /* 9.3.4.3.4: a bin without a context */
 static inline int decode_bypass(Cabac *c) {
     c->ahead--;
     uint64_t scaled = (uint64_t)c->range << c->ahead;
-    int bin = c->offset >= scaled;
-    if (bin) c->offset -= scaled;
+    uint64_t bin = c->offset >= scaled;
+    c->offset -= scaled & (0 - bin);
     cabac_refill(c);
-    return bin;
+    return (int)bin;
 }
 
 /* The same for up to 16 bins: dividing by the range gives all of them at once. */

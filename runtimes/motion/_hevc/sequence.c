@@ -10,7 +10,13 @@ static void *take(Arena *arena, size_t count, size_t size) {
     return taken;
 }
 
-static int same(const void *a, const void *b, size_t size) { return !__builtin_memcmp(a, b, size); }
+static int same(const SeqParameterSet *a, const SeqParameterSet *b) {
+    const uint8_t *left = (const uint8_t *)a, *right = (const uint8_t *)b;
+    for (size_t i = 0; i < sizeof *a; i++) {
+        if (left[i] != right[i]) return 0;
+    }
+    return 1;
+}
 
 /* The arrays of a sequence: sizes depend on the sequence parameter set alone. */
 static Reason allocate(Decoder *d) {
@@ -60,7 +66,7 @@ static Reason fits(const SeqParameterSet *sps, const PicParameterSet *pps) {
 Reason activate(Decoder *d, const SeqParameterSet *sps, const PicParameterSet *pps, int restarts) {
     Reason reason = fits(sps, pps);
     if (reason) return reason;
-    if (!d->sequence_active || !same(sps, &d->active_sps, sizeof *sps)) {
+    if (!d->sequence_active || !same(sps, &d->active_sps)) {
         if (!restarts) return PARAMETER_SET_CHANGED;
         d->active_sps = *sps;
         d->sequence_active = 0;
