@@ -35,17 +35,33 @@ _STACK_BYTES = 128 << 10
 
 
 def build(target: Path = WASM) -> None:
-    """Compile to a file. Raises CalledProcessError where ziglang is missing or the C code does not compile."""
-    command = [sys.executable, "-m", "ziglang", "cc", "--target=wasm32-freestanding", "-std=c99", "-O3"]
+    """Compile to a file. Raises CalledProcessError without ziglang, or where the C code is wrong."""
+    command = [
+        sys.executable,
+        "-m",
+        "ziglang",
+        "cc",
+        "--target=wasm32-freestanding",
+        "-std=c99",
+        "-O3",
+        "-flto",
+    ]
     command += ["-mbulk-memory", "-nostdlib", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"]
     linker = ["--no-entry", "--strip-all", "--export-memory", "--export=__heap_base"]
     linker += [f"--export={name}" for name in FUNCTIONS]
-    linker += [f"--initial-memory={MEMORY_BYTES}", f"--max-memory={MEMORY_BYTES}", "-z", f"stack-size={_STACK_BYTES}"]
+    linker += [
+        f"--initial-memory={MEMORY_BYTES}",
+        f"--max-memory={MEMORY_BYTES}",
+        "-z",
+        f"stack-size={_STACK_BYTES}",
+    ]
     command += [f"-Wl,{','.join(linker)}", *sorted(path.name for path in HERE.glob("*.c"))]
     with tempfile.TemporaryDirectory() as cache:
         # zig's own cache, so that nothing old is taken and nothing is left behind.
         places = {"ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache}
-        subprocess.run([*command, "-o", str(target.resolve())], cwd=HERE, env={**os.environ, **places}, check=True)
+        subprocess.run(
+            [*command, "-o", str(target.resolve())], cwd=HERE, env={**os.environ, **places}, check=True
+        )
 
 
 if __name__ == "__main__":

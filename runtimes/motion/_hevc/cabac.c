@@ -203,23 +203,21 @@ const uint8_t rangeTabLps[64][4] = {
 };
 
 /* Table 9-47, transIdxLps and transIdxMps, with the most probable symbol in bit 0 */
-const uint8_t next_state[2][128] = {
-    {
-        2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28,
-        29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53,
-        54, 55, 56, 57, 58, 59, 60, 61, 62, 63, 64, 65, 66, 67, 68, 69, 70, 71, 72, 73, 74, 75, 76, 77, 78,
-        79, 80, 81, 82, 83, 84, 85, 86, 87, 88, 89, 90, 91, 92, 93, 94, 95, 96, 97, 98, 99, 100, 101, 102,
-        103, 104, 105, 106, 107, 108, 109, 110, 111, 112, 113, 114, 115, 116, 117, 118, 119, 120, 121, 122,
-        123, 124, 125, 124, 125, 126, 127,
-    },
-    {
-        1, 0, 0, 1, 2, 3, 4, 5, 4, 5, 8, 9, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 18, 19, 22, 23,
-        22, 23, 24, 25, 26, 27, 26, 27, 30, 31, 30, 31, 32, 33, 32, 33, 36, 37, 36, 37, 38, 39, 38, 39, 42,
-        43, 42, 43, 44, 45, 44, 45, 46, 47, 48, 49, 48, 49, 50, 51, 52, 53, 52, 53, 54, 55, 54, 55, 56, 57,
-        58, 59, 58, 59, 60, 61, 60, 61, 60, 61, 62, 63, 64, 65, 64, 65, 66, 67, 66, 67, 66, 67, 68, 69, 68,
-        69, 70, 71, 70, 71, 70, 71, 72, 73, 72, 73, 72, 73, 74, 75, 74, 75, 74, 75, 76, 77, 76, 77, 126,
-        127,
-    },
+const uint8_t next_state_mps[128] = {
+    2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28,
+    29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53,
+    54, 55, 56, 57, 58, 59, 60, 61, 62, 63, 64, 65, 66, 67, 68, 69, 70, 71, 72, 73, 74, 75, 76, 77, 78,
+    79, 80, 81, 82, 83, 84, 85, 86, 87, 88, 89, 90, 91, 92, 93, 94, 95, 96, 97, 98, 99, 100, 101, 102,
+    103, 104, 105, 106, 107, 108, 109, 110, 111, 112, 113, 114, 115, 116, 117, 118, 119, 120, 121, 122,
+    123, 124, 125, 124, 125, 126, 127,
+};
+const uint8_t next_state_lps[128] = {
+    1, 0, 0, 1, 2, 3, 4, 5, 4, 5, 8, 9, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 18, 19, 22, 23,
+    22, 23, 24, 25, 26, 27, 26, 27, 30, 31, 30, 31, 32, 33, 32, 33, 36, 37, 36, 37, 38, 39, 38, 39, 42,
+    43, 42, 43, 44, 45, 44, 45, 46, 47, 48, 49, 48, 49, 50, 51, 52, 53, 52, 53, 54, 55, 54, 55, 56, 57,
+    58, 59, 58, 59, 60, 61, 60, 61, 60, 61, 62, 63, 64, 65, 64, 65, 66, 67, 66, 67, 66, 67, 68, 69, 68,
+    69, 70, 71, 70, 71, 70, 71, 72, 73, 72, 73, 72, 73, 74, 75, 74, 75, 74, 75, 76, 77, 76, 77, 126,
+    127,
 };
 
 /* 9.3.2.2: contexts at the start of a slice, tile or row */
@@ -242,33 +240,23 @@ void cabac_start(Cabac *c, const uint8_t *start, const uint8_t *end) {
     c->ahead = -9;
     c->next = start;
     c->end = end;
-    c->zeros_read = 0;
+    c->words_past_end = 0;
     cabac_refill(c);
     if (c->offset >> c->ahead >= 510) { /* no encoder writes this, and division by the range needs less */
         c->offset = 0;
-        c->zeros_read = 1 << 16;
+        c->words_past_end = 1 << 16;
     }
 }
+
+/* How many bits were loaded from behind the end */
+static int64_t bits_past_end(const Cabac *c) { return (c->next - c->end) * 8 + (int64_t)c->words_past_end * 32; }
 
 /* The first byte that no bin has touched, after a terminating bin: the bit before it is the stop bit, which
  * the decoder has read already, and zeros up to a whole byte follow. */
 const uint8_t *cabac_position(const Cabac *c) {
-    int unread = c->ahead / 8 - (int)c->zeros_read;
-    return unread >= 0 ? c->next - unread : c->end;
+    int64_t bytes_left = (c->ahead - bits_past_end(c)) >> 3;
+    return bytes_left > 0 ? c->end - bytes_left : c->end;
 }
 
 /* Whether bins were read from behind the end. */
-int cabac_past_end(const Cabac *c) { return (int32_t)(c->zeros_read * 8) > c->ahead; }
-
-/* The last bytes, and zeros behind them. */
-uint32_t cabac_refill_slowly(Cabac *c) {
-    uint32_t word = 0;
-    for (int i = 0; i < 4; i++) {
-        word <<= 8;
-        if (c->next < c->end)
-            word |= *c->next++;
-        else if (c->zeros_read < 1u << 24)
-            c->zeros_read++;
-    }
-    return word;
-}
+int cabac_past_end(const Cabac *c) { return bits_past_end(c) > c->ahead; }

@@ -36,63 +36,72 @@ enum {
     CONTEXTS = CU_TRANSQUANT_BYPASS_FLAG + 1
 };
 
+enum { CABAC_PADDING = 8 };
+
 /* `offset` is the standard's ivlOffset followed by `ahead` bits that the standard has not read yet; at least
- * 16 of them between two calls. Past the end zeros are read, and counted. */
+ * 16 of them between two calls. CABAC_PADDING bytes behind the end can be read. What stands there decides no
+ * bin of a good stream; of a bad one, cabac_past_end tells. Nothing here is called by address, so that a local
+ * copy can stay in registers. */
 typedef struct {
     uint64_t offset;
     uint32_t range;
     int32_t ahead;
     const uint8_t *next, *end;
-    uint32_t zeros_read;                                /* bytes */
+    uint32_t words_past_end;
 } Cabac;
 
 extern const uint8_t rangeTabLps[64][4];
-extern const uint8_t next_state[2][128];               /* a state is pStateIdx * 2 + valMps; [1]: after an LPS */
+extern const uint8_t next_state_lps[128], next_state_mps[128];  /* a state is pStateIdx * 2 + valMps */
 
 void cabac_start(Cabac *cabac, const uint8_t *start, const uint8_t *end);
 const uint8_t *cabac_position(const Cabac *cabac);
 int cabac_past_end(const Cabac *cabac);
 void cabac_init_contexts(uint8_t *contexts, int initType, int SliceQpY);
-uint32_t cabac_refill_slowly(Cabac *cabac);
 
 static inline void cabac_refill(Cabac *c) {
     if (c->ahead >= 16) return;
-    uint32_t word;
-    if (c->end - c->next >= 4) {
-        word = (uint32_t)c->next[0] << 24 | (uint32_t)c->next[1] << 16 | (uint32_t)c->next[2] << 8 | c->next[3];
-        c->next += 4;
-    } else {
-        word = cabac_refill_slowly(c);
-    }
+    const uint8_t *at = c->next;
+    uint32_t word = (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+    if (at < c->end)
+        c->next = at + 4;
+    else
+        c->words_past_end++;
     c->offset = c->offset << 32 | word;
     c->ahead += 32;
 }
 
-/* 9.3.4.3.2: a bin with a context. Bins are hard to foresee, so nothing branches on them. */
+/* 9.3.4.3.2: a bin with a context */
 static inline int decode_decision(Cabac *c, uint8_t *context) {
     uint32_t state = *context;
     uint32_t lps = rangeTabLps[state >> 1][c->range >> 6 & 3];
     uint32_t range = c->range - lps;
     uint64_t scaled = (uint64_t)range << c->ahead;
-    uint32_t is_lps = c->offset >= scaled, mask = 0 - is_lps;
-    c->offset -= scaled & (0 - (uint64_t)is_lps);
-    range += (lps - range) & mask;
-    int shift = __builtin_clz(range) - 23;
-    c->range = range << shift;
-    c->ahead -= shift;
-    *context = next_state[is_lps][state];
+    int bin = (int)(state & 1);
+    if (c->offset < scaled) {
+        int shift = range < 256;
+        *context = next_state_mps[state];
+        c->range = range << shift;
+        c->ahead -= shift;
+    } else {
+        int shift = __builtin_clz(lps) - 23;
+        c->offset -= scaled;
+        *context = next_state_lps[state];
+        c->range = lps << shift;
+        c->ahead -= shift;
+        bin ^= 1;
+    }
     cabac_refill(c);
-    return (int)((state ^ is_lps) & 1);
+    return bin;
 }
 
 /* 9.3.4.3.4: a bin without a context */
 static inline int decode_bypass(Cabac *c) {
     c->ahead--;
     uint64_t scaled = (uint64_t)c->range << c->ahead;
-    uint64_t bin = c->offset >= scaled;
-    c->offset -= scaled & (0 - bin);
+    int bin = c->offset >= scaled;
+    if (bin) c->offset -= scaled;
     cabac_refill(c);
-    return (int)bin;
+    return bin;
 }
 
 /* The same for up to 16 bins: dividing by the range gives all of them at once. */

@@ -187,6 +187,7 @@ typedef struct Decoder {
     DecodedPicture dpb[MAX_DPB];
     RefPicList RefPicList[2];
     int32_t NoBackwardPredFlag;
+    uint32_t missing_slots;                             /* bit n: slot n is missing and referred to */
     const DecodedPicture *collocated;
     PictureInfo info;
 

@@ -8,7 +8,8 @@ EXPORT Decoder *hevc_create(void *memory, size_t size, int32_t keep_blocks) {
     Decoder *d = memory;
     __builtin_memset(d, 0, sizeof *d);
     d->arena.start = memory;
-    d->arena.size = d->arena.limit = size;
+    d->arena.size = d->arena.limit = size - CABAC_PADDING;
+    __builtin_memset(d->arena.start + d->arena.size, 0, CABAC_PADDING);
     d->sequence_start = d->arena.used = (sizeof *d + 15) & ~(size_t)15;
     d->keep_blocks = keep_blocks;
     d->first_picture = 1;

@@ -43,7 +43,6 @@ static int generate_missing(Decoder *d, int64_t poc, int marking) {
     *picture = (DecodedPicture){(int32_t)poc, (uint8_t)marking, 1, 1, picture->motion};
     size_t blocks = (size_t)d->across16 * (size_t)((d->active_sps.height + 15) >> 4);
     for (size_t i = 0; i < blocks; i++) picture->motion[i] = (CollocatedMotion){.inexact = 1};
-    d->info.missing_references++;
     return slot;
 }
 
@@ -87,7 +86,6 @@ static Reason reference_picture_set(Decoder *d) {
         if (wanted[i] > INT32_MAX || wanted[i] < INT32_MIN) return DAMAGED;
         if (found[i] < 0) found[i] = generate_missing(d, wanted[i], is_long ? LONG_TERM : SHORT_TERM);
         if (found[i] < 0) return TOO_LARGE;
-        if (d->dpb[found[i]].missing && stays[found[i]]) d->info.missing_references++;
         if (is_long)
             d->RefPicSetLtCurr[d->NumPocLtCurr++] = (int8_t)found[i];
         else if (j < short_term->num_negative_pics)
@@ -139,6 +137,7 @@ Reason start_picture(Decoder *d) {
     *current = (DecodedPicture){d->info.poc, SHORT_TERM, 0, 0, current->motion};
     for (size_t i = 0; i < of16; i++) current->motion[i] = (CollocatedMotion){.inexact = 1};
     d->next_ctb_ts = 0;
+    d->missing_slots = 0;
     d->saved_segment_valid = 0;
     d->picture_open = 1;
     return OK;
@@ -169,6 +168,8 @@ Reason set_up_reference_lists(Decoder *d) {
             list->poc[i] = d->dpb[slot].PicOrderCntVal;
             list->longTerm[i] = entry >= short_count;
             list->missing[i] = d->dpb[slot].missing;
+            if (list->missing[i] && !(d->missing_slots >> slot & 1)) d->info.missing_references++;
+            if (list->missing[i]) d->missing_slots |= 1u << slot;
             if (list->poc[i] > d->info.poc) d->NoBackwardPredFlag = 0;
         }
     }

@@ -1,12 +1,27 @@
 /* 6.5 and 7.4.2.4.4: what is set up when a coded video sequence starts, and the order of tree blocks. */
 #include "hevc.h"
 
+/* Under AddressSanitizer the arrays have forbidden ground between them, as if each came from malloc. */
+#ifdef __SANITIZE_ADDRESS__
+void __asan_poison_memory_region(void const volatile *start, size_t size);
+void __asan_unpoison_memory_region(void const volatile *start, size_t size);
+enum { REDZONE = 64 };
+#define FORBID(start, size) __asan_poison_memory_region(start, size)
+#define ALLOW(start, size) __asan_unpoison_memory_region(start, size)
+#else
+enum { REDZONE = 0 };
+#define FORBID(start, size) ((void)0)
+#define ALLOW(start, size) ((void)0)
+#endif
+
 static void *take(Arena *arena, size_t count, size_t size) {
-    size_t bytes = (count * size + 15) & ~(size_t)15;
+    size_t bytes = ((count * size + 15) & ~(size_t)15) + REDZONE;
     if (bytes > arena->limit - arena->used) return 0;
     void *taken = arena->start + arena->used;
     arena->used += bytes;
+    ALLOW(taken, bytes);
     __builtin_memset(taken, 0, bytes);
+    FORBID((uint8_t *)taken + count * size, bytes - count * size);
     return taken;
 }
 
@@ -29,6 +44,7 @@ static Reason allocate(Decoder *d) {
     size_t of8 = (size_t)d->across8 * (size_t)((sps->height + 7) >> 3);
     size_t of16 = (size_t)d->across16 * (size_t)((sps->height + 15) >> 4);
     Arena *arena = &d->arena;
+    ALLOW(arena->start, arena->size);
     arena->used = d->sequence_start;
     d->CtbAddrRsToTs = take(arena, ctbs, sizeof *d->CtbAddrRsToTs);
     d->CtbAddrTsToRs = take(arena, ctbs, sizeof *d->CtbAddrTsToRs);
