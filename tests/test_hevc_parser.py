@@ -11,7 +11,7 @@ import pytest
 from edge_vss.errors import MissingExtra
 from edge_vss.runtimes.motion._hevc import parser as hevc
 from edge_vss.runtimes.motion._hevc.build import build
-from tests.helpers.hevc import encode_hevc, luma, packets, parse, pixel_proof, scene
+from tests.helpers.hevc import encode_hevc, luma, packets, parse, pixel_proof, scene, units
 
 pytest.importorskip("wasmtime", reason="the extra hevc is not installed")
 
@@ -96,7 +96,7 @@ def test_other_formats_of_version_1_and_grey(tmp_path: Path, pix_fmt: str, bits:
 
 @pytest.mark.parametrize("size", [(66, 82), (64, 64), (130, 194), (16, 16), (40, 250)])
 def test_odd_sizes_are_read_to_the_last_block(tmp_path: Path, size: tuple[int, int]) -> None:
-    path = encode_hevc(tmp_path / "clip.mp4", [frame[: size[0], : size[1]] for frame in scene(6, (192, 256))])
+    path = encode_hevc(tmp_path / "clip.mp4", scene(6, (192, 256)), size=size)
     pictures, reasons = parse(path)
     assert reasons == [] and len(pictures) == 6
     for _, picture in pictures:
@@ -129,17 +129,12 @@ def test_a_cell_tells_one_of_its_blocks(data: Path) -> None:
 def test_packets_with_start_codes_and_packets_with_lengths_say_the_same(tmp_path: Path) -> None:
     path = encode_hevc(tmp_path / "clip.mp4", scene(8))
     extradata, found = packets(path)
-    with_codes = []
-    for _, packet in found:
-        at, units = 0, b""
-        while at < len(packet):
-            size = int.from_bytes(packet[at : at + 4], "big")
-            units += b"\x00\x00\x00\x01" + packet[at + 4 : at + 4 + size]
-            at += 4 + size
-        with_codes.append(units)
+    with_codes = [
+        b"".join(b"\x00\x00\x00\x01" + unit for unit in units(b"", [packet])) for _, packet in found
+    ]
     one, other = hevc.Parser(extradata), hevc.Parser(extradata)
-    for (_, packet), units in zip(found, with_codes, strict=True):
-        for mine, its in zip(one.read(packet), other.read(units), strict=True):
+    for (_, packet), coded in zip(found, with_codes, strict=True):
+        for mine, its in zip(one.read(packet), other.read(coded), strict=True):
             np.testing.assert_array_equal(mine.cells, its.cells)
     assert one.new_reasons() == other.new_reasons() == []
 

@@ -9,7 +9,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_vss.runtimes.motion._hevc.parser import MODE_SKIP, Parser, Picture
+from edge_vss.runtimes.motion._hevc.parser import MODE_SKIP, Parser, Picture, _configuration
 from edge_vss.video import Size
 from tests.helpers.videos import Image, encode, texture
 
@@ -46,8 +46,12 @@ def scene(count: int, size: Size = (128, 192), seed: int = 0) -> list[Image]:
     return frames
 
 
-def encode_hevc(path: Path, frames: list[Image], parameters: str = "", pix_fmt: str = "yuv420p") -> Path:
-    """Encodes with x265, provable by pixels."""
+def encode_hevc(
+    path: Path, frames: list[Image], parameters: str = "", pix_fmt: str = "yuv420p", size: Size | None = None
+) -> Path:
+    """Encodes with x265, provable by pixels; ``size`` takes the top left corner only."""
+    if size is not None:
+        frames = [np.ascontiguousarray(frame[: size[0], : size[1]]) for frame in frames]
     options = {"x265-params": f"{PROVABLE}:{parameters}" if parameters else PROVABLE, "preset": "medium"}
     return encode(path, frames, "libx265", options, pix_fmt=pix_fmt)
 
@@ -58,6 +62,18 @@ def packets(path: Path) -> tuple[bytes, list[tuple[int, bytes]]]:
         stream = container.streams.video[0]
         found = [(p.pts or 0, bytes(p)) for p in container.demux(stream) if p.size]
         return bytes(stream.codec_context.extradata or b""), found
+
+
+def units(extradata: bytes, packets: list[bytes]) -> list[bytes]:
+    """The NAL units of a stream whose packets have lengths, its parameter sets first."""
+    found = [unit[3:] for unit in _configuration(extradata)[1]]
+    for packet in packets:
+        at = 0
+        while at < len(packet):
+            size = int.from_bytes(packet[at : at + 4], "big")
+            found.append(packet[at + 4 : at + 4 + size])
+            at += 4 + size
+    return found
 
 
 def parse(path: Path, *, blocks: bool = True) -> tuple[list[tuple[int, Picture]], list[str]]:

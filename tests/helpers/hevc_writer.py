@@ -72,37 +72,12 @@ class Writer(Blocks):
         b, c = Bits(), self.choices
         b.add((4, 0), (3, 0), (1, 1))
         self._profile(b)
-        b.add(
-            0,
-            1,
-            c.width,
-            c.height,
-            (1, 0),
-            0,
-            0,
-            4,
-            (1, 1),
-            5,
-            4,
-            0,
-            0,
-            1,
-            0,
-            2,
-            0,
-            0,
-            (1, 0),
-            (1, 1),
-            (1, 0),
-            (1, 1),
-            (4, 7),
-            (4, 7),
-            0,
-            1,
-            (1, 1),
-            0,
-            (1, c.long_term),
-        )
+        b.add(0, 1, c.width, c.height, (1, 0), 0, 0, 4)  # 4:2:0, no window, 8 bits, 8 bits of count
+        b.add((1, 1), 5, 4, 0)
+        b.add(0, 1, 0, 2, 0, 0)  # coding blocks of 8 to 16, transform blocks of 4 to 16
+        b.add((1, 0), (1, 1), (1, 0))  # asymmetric partitions, no offset filter
+        b.add((1, 1), (4, 7), (4, 7), 0, 1, (1, 1))  # PCM of 8 bits in blocks of 8 to 16
+        b.add(0, (1, c.long_term))
         if c.long_term:
             b.add(0)
         b.add((1, c.temporal), (1, 0), (1, 0), (1, 0))
@@ -111,37 +86,19 @@ class Writer(Blocks):
 
     def _pps(self) -> Bits:
         b, c = Bits(), self.choices
-        b.add(
-            0,
-            0,
-            (1, c.dependent),
-            (1, 0),
-            (3, c.extra_bits),
-            (1, 0),
-            (1, c.cabac_init),
-            0,
-            0,
-            0,
-            (1, 0),
-            (1, 0),
-            (1, 0),
-            0,
-            0,
-            (1, 0),
-            (1, 0),
-            (1, 0),
-            (1, 0),
-            (1, c.columns * c.rows > 1),
-            (1, c.wavefronts),
-        )
-        if c.columns * c.rows > 1:
+        tiles = c.columns * c.rows > 1
+        b.add(0, 0, (1, c.dependent), (1, 0), (3, c.extra_bits), (1, 0), (1, c.cabac_init))
+        b.add(0, 0, 0, (1, 0), (1, 0), (1, 0), 0, 0, (1, 0))
+        b.add((1, 0), (1, 0), (1, 0), (1, tiles), (1, c.wavefronts))
+        if tiles:
             b.add(c.columns - 1, c.rows - 1, (1, c.uniform))
             if not c.uniform:
                 for bounds in (self.column_bounds, self.row_bounds):
                     for left, right in itertools.pairwise(bounds[:-1]):
                         b.add(right - left - 1)
             b.add((1, 0))
-        b.add((1, 0), (1, 1), (1, 0), (1, 1), (1, 0), (1, c.modify_lists), c.merge_level - 2, (1, 0), (1, 0))
+        b.add((1, 0), (1, 1), (1, 0), (1, 1))  # no deblocking
+        b.add((1, 0), (1, c.modify_lists), c.merge_level - 2, (1, 0), (1, 0))
         b.align(1)
         return b
 

@@ -236,7 +236,9 @@ Reason vui_parameters(Bits *bits, int maxSubLayersMinus1);
 Reason slice_segment_header(Decoder *d, Bits *bits, int nal_unit_type);
 
 /* pictures.c, sequence.c */
-Reason activate(Decoder *d, const SeqParameterSet *sps, const PicParameterSet *pps, int restarts);
+Reason activate(Decoder *d, const SeqParameterSet *sps, const PicParameterSet *pps);
+int same_sequence(const Decoder *d, const SeqParameterSet *sps);
+int starts_sequence(const Decoder *d, int nal_unit_type);
 void set_up_tiles(Decoder *d);
 Reason start_picture(Decoder *d);
 Reason set_up_reference_lists(Decoder *d);
@@ -265,5 +267,6 @@ int temporal_mv(Decoder *d, int xPb, int yPb, int nPbW, int nPbH, int X, int ref
 Mv scale_mv(Mv mv, int tb, int td);
 int same_motion(const Motion *a, const Motion *b);
 void store_ctu(Decoder *d, int xCtb, int yCtb);
+void distrust_slice(Decoder *d);
 
 #endif

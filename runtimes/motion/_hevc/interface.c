@@ -40,9 +40,11 @@ EXPORT void hevc_start_packet(Decoder *d, uint32_t size, int32_t length_size) {
     if (size > d->arena.size - d->arena.used) size = 0;
     d->arena.limit = d->arena.size - size;
     const uint8_t *data = d->arena.start + d->arena.limit;
-    int start_code = size >= 4 && !data[0] && !data[1] && (data[2] == 1 || (!data[2] && data[3] == 1));
+    /* A length of 256 to 511 looks like the short start code; no access unit begins with that one (B.1.2). */
+    int long_code = size >= 4 && !data[0] && !data[1] && !data[2] && data[3] == 1;
+    int start_code = long_code || (size >= 4 && !data[0] && !data[1] && data[2] == 1);
     if (length_size && start_code && !lengths_fit(data, size, length_size)) length_size = 0;
-    if (!length_size && !start_code && lengths_fit(data, size, 4)) length_size = 4;
+    if (!length_size && !long_code && lengths_fit(data, size, 4)) length_size = 4;
     d->length_size = length_size;
     d->input = data;
     d->input_end = data + size;
@@ -70,7 +72,7 @@ static Reason slice_nal_unit(Decoder *d) {
     if (d->slice.slice_type == SLICE_P && d->info.picture_type == 'I') d->info.picture_type = 'P';
     if (d->slice.slice_type == SLICE_B) d->info.picture_type = 'B';
     reason = slice_segment_data(d);
-    if (reason) d->dpb[d->current].inexact = 1;
+    if (reason) distrust_slice(d);
     return reason;
 }
 

@@ -5,6 +5,12 @@ static int is_irap(const Decoder *d) { return d->nal_unit_type >= BLA_W_LP && d-
 static int is_rasl(const Decoder *d) { return d->nal_unit_type == RASL_N || d->nal_unit_type == RASL_R; }
 static int is_radl(const Decoder *d) { return d->nal_unit_type == RADL_N || d->nal_unit_type == RADL_R; }
 
+/* 8.1.3: whether nothing before this picture counts. Who joins a stream without random access points (intra
+ * refresh) starts anywhere, with references missing. */
+int starts_sequence(const Decoder *d, int nal_unit_type) {
+    return d->first_picture || (nal_unit_type >= BLA_W_LP && nal_unit_type <= IDR_N_LP);
+}
+
 /* 8.3.1 */
 static int32_t pic_order_cnt(const Decoder *d, int restarts) {
     int64_t MaxLsb = (int64_t)1 << d->active_sps.log2_max_pic_order_cnt_lsb;
@@ -98,11 +104,10 @@ static Reason reference_picture_set(Decoder *d) {
 
 /* 8.1.3: at a picture's first slice, whose header is d->incoming */
 Reason start_picture(Decoder *d) {
-    /* Who joins a stream without random access points (intra refresh) starts anywhere, with references missing. */
-    if (is_irap(d) || d->first_picture) d->NoRaslOutputFlag = d->nal_unit_type != CRA_NUT || d->first_picture;
-    int restarts = d->first_picture || (is_irap(d) && d->NoRaslOutputFlag);
+    int restarts = starts_sequence(d, d->nal_unit_type);
+    if (is_irap(d) || restarts) d->NoRaslOutputFlag = restarts;
     const PicParameterSet *pps = &d->pps[d->incoming.slice_pic_parameter_set_id];
-    Reason reason = activate(d, &d->sps[pps->pps_seq_parameter_set_id], pps, restarts);
+    Reason reason = activate(d, &d->sps[pps->pps_seq_parameter_set_id], pps);
     if (reason) return reason;
     const SeqParameterSet *sps = &d->active_sps;
     d->first_picture = 0;

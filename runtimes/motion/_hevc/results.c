@@ -83,3 +83,20 @@ void store_ctu(Decoder *d, int xCtb, int yCtb) {
         }
     }
 }
+
+/* Where a slice turned out to be damaged, nobody knows from which block on. */
+void distrust_slice(Decoder *d) {
+    const SeqParameterSet *sps = &d->active_sps;
+    int cells = 1 << (sps->CtbLog2SizeY - 3), down8 = d->info.cells_down;
+    d->dpb[d->current].inexact = 1;
+    for (int ctb = 0; ctb < sps->PicWidthInCtbsY * sps->PicHeightInCtbsY; ctb++) {
+        if (d->SliceAddrRs[ctb] != d->current_slice_addr) continue;
+        int x0 = ctb % sps->PicWidthInCtbsY * cells, y0 = ctb / sps->PicWidthInCtbsY * cells;
+        for (int y = y0; y < min(y0 + cells, down8); y++) {
+            for (int x = x0; x < min(x0 + cells, d->across8); x++) {
+                d->cells[y * d->across8 + x].flags |= CELL_INEXACT;
+                d->dpb[d->current].motion[(y >> 1) * d->across16 + (x >> 1)].inexact = 1;
+            }
+        }
+    }
+}

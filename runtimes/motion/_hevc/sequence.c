@@ -25,9 +25,11 @@ static void *take(Arena *arena, size_t count, size_t size) {
     return taken;
 }
 
-static int same(const SeqParameterSet *a, const SeqParameterSet *b) {
-    const uint8_t *left = (const uint8_t *)a, *right = (const uint8_t *)b;
-    for (size_t i = 0; i < sizeof *a; i++) {
+/* Whether a parameter set is the active one. */
+int same_sequence(const Decoder *d, const SeqParameterSet *sps) {
+    const uint8_t *left = (const uint8_t *)sps, *right = (const uint8_t *)&d->active_sps;
+    if (!d->sequence_active) return 0;
+    for (size_t i = 0; i < sizeof *sps; i++) {
         if (left[i] != right[i]) return 0;
     }
     return 1;
@@ -78,12 +80,11 @@ static Reason fits(const SeqParameterSet *sps, const PicParameterSet *pps) {
     return pps->Log2ParMrgLevel > sps->CtbLog2SizeY ? DAMAGED : OK;
 }
 
-/* A picture's parameter sets become the active ones. Only a picture that restarts may bring another sequence's. */
-Reason activate(Decoder *d, const SeqParameterSet *sps, const PicParameterSet *pps, int restarts) {
+/* A picture's parameter sets become the active ones. */
+Reason activate(Decoder *d, const SeqParameterSet *sps, const PicParameterSet *pps) {
     Reason reason = fits(sps, pps);
     if (reason) return reason;
-    if (!d->sequence_active || !same(sps, &d->active_sps)) {
-        if (!restarts) return PARAMETER_SET_CHANGED;
+    if (!same_sequence(d, sps)) {
         d->active_sps = *sps;
         d->sequence_active = 0;
         reason = allocate(d);

@@ -79,8 +79,15 @@ static void coding_tree_unit(Decoder *d, uint32_t rs) {
     int xCtb = (int)rs % across << log2, yCtb = (int)rs / across << log2;
     sao(d, xCtb, yCtb);
     coding_quadtree(d, xCtb, yCtb, log2, 0);
+    if (cabac_past_end(&d->cabac)) return; /* made of nothing: it stays a hole */
     store_ctu(d, xCtb, yCtb);
     d->info.ctus++;
+}
+
+/* 7.3.2.10: behind a slice there are zeros at most. Anything else says that the bins went astray before. */
+static int only_zeros(const uint8_t *at, const uint8_t *end) {
+    while (at < end && !*at) at++;
+    return at == end;
 }
 
 /* 7.3.8.1. The header is d->slice, its data begins where d->bits stands. */
@@ -106,7 +113,7 @@ Reason slice_segment_data(Decoder *d) {
         if (end_of_slice_segment_flag) {
             __builtin_memcpy(d->saved_segment, d->contexts, CONTEXTS);
             d->saved_segment_valid = 1;
-            return OK;
+            return only_zeros(cabac_position(&d->cabac), end) ? OK : DAMAGED;
         }
         if (ts >= PicSizeInCtbsY) return DAMAGED;
         uint32_t next = d->CtbAddrTsToRs[ts];

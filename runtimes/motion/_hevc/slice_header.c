@@ -158,6 +158,7 @@ Reason slice_segment_header(Decoder *d, Bits *bits, int nal_unit_type) {
         pps = &d->pps[id];
         sps = &d->sps[pps->pps_seq_parameter_set_id];
         if (!pps->present || !sps->present) return NO_PARAMETER_SET;
+        if (!starts_sequence(d, nal_unit_type) && !same_sequence(d, sps)) return PARAMETER_SET_CHANGED;
     } else if (!d->picture_open || d->slice.slice_pic_parameter_set_id != id) {
         return SLICE_LOST;
     }
