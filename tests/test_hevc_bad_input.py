@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edge_vss.runtimes.motion._hevc import parser as hevc
 from tests.attacks import hevc_soak
-from tests.helpers.hevc import encode_hevc, packets, scene
+from tests.helpers.hevc import encode_hevc, packets, scene, units
 
 pytest.importorskip("wasmtime", reason="the extra hevc is not installed")
 
@@ -121,7 +121,7 @@ def test_another_sequence_in_the_middle_starts_at_its_own_first_picture(
     other_extradata, other = packets(path)
     parser = hevc.Parser(extradata)
     first = [picture for packet in found for picture in parser.read(packet)]
-    sets = b"".join(len(u).to_bytes(4, "big") + u for u in hevc_soak.units(other_extradata, []))
+    sets = b"".join(len(u).to_bytes(4, "big") + u for u in units(other_extradata, []))
     second = [
         picture for n, (_, packet) in enumerate(other) for picture in parser.read(sets * (not n) + packet)
     ]
@@ -138,7 +138,7 @@ def test_a_new_sequence_parameter_set_does_not_touch_the_running_sequence(
 ) -> None:
     extradata, found = clip
     other_extradata, _ = packets(encode_hevc(tmp_path / "other.mp4", scene(4, (128, 160))))
-    sets = b"".join(len(u).to_bytes(4, "big") + u for u in hevc_soak.units(other_extradata, []))
+    sets = b"".join(len(u).to_bytes(4, "big") + u for u in units(other_extradata, []))
     parser = hevc.Parser(extradata)
     pictures = [
         picture for n, packet in enumerate(found) for picture in parser.read(sets * (n == 3) + packet)
