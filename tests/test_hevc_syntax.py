@@ -31,6 +31,7 @@ STREAMS = {
     "wavefronts and dependent slices": Choices(wavefronts=True, dependent=True, breaks="within"),
     "wavefronts, two tree blocks wide": Choices(width=24, height=72, wavefronts=True),
     "long-term references": Choices(long_term=True),
+    "long-term references far back": Choices(long_term=True, count_bits=4, pictures=40, width=48, height=48),
     "modified lists": Choices(long_term=True, modify_lists=True),
     "parallel merge level 4": Choices(merge_level=4),
     "parallel merge level 3": Choices(merge_level=3, merge_candidates=3),

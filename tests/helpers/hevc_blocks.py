@@ -35,6 +35,8 @@ class Choices:
     """Where slices end: none; tiles: at tiles only; within: anywhere, and at each tile."""
     dependent: bool = False
     long_term: bool = False
+    count_bits: int = 8
+    """Width of a picture order count's low part; with 4, long-term references also tell the high part."""
     modify_lists: bool = False
     merge_level: int = 2
     merge_candidates: int = 5

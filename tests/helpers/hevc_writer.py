@@ -72,7 +72,7 @@ class Writer(Blocks):
         b, c = Bits(), self.choices
         b.add((4, 0), (3, 0), (1, 1))
         self._profile(b)
-        b.add(0, 1, c.width, c.height, (1, 0), 0, 0, 4)  # 4:2:0, no window, 8 bits, 8 bits of count
+        b.add(0, 1, c.width, c.height, (1, 0), 0, 0, c.count_bits - 4)  # 4:2:0, no window, 8 bits
         b.add((1, 1), 5, 4, 0)
         b.add(0, 1, 0, 2, 0, 0)  # coding blocks of 8 to 16, transform blocks of 4 to 16
         b.add((1, 0), (1, 1), (1, 0))  # asymmetric partitions, no offset filter
@@ -122,7 +122,7 @@ class Writer(Blocks):
         if self.kept and poc > 0 and not keep:
             keep = [max(self.kept)]
         self.kept = {
-            key: self.kept[key] or (self.choices.long_term and self.random.random() < 0.3)
+            key: self.kept[key] or (self.choices.long_term and key < poc - 4 and self.random.random() < 0.4)
             for key in sorted(keep)
         }
         used = {key: self.random.random() < 0.8 for key in self.kept}
@@ -131,7 +131,7 @@ class Writer(Blocks):
         self.used = used
         before = [key for key in sorted(self.kept, reverse=True) if key < poc and not self.kept[key]]
         after = [key for key in sorted(self.kept) if key > poc and not self.kept[key]]
-        self.sets = before, after, sorted(key for key in self.kept if self.kept[key])
+        self.sets = before, after, sorted((key for key in self.kept if self.kept[key]), reverse=True)
         self.current = [key for group in self.sets for key in group if used[key]]
 
     def _breaks(self, start: int, at: int, slice_start: int) -> str:
@@ -261,7 +261,8 @@ class Writer(Blocks):
 
     def _reference_sets(self, b: Bits, poc: int) -> None:
         before, after, long_term = self.sets
-        b.add((8, poc & 255), (1, 0), len(before), len(after))
+        bits, low = self.choices.count_bits, (1 << self.choices.count_bits) - 1
+        b.add((bits, poc & low), (1, 0), len(before), len(after))
         for group in (before, after):
             last = poc
             for key in group:
@@ -269,8 +270,13 @@ class Writer(Blocks):
                 last = key
         if self.choices.long_term:
             b.add(len(long_term))
+            last = 0
             for key in long_term:
-                b.add((8, key & 255), (1, self.used[key]), (1, 0))
+                b.add((bits, key & low), (1, self.used[key]), (1, bits == 4))
+                cycle = (poc >> bits) - (key >> bits)
+                if bits == 4:
+                    b.add(cycle - last)
+                last = cycle
         if self.choices.temporal:
             b.add((1, self.use_temporal))
 
