@@ -15,6 +15,9 @@ from tests.helpers.hevc import encode_hevc, luma, packets, parse, pixel_proof, s
 
 pytest.importorskip("wasmtime", reason="the extra hevc is not installed")
 
+BLA_W_LP, CRA, EOS = 16, 21, 36
+"""Types of NAL units (table 7-1)."""
+
 REFERENCES = (
     "0016E5_hevc_default",
     "0016E5_hevc_p_refs1_crf30",
@@ -169,6 +172,31 @@ def test_leading_pictures_without_their_references_are_not_shown(tmp_path: Path)
     assert pictures[0].starts
     hidden = [picture for picture in pictures if not picture.shown]
     assert hidden and all(picture.missing_references for picture in hidden)
+
+
+@pytest.mark.parametrize("how", ["broken link", "end of sequence"])
+def test_a_broken_link_starts_anew(tmp_path: Path, how: str) -> None:
+    path = encode_hevc(tmp_path / "clip.mp4", scene(14), ENCODINGS["open_gop"])
+    extradata, found = packets(path)
+    links = [n for n, (_, packet) in enumerate(found) if any(u[0] >> 1 == CRA for u in units(b"", [packet]))]
+    assert links
+    changed = []
+    for n, (pts, packet) in enumerate(found):
+        parts = units(b"", [packet])
+        if n == links[0] and how == "broken link":
+            parts = [bytes((BLA_W_LP << 1, *u[1:])) if u[0] >> 1 == CRA else u for u in parts]
+        if n == links[0] - 1 and how == "end of sequence":
+            parts.append(bytes((EOS << 1, 1)))
+        changed.append((pts, b"".join(len(u).to_bytes(4, "big") + u for u in parts)))
+    whole, cut = hevc.Parser(extradata), hevc.Parser(extradata)
+    hidden = 0
+    for n, ((_, packet), (_, other)) in enumerate(zip(found, changed, strict=True)):
+        (mine,), (its,) = whole.read(packet), cut.read(other)
+        assert its.starts == (n in (0, links[0]))
+        hidden += not its.shown
+        if its.shown:
+            np.testing.assert_array_equal(its.cells, mine.cells)
+    assert hidden and cut.new_reasons() == []
 
 
 @pytest.mark.parametrize("pix_fmt", ["yuv422p", "yuv444p"])
