@@ -22,6 +22,7 @@ enum {
     MAX_TILE_ROWS = 22,
     MAX_SIDE = 16888,            /* Sqrt(8 * MaxLumaPs), A.4.1, level 6.2 */
     MAX_LUMA_SAMPLES = 35651584,
+    MAX_POC = 1 << 29,           /* so that differences of differences fit into 32 bits: 100 days at 60 Hz */
     CELL_LOG2 = 3                /* a cell of the result is 8 samples wide */
 };
 

@@ -22,7 +22,7 @@ static int32_t pic_order_cnt(const Decoder *d, int restarts) {
         if (lsb > prevLsb && lsb - prevLsb > MaxLsb / 2) msb = prevMsb - MaxLsb;
     }
     int64_t count = msb + lsb;
-    return (int32_t)(count > INT32_MAX / 2 || count < INT32_MIN / 2 ? lsb : count);
+    return (int32_t)(count > MAX_POC || count < -MAX_POC ? lsb : count);
 }
 
 static int find(const Decoder *d, int64_t poc, int64_t mask, int long_term_too) {
@@ -89,7 +89,7 @@ static Reason reference_picture_set(Decoder *d) {
     for (int i = 0; i < total && !is_irap(d); i++) {
         int is_long = i < long_term->count, j = i - long_term->count;
         if (!(is_long ? long_term->UsedByCurrPicLt[i] : short_term->UsedByCurrPic[j])) continue;
-        if (wanted[i] > INT32_MAX || wanted[i] < INT32_MIN) return DAMAGED;
+        if (wanted[i] > MAX_POC || wanted[i] < -MAX_POC) return DAMAGED;
         if (found[i] < 0) found[i] = generate_missing(d, wanted[i], is_long ? LONG_TERM : SHORT_TERM);
         if (found[i] < 0) return TOO_LARGE;
         if (is_long)
