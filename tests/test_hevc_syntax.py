@@ -37,6 +37,9 @@ STREAMS = {
     "parallel merge level 3": Choices(merge_level=3, merge_candidates=3),
     "one merge candidate": Choices(merge_candidates=1),
     "no temporal prediction": Choices(temporal=False),
+    "scaling lists and header extensions": Choices(
+        scaling_lists=True, header_extension=True, breaks="within", dependent=True
+    ),
     "cabac_init_flag and reserved bits": Choices(cabac_init=True, extra_bits=2, breaks="within"),
 }
 

@@ -43,6 +43,8 @@ class Choices:
     temporal: bool = True
     cabac_init: bool = False
     extra_bits: int = 0
+    scaling_lists: bool = False
+    header_extension: bool = False
 
 
 @dataclass

@@ -75,7 +75,11 @@ class Writer(Blocks):
         b.add(0, 1, c.width, c.height, (1, 0), 0, 0, c.count_bits - 4)  # 4:2:0, no window, 8 bits
         b.add((1, 1), 5, 4, 0)
         b.add(0, 1, 0, 2, 0, 0)  # coding blocks of 8 to 16, transform blocks of 4 to 16
-        b.add((1, 0), (1, 1), (1, 0))  # asymmetric partitions, no offset filter
+        b.add((1, c.scaling_lists))
+        if c.scaling_lists:
+            b.add((1, 1))
+            self._scaling_lists(b)
+        b.add((1, 1), (1, 0))  # asymmetric partitions, no offset filter
         b.add((1, 1), (4, 7), (4, 7), 0, 1, (1, 1))  # PCM of 8 bits in blocks of 8 to 16
         b.add(0, (1, c.long_term))
         if c.long_term:
@@ -98,9 +102,22 @@ class Writer(Blocks):
                         b.add(right - left - 1)
             b.add((1, 0))
         b.add((1, 0), (1, 1), (1, 0), (1, 1))  # no deblocking
-        b.add((1, 0), (1, c.modify_lists), c.merge_level - 2, (1, 0), (1, 0))
+        b.add((1, c.scaling_lists))
+        if c.scaling_lists:
+            self._scaling_lists(b)
+        b.add((1, c.modify_lists), c.merge_level - 2, (1, c.header_extension), (1, 0))
         b.align(1)
         return b
+
+    def _scaling_lists(self, b: Bits) -> None:
+        for size in range(4):
+            for matrix in range(0, 6, 3 if size == 3 else 1):
+                if self.random.random() < 0.4:
+                    b.add((1, 0), self.random.randint(0, matrix // 3 if size == 3 else matrix))
+                    continue
+                b.add((1, 1))
+                for _ in range(min(64, 16 << 2 * size) + (size > 1)):
+                    b.add(self.random.randint(0, 1))
 
     def _picture(self, poc: int) -> list[bytes]:
         self._choose_references(poc)
@@ -256,6 +273,8 @@ class Writer(Blocks):
                 b.add(31)
                 for size in sizes:
                     b.add((32, size - 1))
+        if c.header_extension:
+            b.add(3, (24, self.random.getrandbits(24)))
         b.align(1)
         return b
 
