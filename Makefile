@@ -3,16 +3,31 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := $(VENV)/.demo
+DOCS := $(VENV)/.docs
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-.PHONY: demo test bench lint clean
+.PHONY: demo check test test-oldest soak bench lint docs clean
 
 demo: $(DEMO)
 	$(BIN)/edge-vss demo --out demo
 
-test: $(READY) lint
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+# For every commit: two minutes on two cores.
+check: lint
+	$(PYTEST) --quiet -m "not slow and not bench"
+
+# For every merge: all of it.
+test: lint
+	$(PYTEST)
 	$(BIN)/python tests/installed/wheel.py
 	$(BIN)/python tests/installed/old_tflite.py
+
+# The runtime's tests with exactly the oldest versions that pyproject.toml admits.
+test-oldest: $(READY)
+	$(BIN)/python tests/installed/oldest.py
+
+# The long forms: fuzzing with many more examples, streams of many more frames.
+soak: $(READY)
+	EDGE_VSS_SOAK=1 $(PYTEST) --timeout 3600
 
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks.speed
@@ -26,6 +41,9 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(DOCS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 # One environment for all of them, made with pip alone; the demo needs a third of it. The torch bound in
 # pyproject.toml keeps CUDA packages out.
 $(DEMO): pyproject.toml
@@ -38,5 +56,9 @@ $(READY): $(DEMO)
 	$(BIN)/pip install -qq --editable ".[dev]"
 	touch $@
 
+$(DOCS): $(READY)
+	$(BIN)/pip install -qq --editable ".[docs]"
+	touch $@
+
 clean:
-	rm -rf $(VENV) .venv-tflite build dist demo .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-oldest .venv-tflite build dist demo site .pytest_cache .mypy_cache .ruff_cache .hypothesis

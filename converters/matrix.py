@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from edge_vss.converters.conversion import Conversion
 from edge_vss.converters.convert import convert
 from edge_vss.converters.quantizers import QUANTIZERS
-from edge_vss.converters.readers._file_kind import sniff
+from edge_vss.converters.readers._recognise import reader_of
 from edge_vss.converters.targets import TARGETS
 from edge_vss.errors import EdgeVssError, OptionError
 from edge_vss.runtimes.tools.compare import engines_of
 
 
-def every(
-    model: Path | None,
+def convert_each(
+    conversion: Conversion,
     folder: Path,
     precisions: Sequence[str],
     calibrate: Path,
     tell: Callable[[str], None] = lambda line: None,
-    **options: Any,
 ) -> tuple[list[Path], list[str]]:
-    """Convert into ``folder``: the bundles, and a line for each that could not be made.
+    """Convert for each target and precision into ``folder``.
 
-    ``options`` are those of ``convert``; ``calibrate`` is the video that int8 is fitted to. Raises
-    ModelError for a file that is no model, OptionError for options that do not fit it, and where nothing
-    could be made.
+    ``calibrate`` is the video that int8 is fitted to. Gives the bundles, and a line for what could not be
+    made. Raises ModelError for a file that is no model, OptionError for options that do not fit, and where
+    nothing could be made.
     """
-    if model is not None:
-        sniff(model)
+    if conversion.path is not None:
+        reader_of(conversion.path)
     made, problems = [], []
     for writer in TARGETS.all():
         target, extra = writer.name, writer.description.extra
@@ -44,7 +44,7 @@ def every(
             path = folder / f"{target}-{precision}.vss"
             video = calibrate if precision == "int8" else None
             try:
-                convert(model, path, target=target, precision=precision, calibrate=video, **options)
+                convert(replace(conversion, target=target, precision=precision, calibrate=video), path)
             except OptionError:
                 raise  # what is wrong for one is wrong for all
             except EdgeVssError as error:

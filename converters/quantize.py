@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from edge_vss.converters.quantizers import QUANTIZERS
 from edge_vss.errors import OptionError
 from edge_vss.files import sha256
 from edge_vss.metrics import confusion, miou
-from edge_vss.runtimes.engines import Graph
+from edge_vss.report import plain
+from edge_vss.runtimes.engines import Graph, Tensor, as_array
 from edge_vss.runtimes.segmenter import Segmenter, load
 from edge_vss.runtimes.sources import open_source
 from edge_vss.runtimes.tools.evaluate import evaluate
@@ -66,7 +67,7 @@ def reduce(
         exact = list(_labels(_recording(segmenter, samples), video))
         if ground_truth is not None:
             notes["against_ground_truth"] = {
-                "fp32_miou": evaluate(segmenter, video, ground_truth, ignore=ignore)["miou"]
+                "fp32_miou": plain(evaluate(segmenter, video, ground_truth, ignore=ignore).miou)
             }
         del segmenter
     rewrite(folder, manifest.graphs, precision, samples)
@@ -86,9 +87,9 @@ def reduce(
         "against_fp32": {"labels_equal": equal, "miou": miou(counts)},
     }
     if ground_truth is not None:
-        notes["against_ground_truth"][f"{precision}_miou"] = evaluate(
-            segmenter, video, ground_truth, ignore=ignore
-        )["miou"]
+        notes["against_ground_truth"][f"{precision}_miou"] = plain(
+            evaluate(segmenter, video, ground_truth, ignore=ignore).miou
+        )
     return replace(manifest, precision=notes)
 
 
@@ -97,7 +98,6 @@ class _Spread:
     """The policy of calibration: key frames far apart, and those that are to be left out in between."""
 
     stride: int
-    looks: bool = field(default=False, init=False)
 
     def __call__(self, frame: Frame, track: Track) -> Decision:
         return Decision("key" if frame.index % self.stride == 0 else "nonkey", "calibration")
@@ -133,8 +133,8 @@ def _recording(segmenter: Segmenter, samples: dict[str, list[Mapping[str, NDArra
     def record(role: str, graph: Graph) -> Graph:
         names = [spec.name for spec in segmenter.manifest.graph(role).inputs]
 
-        def call(tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-            samples.setdefault(role, []).append({name: tensors[name] for name in names})
+        def call(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+            samples.setdefault(role, []).append({name: as_array(tensors[name]) for name in names})
             return graph(tensors)
 
         return call

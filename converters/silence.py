@@ -1,48 +1,47 @@
-"""Holding back what torch, the exporters and native libraries say of themselves."""
+"""Keeping back what torch and the exporters log and warn about while they work.
+
+Only their own loggers are made quieter, and only for the time of the block. What libraries print, the command
+line holds back: standard output and standard error belong to the program, not to a library.
+"""
 
 from __future__ import annotations
 
 import logging
-import os
-import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+LIBRARIES = (
+    *("torch", "torchao", "onnx", "onnxscript", "onnxruntime", "onnx_ir", "openvino", "nncf", "transformers"),
+    *("litert_torch", "ai_edge_litert", "ai_edge_quantizer", "absl", "jax", "tensorflow", "flax"),
+)
+"""Names of loggers; a message of ``torch.export`` belongs to ``torch`` too."""
+
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hold back what torch and the exporters log and warn about: a conversion says what matters itself."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    """Hold back warnings, and what the libraries of a conversion log below an error: a conversion says what
+    matters itself."""
+    loggers = [logging.getLogger(name) for name in LIBRARIES]
+    held = _Held()
+    levels = [logger.level for logger in loggers]
     try:
+        for logger in loggers:
+            logger.setLevel(max(logger.level, logging.ERROR))
+        # Some of them log without a logger of their own.
+        logging.root.addFilter(held)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logging.disable(disabled)
+        logging.root.removeFilter(held)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
-@contextmanager
-def hushed() -> Iterator[None]:
-    """Hold back what libraries print, native ones too: some report every step of themselves, and standard
-    output is for results."""
-    with tempfile.TemporaryFile() as away:
-        kept = [os.dup(number) for number in (1, 2)]
-        try:
-            _flush()
-            for number in (1, 2):
-                os.dup2(away.fileno(), number)
-            yield
-        finally:
-            _flush()
-            for number, copy in zip((1, 2), kept, strict=True):
-                os.dup2(copy, number)
-                os.close(copy)
+class _Held(logging.Filter):
+    """Keeps back messages that come out of the libraries' own files."""
 
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.flush()
+    def filter(self, record: logging.LogRecord) -> bool:
+        folders = record.pathname.replace("\\", "/").split("/")
+        return record.levelno >= logging.ERROR or not set(LIBRARIES) & set(folders)

@@ -16,16 +16,16 @@ from edge_vss import bundle
 from edge_vss.bundle import Manifest
 from edge_vss.bundle.json_fields import Reader
 from edge_vss.classes import ClassSet
-from edge_vss.converters.families import FAMILIES
+from edge_vss.converters.conversion import Conversion, fingerprint
+from edge_vss.converters.families import FAMILIES, split
 from edge_vss.converters.inputs import motions, pictures
-from edge_vss.converters.readers._artifact import GivenNetwork
+from edge_vss.converters.readers._artifact import ArtifactNetwork
 from edge_vss.converters.silence import quiet
 from edge_vss.converters.targets.onnx import reveal
-from edge_vss.converters.values import Part, Request, Source, Split
+from edge_vss.converters.values import Part, Split
 from edge_vss.errors import BundleError, ModelError, OptionError
-from edge_vss.files import sha256
-from edge_vss.runtimes.engines import EngineOptions, Load, engine_for, usual_engine
-from edge_vss.runtimes.tools.self_check import check
+from edge_vss.runtimes.engines import EngineOptions, Load, engine_for, giving_arrays
+from edge_vss.runtimes.tools.self_check import CheckReport, check
 
 AGREEMENT = 0.999
 """Share of labels that have to be equal. Rounding differs between engines, so where two classes score the
@@ -40,7 +40,7 @@ Tensors = dict[str, NDArray[Any]]
 Graph = Callable[[Mapping[str, NDArray[Any]]], Tensors]
 
 
-def parity(folder: Path, manifest: Manifest, split: Split, least: float = AGREEMENT) -> dict[str, Any]:
+def parity(folder: Path, manifest: Manifest, parts: Split, least: float = AGREEMENT) -> dict[str, Any]:
     """Run both sides over ``STEPS`` on textured pictures and smooth motion, each side with its own state.
 
     Gives, per graph (both sides fed by torch) and for the rollout (each side fed by itself), the share of
@@ -48,21 +48,21 @@ def parity(folder: Path, manifest: Manifest, split: Split, least: float = AGREEM
     ``least`` of the labels are equal.
     """
     # Only in an ONNX file can what is hidden be looked at.
-    trained = {part.role: _torch(part, hidden=manifest.target == "onnx") for part in split.parts}
+    trained = {part.role: _torch(part, hidden=manifest.target == "onnx") for part in parts.parts}
     steps = STEPS_WITH_MEMORY if manifest.remembers else STEPS
     with tempfile.TemporaryDirectory() as scratch:
-        graphs = {part.role: _artifact(folder, manifest, part, Path(scratch)) for part in split.parts}
+        graphs = {part.role: _artifact(folder, manifest, part, Path(scratch)) for part in parts.parts}
         inputs = _inputs(manifest, len(steps))
         report: dict[str, Any] = {
-            "graphs": {part.role: _Difference() for part in split.parts},
+            "graphs": {part.role: _Difference() for part in parts.parts},
             "rollout": _Difference(),
         }
         state = manifest.initial_state()
         ours = dict(state)
-        for route, given in zip(steps, inputs, strict=True):
+        for route, frame in zip(steps, inputs, strict=True):
             if route not in manifest.routes:
                 route = "start"
-            expected, found = {**given, **state}, {**given, **ours}
+            expected, found = {**frame, **state}, {**frame, **ours}
             for role in manifest.routes[route]:
                 result = trained[role](expected)
                 report["graphs"][role].add(result, graphs[role](expected))
@@ -71,7 +71,7 @@ def parity(folder: Path, manifest: Manifest, split: Split, least: float = AGREEM
             report["rollout"].add(expected, {name: found[name] for name in expected})
             state, ours = manifest.next_state(expected), manifest.next_state(found)
     done = {
-        "against": _reference(split),
+        "against": _reference(parts),
         "steps": list(steps),
         "graphs": {role: difference.report() for role, difference in report["graphs"].items()},
         "rollout": report["rollout"].report(),
@@ -89,76 +89,74 @@ def parity(folder: Path, manifest: Manifest, split: Split, least: float = AGREEM
     return done
 
 
-def verify(
-    path: str | Path,
-    model: str | Path | None = None,
-    *,
-    factory: str | None = None,
-    high: Path | None = None,
-    trust_pickle: bool = False,
-) -> dict[str, Any]:
-    """Check a bundle: hashes, contracts, that its graphs load and run, and with ``model`` its numbers too.
+def verify(path: str | Path, conversion: Conversion | None = None) -> CheckReport:
+    """Check a bundle: hashes, contracts, that its graphs load and run, and with a model its numbers too.
 
-    ``model`` has to be the file the bundle was made from, ``high`` its high branch in family ``arseg``;
-    ``factory`` and ``trust_pickle`` are as for ``convert``. Gives ``graphs`` (role → ``ok``), ``labels``
-    (the ids seen over ``STEPS``) and ``parity``, with ``measured`` true when that was measured now and
-    false when it is the recorded one. Raises BundleError, EngineError or ModelError for the first thing
-    that is wrong.
+    ``conversion`` says where the model is that the bundle was made from, and what no bundle is trusted with:
+    ``factory``, ``trust_pickle``, and those of the family's ``options`` that are files. All else is read from
+    the bundle.
+
+    Gives ``graphs`` (role → ``ok``), ``labels`` (the ids seen over ``STEPS``) and ``parity``. ``measured`` is
+    true where that was measured now, and false where it is the recorded one. Raises BundleError, EngineError
+    or ModelError for the first thing that is wrong.
+
+        verify("street.vss", Conversion("weights.pt", factory="network.py:build"))
     """
     report = check(path)
-    if model is None:
+    if conversion is None:
         return report
     path = Path(path)
     manifest = bundle.read(path)
-    split = _split_again(manifest, Path(model), factory, high, trust_pickle)
+    again = split(_recorded(manifest, conversion))
     # What fewer bits lose was measured when they were made.
     least = AGREEMENT if manifest.precision["weights"] == "fp32" else 0.0
-    return {**report, "parity": parity(path, manifest, split, least), "measured": True}
+    return replace(report, parity=parity(path, manifest, again, least), measured=True)
 
 
-def _split_again(
-    manifest: Manifest, model: Path, factory: str | None, high: Path | None, trust_pickle: bool
-) -> Split:
+def _recorded(manifest: Manifest, conversion: Conversion) -> Conversion:
+    """The conversion that the bundle records, of the files that the user gives."""
     recorded = manifest.options.get("model")
     if not isinstance(recorded, dict):
         raise BundleError('"options.model" does not say how the model was read: convert it again')
-    _same(model, manifest.source)
+    if conversion.path is not None:
+        _same(conversion.path, manifest.source)
     options = {key: value for key, value in manifest.options.items() if key not in ("model", "logits")}
-    if "high" in recorded:
-        if high is None:
+    for option in FAMILIES.find(manifest.family).description.options:
+        file = recorded.get(option.name)
+        if option.type is not Path or not isinstance(file, dict):
+            continue
+        if option.name not in conversion.options:
             raise OptionError(
-                f"--hr is missing: this bundle was made from {recorded['high'].get('name')} too"
+                f"{option.spelling} is missing: this bundle was made from {file.get('name')} too"
             )
-        _same(high, recorded["high"])
-        options["high"] = high
-    if recorded.get("factory") and factory is None:
+        options[option.name] = Path(str(conversion.options[option.name]))
+        _same(options[option.name], file)
+    if recorded.get("factory") and conversion.factory is None:
         # Never called unasked: a bundle is not to choose the code that runs.
         raise OptionError(f"--model is missing: this bundle was made with {recorded['factory']}")
-    source = Source(
-        model,
-        manifest.frame_size,
-        **_pixels(recorded.get("preprocess")),
-        factory=factory,
+    return replace(
+        conversion,
+        classes=ClassSet(manifest.classes, manifest.palette, manifest.ignore),
+        size=manifest.frame_size,
         output_name=recorded.get("output"),
-        trust_pickle=trust_pickle,
+        family=manifest.family,
+        options=options,
+        logits=bool(manifest.options.get("logits")),
+        **_pixels(recorded.get("preprocess")),
     )
-    class_set = ClassSet(manifest.classes, manifest.palette, manifest.ignore)
-    request = Request(class_set, bool(manifest.options.get("logits")), options)
-    split: Split = FAMILIES.find(manifest.family).call(source, request)
-    return split
 
 
 def _pixels(recorded: object) -> dict[str, Any]:
     """``mean``, ``std``, ``scale`` and ``bgr`` as they were; nothing where the family knows them."""
     if recorded is None:
-        return {}
+        return {"mean": None, "std": None, "scale": None, "bgr": False}
     reader = Reader(recorded, "options.model.preprocess.")
     triples = {key: tuple(reader.numbers(key)) for key in ("mean", "std")}
     return {**triples, "scale": reader.number("scale"), "bgr": reader.get("bgr", bool)}
 
 
 def _same(file: Path, recorded: Mapping[str, Any]) -> None:
-    if file.is_file() and sha256(file) != recorded.get("sha256"):
+    if file.exists() and fingerprint(file) != recorded.get("sha256"):
         raise ModelError(
             f"{file} is not the file this bundle was made from ({recorded.get('name')}): its SHA-256 "
             "differs; give the original, or convert anew"
@@ -166,13 +164,14 @@ def _same(file: Path, recorded: Mapping[str, Any]) -> None:
 
 
 def _engine(manifest: Manifest) -> Load:
-    return engine_for(usual_engine(manifest.target), manifest.target, EngineOptions())
+    return engine_for(manifest.target, EngineOptions()).call
 
 
-def _reference(split: Split) -> str:
-    modules = (module for part in split.parts for module in part.module.modules())
-    given = next((module for module in modules if isinstance(module, GivenNetwork)), None)
-    return f"{f'the given {given.kind} graph, and ' if given else ''}torch {torch.__version__}"
+def _reference(parts: Split) -> str:
+    modules = (module for part in parts.parts for module in part.module.modules())
+    artifact = next((module for module in modules if isinstance(module, ArtifactNetwork)), None)
+    title = f"the {artifact.description.title} graph itself, and " if artifact else ""
+    return f"{title}torch {torch.__version__}"
 
 
 def _torch(part: Part, hidden: bool) -> Graph:
@@ -189,10 +188,10 @@ def _torch(part: Part, hidden: bool) -> Graph:
 def _artifact(folder: Path, manifest: Manifest, part: Part, scratch: Path) -> Graph:
     graph, load = manifest.graph(part.role), _engine(manifest)
     if not part.hidden or manifest.target != "onnx":
-        return load(folder / graph.file, graph)
+        return giving_arrays(load(folder / graph.file, graph))
     revealed = scratch / graph.file
     reveal(folder / graph.file, part.hidden, revealed)
-    return load(revealed, replace(graph, outputs=graph.outputs + part.hidden))
+    return giving_arrays(load(revealed, replace(graph, outputs=graph.outputs + part.hidden)))
 
 
 def _inputs(manifest: Manifest, count: int) -> list[Tensors]:

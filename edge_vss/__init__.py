@@ -1,4 +1,14 @@
-"""Video semantic segmentation on edge devices, led by the motion vectors the video decoder already has."""
+"""Video semantic segmentation on edge devices, led by the motion vectors the video decoder already has.
+
+An app needs the names that are listed here, and nothing else:
+
+    import edge_vss as vss
+
+    session = vss.load("street.vss").session()
+    with vss.open_source("drive.mp4") as source:
+        for frame in source:
+            labels = session.step(frame).labels
+"""
 
 from __future__ import annotations
 
@@ -13,63 +23,170 @@ from edge_vss.errors import (
     OptionError,
     SinkError,
     SourceError,
+    StateFileError,
 )
 
 if TYPE_CHECKING:
+    from edge_vss.bundle import Manifest
+    from edge_vss.bundle import read as read_manifest
+    from edge_vss.classes import ClassSet
+    from edge_vss.classes import find as find_classes
+    from edge_vss.converters.conversion import Conversion
+    from edge_vss.converters.convert import convert
+    from edge_vss.metrics import ScoreReport, Scores
+    from edge_vss.runtimes.motion import Feed
+    from edge_vss.runtimes.pipeline import RunReport, run
     from edge_vss.runtimes.policy import Adaptive, Gop, Interval
     from edge_vss.runtimes.segmenter import Segmenter, load
     from edge_vss.runtimes.session import Session
+    from edge_vss.runtimes.sinks import Sink, SinkContext, open_sink
+    from edge_vss.runtimes.sinks._drawing import overlay
     from edge_vss.runtimes.sources import Source, open_source
-    from edge_vss.video import Decision, Frame, MotionField, Prediction, Track
+    from edge_vss.runtimes.state import State
+    from edge_vss.runtimes.tools.benchmark import ProfileReport, SpeedReport, profile
+    from edge_vss.runtimes.tools.evaluate import EvaluationReport, evaluate
+    from edge_vss.runtimes.tools.ground_truth import GroundTruth
+    from edge_vss.runtimes.tools.opening import Opening
+    from edge_vss.video import (
+        Cause,
+        Decision,
+        Frame,
+        FrameStamp,
+        Measured,
+        MotionField,
+        MotionVectors,
+        Packet,
+        Picture,
+        Policy,
+        PolicyDescription,
+        Prediction,
+        StreamInfo,
+        Track,
+    )
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Adaptive",
     "BundleError",
+    "Cause",
+    "ClassSet",
+    "Conversion",
     "Decision",
     "EdgeVssError",
     "EngineError",
+    "EvaluationReport",
+    "Feed",
     "Frame",
+    "FrameStamp",
     "Gop",
+    "GroundTruth",
     "Interval",
+    "Manifest",
+    "Measured",
     "MissingExtra",
     "ModelError",
     "MotionField",
+    "MotionVectors",
+    "Opening",
     "OptionError",
+    "Packet",
+    "Picture",
+    "Policy",
+    "PolicyDescription",
     "Prediction",
+    "ProfileReport",
+    "RunReport",
+    "ScoreReport",
+    "Scores",
     "Segmenter",
     "Session",
+    "Sink",
+    "SinkContext",
     "SinkError",
     "Source",
     "SourceError",
+    "SpeedReport",
+    "State",
+    "StateFileError",
+    "StreamInfo",
     "Track",
+    "__version__",
+    "convert",
+    "evaluate",
+    "find_classes",
     "load",
+    "open_sink",
     "open_source",
+    "overlay",
+    "profile",
+    "read_manifest",
+    "run",
 ]
 
+# Where each name is found when it is asked for. A test holds this and the imports above together.
 _HOMES = {
-    "Adaptive": "runtimes.policy",
-    "Decision": "video",
-    "Frame": "video",
-    "Gop": "runtimes.policy",
-    "Interval": "runtimes.policy",
-    "MotionField": "video",
-    "Prediction": "video",
-    "Segmenter": "runtimes.segmenter",
-    "Session": "runtimes.session",
-    "Source": "runtimes.sources",
-    "Track": "video",
-    "load": "runtimes.segmenter",
-    "open_source": "runtimes.sources",
+    "Adaptive": ("runtimes.policy", "Adaptive"),
+    "Cause": ("video", "Cause"),
+    "ClassSet": ("classes", "ClassSet"),
+    "Conversion": ("converters.conversion", "Conversion"),
+    "Decision": ("video", "Decision"),
+    "EvaluationReport": ("runtimes.tools.evaluate", "EvaluationReport"),
+    "Feed": ("runtimes.motion", "Feed"),
+    "Frame": ("video", "Frame"),
+    "FrameStamp": ("video", "FrameStamp"),
+    "Gop": ("runtimes.policy", "Gop"),
+    "GroundTruth": ("runtimes.tools.ground_truth", "GroundTruth"),
+    "Interval": ("runtimes.policy", "Interval"),
+    "Manifest": ("bundle", "Manifest"),
+    "Measured": ("video", "Measured"),
+    "MotionField": ("video", "MotionField"),
+    "MotionVectors": ("video", "MotionVectors"),
+    "Opening": ("runtimes.tools.opening", "Opening"),
+    "Packet": ("video", "Packet"),
+    "Picture": ("video", "Picture"),
+    "Policy": ("video", "Policy"),
+    "PolicyDescription": ("video", "PolicyDescription"),
+    "Prediction": ("video", "Prediction"),
+    "ProfileReport": ("runtimes.tools.benchmark", "ProfileReport"),
+    "RunReport": ("runtimes.pipeline", "RunReport"),
+    "ScoreReport": ("metrics", "ScoreReport"),
+    "Scores": ("metrics", "Scores"),
+    "Segmenter": ("runtimes.segmenter", "Segmenter"),
+    "Session": ("runtimes.session", "Session"),
+    "Sink": ("runtimes.sinks", "Sink"),
+    "SinkContext": ("runtimes.sinks", "SinkContext"),
+    "Source": ("runtimes.sources", "Source"),
+    "SpeedReport": ("runtimes.tools.benchmark", "SpeedReport"),
+    "State": ("runtimes.state", "State"),
+    "StreamInfo": ("video", "StreamInfo"),
+    "Track": ("video", "Track"),
+    "convert": ("converters.convert", "convert"),
+    "evaluate": ("runtimes.tools.evaluate", "evaluate"),
+    "find_classes": ("classes", "find"),
+    "load": ("runtimes.segmenter", "load"),
+    "open_sink": ("runtimes.sinks", "open_sink"),
+    "open_source": ("runtimes.sources", "open_source"),
+    "overlay": ("runtimes.sinks._drawing", "overlay"),
+    "profile": ("runtimes.tools.benchmark", "profile"),
+    "read_manifest": ("bundle", "read"),
+    "run": ("runtimes.pipeline", "run"),
 }
 
 
-def __getattr__(name: str) -> Any:
-    # The runtime opens PyAV and OpenCV: half a second that `import edge_vss` should not cost a program that
-    # reads a bundle. Without numpy, the program can take care of Ctrl-C from the start.
-    if name in _HOMES:
-        from edge_vss.plugins import import_module
+# A type checker that saw this would take every name for one that exists.
+if not TYPE_CHECKING:
 
-        return getattr(import_module(f"edge_vss.{_HOMES[name]}", f"edge_vss.{name}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        # The runtime opens PyAV and OpenCV: half a second that `import edge_vss` should not cost a program
+        # that reads a bundle. Without numpy, the program can take care of Ctrl-C from the start.
+        if name in _HOMES:
+            from edge_vss.plugins import import_module
+
+            module, attribute = _HOMES[name]
+            return getattr(import_module(f"edge_vss.{module}", f"edge_vss.{name}"), attribute)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

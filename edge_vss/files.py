@@ -1,20 +1,110 @@
-"""The hash of a file, and whether one can be written."""
+"""Files that others made, read with care; the hash of a file; whether one can be written."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import os
-from pathlib import Path
+import stat
+from io import BufferedReader
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+# Without waiting: a pipe that nobody writes to would never open. Windows has no such flags or pipes.
+_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
 def sha256(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
+        return sha256_of(file)
+
+
+def sha256_of(file: BinaryIO) -> str:
+    """The SHA-256 of the rest of an open file, in hexadecimal."""
+    digest = hashlib.sha256()
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
     return digest.hexdigest()
+
+
+def open_plain(path: Path) -> BufferedReader:
+    """Open a plain file to read, without waiting; the last part of ``path`` may be a link to one.
+
+    Raises OSError, for a pipe, a device and a name that no file can have too.
+    """
+    try:
+        return _plain(os.open(path, _READ))
+    except ValueError as error:  # of a zero in the name
+        raise OSError(errno.EINVAL, str(error)) from None
+
+
+def open_inside(folder: Path, name: str) -> BufferedReader:
+    """Open the plain file ``name`` (relative, with ``/``) of ``folder`` to read, without waiting.
+
+    No part of ``name`` may be a link, nor lead out of ``folder``; ``folder`` itself may be one. Raises
+    OSError as `open_plain` does, with ELOOP for a link.
+    """
+    parts = PurePosixPath(name).parts
+    if not parts or ".." in parts or parts[0] == "/":
+        raise OSError(errno.EINVAL, "it is no name of a file inside the folder")
+    try:
+        if os.open not in os.supports_dir_fd:  # Windows
+            return _open_inside_slowly(folder, parts)
+        return _open_below(folder, parts)
+    except ValueError as error:  # of a zero in a name
+        raise OSError(errno.EINVAL, str(error)) from None
+
+
+def _open_below(folder: Path, parts: tuple[str, ...]) -> BufferedReader:
+    at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for part in parts[:-1]:
+            inner = _open_at(at, part, os.O_RDONLY | os.O_DIRECTORY)
+            os.close(at)
+            at = inner
+        return _plain(_open_at(at, parts[-1], _READ))
+    finally:
+        os.close(at)
+
+
+def read_plain(file: BinaryIO, limit_bytes: int) -> bytes:
+    """All of an open file, which is closed. Raises OSError with EFBIG for more than ``limit_bytes``."""
+    with file:
+        data = file.read(limit_bytes + 1)
+    if len(data) > limit_bytes:
+        raise OSError(errno.EFBIG, f"it has more than {limit_bytes >> 10} KiB")
+    return data
+
+
+def _open_at(at: int, part: str, flags: int) -> int:
+    try:
+        return os.open(part, flags | _NO_LINK, dir_fd=at)
+    except OSError:
+        # A system says ELOOP, EMLINK or ENOTDIR of a link here.
+        if stat.S_ISLNK(os.stat(part, dir_fd=at, follow_symlinks=False).st_mode):
+            raise OSError(errno.ELOOP, "it is a link") from None
+        raise
+
+
+def _open_inside_slowly(folder: Path, parts: tuple[str, ...]) -> BufferedReader:
+    place = folder
+    for part in parts:
+        place = place / part
+        if place.is_symlink():
+            raise OSError(errno.ELOOP, "it is a link")
+    return open_plain(place)
+
+
+def _plain(descriptor: int) -> BufferedReader:
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no plain file")
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
 def check_writable(place: str | Path) -> None:

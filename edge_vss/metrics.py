@@ -14,6 +14,7 @@ from numpy.polynomial import Polynomial
 from numpy.typing import ArrayLike, NDArray
 
 from edge_vss.errors import OptionError
+from edge_vss.report import Report
 
 FURTHEST = 250
 """Distances from the key frame beyond this one are counted with it, so that memory stays bounded."""
@@ -71,7 +72,9 @@ def _check(
             low, high = (int(counted.min()), int(counted.max())) if counted.size else (0, 0)
         if low < 0 or high >= classes:
             way_out = (
-                "say which id to ignore" if ids is ground_truth else "were they made with other classes?"
+                "say which id to ignore, as in --ignore ID"
+                if ids is ground_truth
+                else "were they made with other classes?"
             )
             raise OptionError(
                 f"{name} {verb} id {high if low >= 0 else low}, but classes are 0 to {classes - 1}: {way_out}"
@@ -120,10 +123,10 @@ class Consistency:
     """Video consistency VC_n of one video (MPVSS appendix A.1; TV3S Eq. 4), for several lengths of window.
 
     For every window of n frames: of the pixels whose ground truth is one class throughout, the share whose
-    prediction is that class throughout, ``|∩P ∩ ∩P̂| / |∩P|``; averaged over all T - n + 1 windows. Two maps
-    of run lengths stand for the windows, so memory does not grow with n or with time. Ignored pixels are
-    never constant; a window without any constant pixel has no ratio and is left out; a video shorter than n
-    gives nan.
+    prediction is that class throughout, ``|∩P ∩ ∩P̂| / |∩P|``; averaged over all T - n + 1 windows.
+
+    Ignored pixels are never constant. A window without any constant pixel has no ratio and is left out. A
+    video shorter than n gives nan. What is kept is two maps of run lengths, whatever n is.
 
     The code published with VSPW differs: it asks only that the prediction be constant, right or wrong, leaves
     out the last window, counts constant ignored pixels, and divides by zero where nothing is constant.
@@ -171,18 +174,18 @@ class Consistency:
 
 
 @dataclass(frozen=True)
-class Report:
-    """What `Scores` found, in percent; None where there was nothing to measure."""
+class ScoreReport(Report):
+    """What `Scores` found, in percent; NaN where there was nothing to measure."""
 
     frames: int
-    miou: float | None
-    wiou: float | None
-    accuracy: float | None
-    mvc8: float | None
-    mvc16: float | None
-    iou: dict[str, float | None]
+    miou: float
+    wiou: float
+    accuracy: float
+    mvc8: float
+    mvc16: float
+    iou: dict[str, float]
     """By class name."""
-    miou_by_distance: list[float | None]
+    miou_by_distance: list[float]
     """Entry d: mIoU of the frames d after their key frame."""
 
 
@@ -227,7 +230,7 @@ class Scores:
         self._past.append(self._video.result())
         self._video = Consistency(ignore=self.ignore)
 
-    def result(self, names: Sequence[str] | None = None) -> Report:
+    def result(self, names: Sequence[str] | None = None) -> ScoreReport:
         """The scores so far, by class ``names``; mVC_n is the mean of VC_n over the videos that have one."""
         names = [str(i) for i in range(self.classes)] if names is None else names
         if len(names) != self.classes:
@@ -240,20 +243,16 @@ class Scores:
         mvc8, mvc16 = (float(v[~np.isnan(v)].mean()) if (~np.isnan(v)).any() else math.nan for v in videos.T)
         distances = range(max(self._by_distance, default=-1) + 1)
         by_distance = [self._by_distance.get(d) for d in distances]
-        return Report(
+        return ScoreReport(
             frames=self.frames,
-            miou=_known(miou(counts, self.ignore)),
-            wiou=_known(wiou(counts)),
-            accuracy=_known(accuracy(counts)),
-            mvc8=_known(mvc8),
-            mvc16=_known(mvc16),
-            iou={name: _known(float(value)) for name, value in zip(names, per_class, strict=True)},
-            miou_by_distance=[None if c is None else _known(miou(c, self.ignore)) for c in by_distance],
+            miou=miou(counts, self.ignore),
+            wiou=wiou(counts),
+            accuracy=accuracy(counts),
+            mvc8=mvc8,
+            mvc16=mvc16,
+            iou={name: float(value) for name, value in zip(names, per_class, strict=True)},
+            miou_by_distance=[math.nan if c is None else miou(c, self.ignore) for c in by_distance],
         )
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value
 
 
 def averaged_flops(key: float, nonkey: float, interval: int) -> float:

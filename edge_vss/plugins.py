@@ -21,12 +21,19 @@ from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import Generic, TypeVar, cast
 
-from edge_vss.errors import MissingExtra, OptionError
+from edge_vss.errors import MissingExtra, OptionError, one_line
+from edge_vss.extras import extra_with
 
 LOG = logging.getLogger("edge_vss")
+"""Where the library tells what a program may want to know: lost packets, reconnects, fallbacks."""
+# Without this, Python prints warnings of a library whose program has set up no logging.
+LOG.addHandler(logging.NullHandler())
 
 DESCRIPTION = "DESCRIPTION"
 """What every plugin's module calls its description."""
+
+OPENCV = ("opencv-python-headless", "onnxruntime")
+"""The usual package that brings ``cv2``, and an extra that installs it."""
 
 F = TypeVar("F")
 """The type of the one function."""
@@ -41,6 +48,8 @@ class Plugin(Generic[F, D]):
     name: str
     call: F
     description: D
+    built_in: bool = True
+    """False for another package's."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +80,7 @@ class Kind(Generic[F, D]):
             return self._plugin(name, module)
         for point in self._entry_points():
             if point.name == name:
-                return self._plugin(name, _loaded(point, self.name))
+                return self._plugin(name, _loaded(point, self.name), built_in=False)
         raise OptionError(f"no {self.name} is called {name!r}: choose one of {', '.join(self.names())}")
 
     def all(self) -> Iterator[Plugin[F, D]]:
@@ -87,14 +96,14 @@ class Kind(Generic[F, D]):
                 continue
             yield found
 
-    def _plugin(self, name: str, module: object) -> Plugin[F, D]:
+    def _plugin(self, name: str, module: object, built_in: bool = True) -> Plugin[F, D]:
         function, description = getattr(module, self.function, None), getattr(module, DESCRIPTION, None)
         if not callable(function) or not isinstance(description, self.description):
             raise OptionError(
                 f"the {self.name} {name!r} has to be a module with a function {self.function} and a "
                 f"{DESCRIPTION} ({self.description.__name__}): ask its author"
             )
-        return Plugin(name, cast("F", function), description)
+        return Plugin(name, cast("F", function), description, built_in)
 
     def _built_in(self) -> set[str]:
         folder = importlib.import_module(self.folder)
@@ -106,23 +115,28 @@ class Kind(Generic[F, D]):
 
 
 def import_module(name: str, purpose: str) -> ModuleType:
-    """A module of this package. Raises MissingExtra where it needs OpenCV and that is not installed."""
+    """A module of this package. Raises MissingExtra where it needs something that an extra installs."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        # OpenCV comes with the extras; whatever else the runtime imports at once is always installed.
-        if error.name != "cv2":
+        if (lacking := missing_extra(error, purpose)) is None:
             raise
-        raise MissingExtra("opencv-python-headless", "onnxruntime", purpose) from None
+        raise lacking from None
+
+
+def missing_extra(error: ImportError, purpose: str) -> MissingExtra | None:
+    """What to say where an import failed; None where no extra brings the module."""
+    module = (error.name or "").partition(".")[0]
+    needed = OPENCV if module == "cv2" else extra_with(module)
+    return None if needed is None else MissingExtra(*needed, purpose)
 
 
 def _loaded(point: EntryPoint, kind: str) -> object:
     try:
         found: object = point.load()
     except Exception as error:  # another package's code may fail in any way
-        text = " ".join(str(error).split()) or "no message"
         raise OptionError(
-            f"the {kind} {point.name!r} of another package cannot be imported ({type(error).__name__}: "
-            f"{text[:200]}): repair or remove that package"
+            f"the {kind} {point.name!r} of another package cannot be imported "
+            f"({one_line(error, named=True)}): repair or remove that package"
         ) from None
     return found

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
+from fractions import Fraction
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,8 +63,98 @@ class MotionField:
         return float(self.known.mean()) if self.known.size else 0.0
 
 
+@dataclass(frozen=True)
+class MotionVectors:
+    """The motion vectors of one frame: n blocks, and where the content of each was taken from.
+
+    Current → reference, like MotionField: the content of a block was at its place plus ``displacement_px`` in
+    the frame that it refers to. Positions are in pixels of the frame as it is shown. Blocks that
+    point one way do not overlap; a block may have a vector for each direction.
+
+    Raises OptionError where the arrays do not have one shape.
+    """
+
+    left_px: NDArray[np.int16]
+    """(n,): left edge of the block. Blocks may reach past the edges of the frame."""
+
+    top_px: NDArray[np.int16]
+    """(n,): upper edge of the block."""
+
+    width_px: NDArray[np.int16]
+    """(n,): width of the block."""
+
+    height_px: NDArray[np.int16]
+    """(n,): height of the block."""
+
+    displacement_px: NDArray[np.float32]
+    """(2, n), x then y: from the block to its content in the reference frame."""
+
+    direction: NDArray[np.int8]
+    """(n,): −1 where the reference frame is shown earlier, 1 where it is shown later."""
+
+    reference: NDArray[np.int8] | None = None
+    """(n,): how many shown frames back the reference frame is, negative where it is shown later, 0 where that
+    is not known. None where it is known of no block: most decoders do not tell."""
+
+    def __post_init__(self) -> None:
+        n = len(self.left_px)
+        shapes = {self.left_px.shape, self.top_px.shape, self.width_px.shape, self.height_px.shape}
+        shapes |= {self.direction.shape, (n,) if self.reference is None else self.reference.shape}
+        if self.displacement_px.shape != (2, n) or shapes != {(n,)}:
+            raise OptionError(
+                "MotionVectors wants displacement_px (2, n) and every other array (n,); "
+                f"got {self.displacement_px.shape} and {sorted(shapes)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.left_px)
+
+    def only(self, where: NDArray[np.bool_]) -> MotionVectors:
+        """The vectors of the blocks chosen by ``where`` (n,), in the same order."""
+        return MotionVectors(
+            self.left_px[where],
+            self.top_px[where],
+            self.width_px[where],
+            self.height_px[where],
+            self.displacement_px[:, where],
+            self.direction[where],
+            None if self.reference is None else self.reference[where],
+        )
+
+
+@dataclass(frozen=True)
+class Packet:
+    """One packet of a compressed stream: the bytes of one picture, as the container holds them.
+
+    Packets come in decoding order. A packet and the frame that comes out of it have the same ``pts``.
+    """
+
+    data: bytes
+    """H.264 and HEVC: NAL units, each after its length or after a start code; `StreamInfo.extradata` says
+    which."""
+
+    pts: int | None
+    """Presentation time in units of `StreamInfo.time_base`, or None where the stream has no times."""
+
+    key: bool
+    """True where decoding can begin at this packet."""
+
+    start: str = ""
+    """Why this packet does not follow on from the one before (``seek``, ``lost packets``, ``reconnected``),
+    or empty."""
+
+
 class Picture(Protocol):
-    """A decoded picture whose pixels are converted only when asked for."""
+    """A decoded picture whose pixels are fetched and converted only when asked for."""
+
+    @property
+    def device(self) -> str:
+        """Where the pixels are now: ``cpu`` in this program's memory, ``cuda:0`` and the like on an
+        accelerator, or empty where nothing is decoded before it is asked for."""
+
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes the picture holds where it is."""
 
     def rgb(self, size: Size | None = None) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 RGB, scaled to ``size`` when it is given."""
@@ -98,8 +190,11 @@ class Frame:
     motion: MotionField | None = None
     """Motion towards earlier shown frames; None on a first frame and where the source gives none."""
 
-    vectors: NDArray[Any] | None = None
-    """The decoder's motion vectors as PyAV gives them (structured array), or None."""
+    vectors: MotionVectors | None = None
+    """The decoder's motion vectors; None on I-frames and where the decoder gives none."""
+
+    pts: int | None = None
+    """The exact presentation time, in units of `StreamInfo.time_base`; None where the source has none."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     """Seconds spent on this frame so far, per stage (``decode``, ``motion``)."""
@@ -113,6 +208,13 @@ class Frame:
     def luma(self) -> NDArray[np.uint8]:
         """(H, W) uint8 brightness."""
         return self.picture.luma()
+
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes the frame holds, with the image that was made of it."""
+        image = vars(self).get("image")
+        field = self.motion.displacement_px.nbytes if self.motion is not None else 0
+        return self.picture.nbytes + (image.nbytes if image is not None else 0) + field
 
 
 @dataclass(frozen=True)
@@ -144,25 +246,38 @@ class StreamInfo:
     """The most reference frames an H.264 stream may use (its SPS says so); None where that is not known."""
 
     live: bool = False
-    """True for a camera or a network stream, which does not wait."""
+    """True for a camera or a network stream, whose frames come however slowly they are read."""
 
     rotation: int = 0
-    """Degrees counterclockwise (0, 90, 180, 270) by which decoded pictures were turned to be shown."""
+    """Degrees counterclockwise (0, 90, 180, 270) by which decoded pictures are turned to be shown."""
+
+    mirrored: bool = False
+    """True where decoded pictures are mirrored left to right, before they are turned."""
+
+    time_base: Fraction | None = None
+    """Seconds per unit of ``Frame.pts`` and ``Packet.pts``; None where the source has no packets."""
+
+    extradata: bytes = field(default=b"", repr=False)
+    """What the container holds for the decoder besides the packets (H.264 and HEVC: parameter sets)."""
 
     duration_seconds: float | None = None
     """Length in seconds, where the headers say it."""
 
 
 @dataclass(frozen=True)
-class Track:
-    """What is known about the way from the current frame back to its anchor, for a policy to decide on.
+class FrameStamp:
+    """Which frame something belongs to."""
 
-    A policy that has an attribute ``looks`` and sets it to False gets ``frames_since_key`` alone, and NaN for
-    the rest.
-    """
+    index: int
+    """The frame's index."""
 
-    frames_since_key: int
-    """Frames since the anchor; 1 on the first frame after it."""
+    pts_seconds: float
+    """The frame's presentation time in seconds."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What can be measured about the way from a frame back to its anchor."""
 
     known: float
     """Share of the frame whose motion, all the way back to the anchor, was measured: 0 to 1."""
@@ -175,6 +290,61 @@ class Track:
     small grid."""
 
 
+class Cause(Enum):
+    """What made a policy decide as it did, for programs to tell apart."""
+
+    OTHER = "other"
+    """What ``Decision.reason`` says."""
+    INTERVAL = "interval"
+    """As many frames have passed as the policy wants from one key frame to the next."""
+    I_FRAME = "I-frame"
+    """The codec's picture is an I-frame."""
+    NO_I_FRAME = "no I-frame"
+    """No I-frame came for as long as the policy waits."""
+    STALENESS = "staleness"
+    """What was carried no longer fits the picture."""
+    LONGEST = "longest"
+    """What was carried still fits, for as long as the policy trusts that."""
+    CARRIED = "carried"
+    """Nothing asks for a key frame."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """The way from the current frame back to its anchor, for a policy to decide on.
+
+    Measuring takes time, so it is done when one of the numbers is read for the first time. It uses the
+    values of this frame, however late that is.
+    """
+
+    frames_since_key: int
+    """Frames since the anchor; 1 on the first frame after it."""
+
+    measure: Callable[[], Measured] = field(repr=False, compare=False)
+    """Measures the numbers. To try out a policy give your own: ``Track(3, lambda: Measured(1, 8, 4.5))``."""
+
+    @cached_property
+    def measured(self) -> Measured:
+        """All numbers; measured at the first call."""
+        return self.measure()
+
+    @property
+    def known(self) -> float:
+        """Share of the frame whose motion, all the way back to the anchor, was measured: 0 to 1."""
+        return self.measured.known
+
+    @property
+    def travel_px(self) -> float:
+        """Mean length of the motion back to the anchor, in pixels of the frame."""
+        return self.measured.travel_px
+
+    @property
+    def error(self) -> float:
+        """Mean absolute difference between the frame's brightness and the anchor's carried here, 0 to 255, on
+        a small grid."""
+        return self.measured.error
+
+
 @dataclass(frozen=True)
 class Decision:
     """Which route a frame takes, and why."""
@@ -184,6 +354,9 @@ class Decision:
 
     reason: str
     """In a few words, for logs and overlays: ``first frame``, ``interval 5``, ``scene cut``."""
+
+    cause: Cause = Cause.OTHER
+    """The same for programs."""
 
 
 @dataclass
@@ -211,6 +384,41 @@ class Prediction:
     seconds: dict[str, float] = field(default_factory=dict)
     """Seconds per stage: ``decode``, ``motion``, ``key``, ``state``, ``nonkey``, ``post``."""
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays."""
+        return self.labels.nbytes + (self.logits.nbytes if self.logits is not None else 0)
+
 
 Policy = Callable[[Frame, Track], Decision]
 """Decides the route of every frame that does not have to start anew."""
+
+
+@dataclass(frozen=True)
+class PolicyDescription:
+    """What a policy may do. Where no graph and no policy needs motion, the source need not measure it."""
+
+    routes: frozenset[str] = frozenset({"start", "key", "nonkey"})
+    """The routes that it may choose."""
+
+    measures: bool = True
+    """Whether it reads more of a Track than ``frames_since_key``."""
+
+
+@runtime_checkable
+class DescribedPolicy(Protocol):
+    """A policy that says what it may do. One that does not say may do everything."""
+
+    @property
+    def description(self) -> PolicyDescription:
+        """Stays the same as long as the policy lives."""
+
+    def __call__(self, frame: Frame, track: Track) -> Decision:
+        """As any policy."""
+
+
+def described(policy: Policy) -> PolicyDescription:
+    """What a policy says of itself, or that it may do everything."""
+    said = policy.description if isinstance(policy, DescribedPolicy) else None
+    # A policy of another package may mean something else by that word.
+    return said if isinstance(said, PolicyDescription) else PolicyDescription()

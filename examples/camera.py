@@ -8,12 +8,8 @@ import argparse
 import sys
 
 import cv2
-import numpy as np
 
 import edge_vss as vss
-from edge_vss.runtimes.pipeline import run
-from edge_vss.runtimes.sinks import SinkContext, open_sink
-from edge_vss.runtimes.sinks._drawing import blend
 
 
 def main() -> None:
@@ -27,22 +23,21 @@ def main() -> None:
     args = parser.parse_args()
 
     segmenter = vss.load(args.bundle)
-    colours = np.zeros((256, 3), np.uint8)
-    colours[: len(segmenter.manifest.palette)] = segmenter.manifest.palette
+    palette = segmenter.manifest.palette
 
     def show(frame: vss.Frame, prediction: vss.Prediction | None) -> None:
         if prediction is None:
             return
-        cv2.imshow("edge-vss", blend(frame.image, prediction.labels, colours)[..., ::-1])
+        cv2.imshow("edge-vss", vss.overlay(frame.image, prediction.labels, palette)[..., ::-1])
         if cv2.waitKey(1) in (27, ord("q")):
             raise KeyboardInterrupt
 
     with vss.open_source(args.source) as source:
-        context = SinkContext.of(segmenter.manifest, source.info)
-        sinks = [open_sink("video", args.out, context)] if args.headless else []
+        context = vss.SinkContext.of(segmenter.manifest, source.info)
+        sinks = [vss.open_sink("video", args.out, context)] if args.headless else []
         on_frame = None if args.headless else show
         try:
-            run(source, segmenter.session(), sinks, on_frame=on_frame, limit=args.limit)
+            vss.run(source, segmenter.session(), sinks, on_frame=on_frame, limit=args.limit)
         except KeyboardInterrupt:
             print("stopped", file=sys.stderr)
         except cv2.error:

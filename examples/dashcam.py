@@ -10,7 +10,6 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import edge_vss as vss
-from edge_vss.runtimes.sinks import Sink, SinkContext, open_sink
 
 
 def main() -> None:
@@ -28,10 +27,10 @@ def main() -> None:
     if args.watch not in names:
         sys.exit(f"error: no class is called {args.watch!r}: choose from {', '.join(names)}")
     with vss.open_source(args.source) as source, ExitStack() as recording:
-        context = SinkContext.of(segmenter.manifest, source.info)
+        context = vss.SinkContext.of(segmenter.manifest, source.info)
         keep = max(1, round(args.seconds * source.info.fps))
         before: deque[tuple[vss.Frame, vss.Prediction]] = deque(maxlen=keep)
-        sinks, events, left = list[Sink](), 0, 0
+        sinks, events, left = list[vss.Sink](), 0, 0
         for frame in source:
             before.append((frame, session.step(frame)))
             height, width = frame.size
@@ -41,7 +40,7 @@ def main() -> None:
                 events += 1
                 folder = args.out / f"{events:04d}-{frame.pts_seconds:.1f}s"
                 places = {"labels": folder, "video": folder / "clip.mp4"}
-                opened = (open_sink(kind, place, context) for kind, place in places.items())
+                opened = (vss.open_sink(kind, place, context) for kind, place in places.items())
                 sinks = [recording.enter_context(closing(sink)) for sink in opened]
             elif left <= 0:
                 recording.close()

@@ -32,21 +32,21 @@ def clip(rng: np.random.Generator, still: Pair, patches: Sequence[Pair], frames:
         before = frames - 1 - t
         seen = (corners - centre) * (ends_at * (1 + growth * before)) + centre + (drift + bend) * before
         view = cv2.getPerspectiveTransform(corners, seen.astype(np.float32))
-        frame, truth = (
+        frame, label_map = (
             cv2.warpPerspective(
                 part,
                 view,
                 (width, height),
                 flags=way | cv2.WARP_INVERSE_MAP,
                 borderMode=cv2.BORDER_REFLECT_101,
-            )
+            ).astype(np.uint8, copy=False)
             for part, way in ((image, cv2.INTER_LINEAR), (labels, cv2.INTER_NEAREST))
         )
         for (colours, ids), start, speed, scaling in moving:
-            _paste(frame, truth, colours, ids, start - speed * before, (1 + scaling) ** -before)
+            _paste(frame, label_map, colours, ids, start - speed * before, (1 + scaling) ** -before)
         noise = rng.normal(0, 2, (height // 2, width // 2, 1)).repeat(2, 0).repeat(2, 1)
         made.append(
-            (np.clip(frame[: noise.shape[0], : noise.shape[1]] + noise, 0, 255).astype(np.uint8), truth)
+            (np.clip(frame[: noise.shape[0], : noise.shape[1]] + noise, 0, 255).astype(np.uint8), label_map)
         )
     return made
 
@@ -75,9 +75,9 @@ def _placed(
 
 
 def _paste(
-    frame: Bytes, truth: Bytes, colours: Bytes, ids: Bytes, centre: NDArray[np.float64], scale: float
+    frame: Bytes, label_map: Bytes, colours: Bytes, ids: Bytes, centre: NDArray[np.float64], scale: float
 ) -> None:
-    height, width = truth.shape
+    height, width = label_map.shape
     move = np.array(
         [
             [scale, 0, centre[0] - scale * ids.shape[1] / 2],
@@ -96,4 +96,4 @@ def _paste(
     colour = cv2.warpAffine(colours, move, (width, height))
     inside = there != NOTHING
     frame[inside] = colour[inside]
-    truth[inside] = there[inside]
+    label_map[inside] = there[inside]

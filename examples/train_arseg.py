@@ -92,7 +92,7 @@ def samples(high: Any, data: str, scale: float, count: int) -> list[Sample]:
                         tracer.anchor(frame)
                         key = high.feature(prepare(frame.image[None]))[0].half()
                         continue
-                    tracer.follow(frame, look=False)
+                    tracer.follow(frame)
                     if frame.index not in chosen:
                         continue
                     x = prepare(frame.image[None])

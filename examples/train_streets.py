@@ -17,11 +17,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from edge_vss import Scores
 from edge_vss.converters.networks.streetnet import streetnet
 from edge_vss.demo.sample import CLASSES, MEAN, STD
 from edge_vss.demo.scene.canvas import Bytes
 from edge_vss.demo.scene.streets import scene
-from edge_vss.metrics import Scores
 from edge_vss.video import Size
 
 TRAIN_SEEDS = 1000
@@ -40,8 +40,9 @@ def augment(rng: np.random.Generator, pair: Pair, crop: Size, ignore: int) -> Pa
     )
     image, labels = image[top : top + high, left : left + wide], labels[top : top + high, left : left + wide]
     size = (round(labels.shape[1] * scale), round(labels.shape[0] * scale))
-    image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR if scale > 1 else cv2.INTER_AREA)
-    labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
+    how = cv2.INTER_LINEAR if scale > 1 else cv2.INTER_AREA
+    image = np.asarray(cv2.resize(image, size, interpolation=how), np.uint8)
+    labels = np.asarray(cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST), np.uint8)
     if rng.random() < 0.5:
         image, labels = image[:, ::-1], labels[:, ::-1]
     shade = np.arange(256) / 255.0
@@ -50,7 +51,8 @@ def augment(rng: np.random.Generator, pair: Pair, crop: Size, ignore: int) -> Pa
         * rng.uniform(0.75, 1.25)
         * rng.uniform(0.93, 1.07, 3)
     )
-    image = cv2.LUT(np.ascontiguousarray(image), np.clip(shade * 255, 0, 255).astype(np.uint8)[None])
+    table = np.clip(shade * 255, 0, 255).astype(np.uint8)[None]
+    image = np.asarray(cv2.LUT(np.ascontiguousarray(image), table), np.uint8)
     if rng.random() < 0.6:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))]
         image = np.asarray(cv2.imdecode(cv2.imencode(".jpg", image, quality)[1], cv2.IMREAD_COLOR), np.uint8)

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
+from edge_vss.runtimes.motion import Measure
 from edge_vss.runtimes.session import Session
-from edge_vss.runtimes.sinks import Sink
+from edge_vss.runtimes.sinks import SINKS, Sink
+from edge_vss.runtimes.sources import Source
 from edge_vss.runtimes.sources._continuity import LOST
 from edge_vss.video import Frame, Prediction
 
@@ -19,7 +21,10 @@ QUEUE_FRAMES = 4
 """Frames between two stages: enough to even out a slow key frame, few enough to hold on a small device."""
 
 LIVE_SECONDS = 2.0
-"""What a live source may run ahead: where decoding waits for a graph, the network loses packets."""
+"""How far a live source may run ahead. If decoding waited for a graph, the network would lose packets."""
+
+QUEUE_BYTES = 128 * 2**20
+"""Most bytes that wait between two stages: 40 frames of 1080p, 10 of 4K. One frame may always wait."""
 
 _JOIN_SECONDS = 2.0
 
@@ -58,20 +63,27 @@ class RunReport:
 
 
 class Channel(Generic[T]):
-    """A bounded queue between two threads that either can close. ``get`` gives None once closed and empty."""
+    """A queue between two threads, bounded in items and bytes. Either thread can close it.
 
-    def __init__(self, capacity: int) -> None:
+    Once it is closed and empty, ``get`` gives None.
+    """
+
+    def __init__(self, capacity: int, capacity_bytes: int = QUEUE_BYTES) -> None:
         self._capacity = capacity
-        self._items: deque[T] = deque()
+        self._capacity_bytes = capacity_bytes
+        self._items: deque[tuple[T, int]] = deque()
+        self._bytes = 0
         self._changed = threading.Condition()
         self._closed = False
 
-    def put(self, item: T) -> bool:
-        """Waits for room. False when nobody takes anything any more."""
+    def put(self, item: T, nbytes: int = 0) -> bool:
+        """Waits for room; an item larger than the queue waits until it is empty. False when nobody takes
+        anything any more."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or len(self._items) < self._capacity)
+            self._changed.wait_for(lambda: self._closed or self._has_room(nbytes))
             if not self._closed:
-                self._items.append(item)
+                self._items.append((item, nbytes))
+                self._bytes += nbytes
                 self._changed.notify_all()
             return not self._closed
 
@@ -79,9 +91,16 @@ class Channel(Generic[T]):
         """Waits for an item; None at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or bool(self._items))
-            item = self._items.popleft() if self._items else None
+            if not self._items:
+                return None
+            item, nbytes = self._items.popleft()
+            self._bytes -= nbytes
             self._changed.notify_all()
             return item
+
+    def _has_room(self, nbytes: int) -> bool:
+        within = len(self._items) < self._capacity and self._bytes + nbytes <= self._capacity_bytes
+        return within or not self._items
 
     def close(self, discard: bool = False) -> None:
         """No more items; those that wait are still given out, unless ``discard``."""
@@ -89,10 +108,31 @@ class Channel(Generic[T]):
             self._closed = True
             if discard:
                 self._items.clear()
+                self._bytes = 0
             self._changed.notify_all()
 
     def __len__(self) -> int:
         return len(self._items)
+
+
+class WantsMotion(Protocol):
+    """What `motion_for` asks a session."""
+
+    @property
+    def wants_motion(self) -> bool:
+        """Whether a graph or the policy looks at the frames' motion."""
+
+
+def motion_for(
+    session: WantsMotion, motion: str | Measure = "auto", sinks: Iterable[str] = ()
+) -> str | Measure:
+    """Where motion has to come from (as for `open_source`) for this session and these kinds of sinks.
+
+    That is ``motion``, or ``none`` where neither the session nor a sink looks at motion: measuring it would
+    be wasted. Raises OptionError for a sink that is not known.
+    """
+    wanted = session.wants_motion or any(SINKS.find(name).description.motion for name in sinks)
+    return motion if wanted else "none"
 
 
 def run(
@@ -106,15 +146,15 @@ def run(
 ) -> RunReport:
     """Segments every frame of a source into the sinks, which are closed whatever happens.
 
-    Graphs run in the calling thread, decoding and the sinks in one thread each. ``on_frame`` is called in
-    the calling thread after every frame, with None for one that passed without inference.
-    ``drop_inference`` (by default where the source is live) leaves a frame without labels when newer ones
-    wait; packets are never dropped, so motion stays whole. ``limit`` ends the run after so many frames. The
-    first error of any stage ends the run and is raised here.
+    The graphs run in the calling thread. Decoding has a thread of its own, and the sinks have another.
+    ``on_frame`` is called in the calling thread after every frame, with None where the frame passed without
+    inference. ``drop_inference`` (by default where the source is live) leaves a frame without labels when
+    newer ones wait. Packets are never dropped, so motion stays whole. ``limit`` ends the run after so many
+    frames. The first error of any stage ends the run and is raised here.
     """
-    info = getattr(source, "info", None)
+    info = source.info if isinstance(source, Source) else None
     if drop_inference is None:
-        drop_inference = bool(info is not None and info.live)
+        drop_inference = info is not None and info.live
     ahead = max(QUEUE_FRAMES, round(LIVE_SECONDS * info.fps)) if drop_inference and info else QUEUE_FRAMES
     report = RunReport()
     decoded: Channel[Frame] = Channel(ahead)
@@ -128,7 +168,7 @@ def run(
                 began = perf_counter()
                 frame = next(frames, None)
                 report.busy["source"] += perf_counter() - began
-                if frame is None or not decoded.put(frame):
+                if frame is None or not decoded.put(frame, frame.nbytes):
                     break
         except BaseException as error:
             errors.append(error)
@@ -147,7 +187,7 @@ def run(
             predicted.close(discard=True)
             decoded.close(discard=True)
 
-    # Daemons: a camera that is silent must not keep the program from ending.
+    # Daemon threads: a silent camera must not keep the program from ending.
     threads = [
         threading.Thread(target=work, name=f"edge-vss {work.__name__}", daemon=True)
         for work in (decode, write)
@@ -161,8 +201,8 @@ def run(
             began = perf_counter()
             prediction = None
             report.losses += frame.start == LOST
-            # Of the frames that wait now, the newest gets the graphs: that ends even where more come all
-            # the time.
+            # ``behind`` counts the frames that wait now, and the last of them gets the graphs. Frames that
+            # arrive meanwhile do not count: otherwise no frame would ever get labels.
             behind = (behind or 1 + len(decoded)) - 1
             if drop_inference and behind:
                 session.skip(frame)
@@ -176,7 +216,9 @@ def run(
             report.busy["graphs"] += perf_counter() - began
             if on_frame is not None:
                 on_frame(frame, prediction)
-            if prediction is not None and not predicted.put((frame, prediction)):
+            if prediction is not None and not predicted.put(
+                (frame, prediction), frame.nbytes + prediction.nbytes
+            ):
                 break
         finished = True
     finally:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from edge_vss import bundle
 from edge_vss.bundle import Manifest
-from edge_vss.errors import OptionError
-from edge_vss.runtimes.engines import EngineOptions, Graph, engine_for, usual_engine
+from edge_vss.runtimes.engines import EngineOptions, Graph, engine_for
 from edge_vss.runtimes.policy import default, parse
 from edge_vss.runtimes.session import Session
 from edge_vss.video import Policy
@@ -51,17 +50,13 @@ def load(
     ``provider`` is what it computes on, where it has a choice (onnxruntime: ``cpu``, ``cuda``, ``tensorrt``;
     openvino: ``cpu``, ``gpu``, ``npu``, ``auto``), ``hint`` is openvino's ``latency`` or ``throughput``.
 
-    Raises BundleError for a bundle that is missing, altered or newer, OptionError for an engine that is not
+    Raises BundleError for a bundle that is missing, altered or too new, OptionError for an engine that is not
     known, that does not run the bundle's target or has no such option, and for threads below 0, MissingExtra
     for an engine that is not installed, EngineError for a graph that the engine refuses.
     """
-    if threads < 0:
-        raise OptionError(f"threads must be 0 or more, got {threads}: 0 leaves the number to the engine")
-    path = Path(path)
-    manifest = bundle.read(path)
-    default(manifest.policy, path)
-    name = engine or os.environ.get(ENGINE_VARIABLE) or usual_engine(manifest.target)
-    options = EngineOptions(threads, provider, hint)
-    compile_graph = engine_for(name, manifest.target, options)
-    graphs = {graph.role: compile_graph(path / graph.file, graph, options) for graph in manifest.graphs}
-    return Segmenter(manifest, graphs, name)
+    path, options = Path(path), EngineOptions(threads, provider, hint)
+    with bundle.loading(path) as manifest:
+        default(manifest.policy, path)
+        found = engine_for(manifest.target, options, engine or os.environ.get(ENGINE_VARIABLE, ""))
+        graphs = {graph.role: found.call(path / graph.file, graph, options) for graph in manifest.graphs}
+    return Segmenter(manifest, graphs, found.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
@@ -12,11 +13,11 @@ from numpy.typing import NDArray
 
 from edge_vss.bundle import Manifest
 from edge_vss.errors import EngineError, OptionError
-from edge_vss.runtimes.engines import Graph
+from edge_vss.runtimes.engines import Graph, Tensor, as_array
 from edge_vss.runtimes.scene_cut import Cuts
 from edge_vss.runtimes.state import State
 from edge_vss.runtimes.tracing.root_map import Tracer
-from edge_vss.video import Decision, Frame, Policy, Prediction
+from edge_vss.video import Decision, Frame, FrameStamp, Policy, Prediction, described
 
 ROUTES = ("start", "key", "nonkey")
 """What a policy may decide on; the bundle says which graphs each of them runs."""
@@ -25,9 +26,9 @@ ROUTES = ("start", "key", "nonkey")
 class Session:
     """Segments the frames of one video, in order. Not thread-safe: one for every video.
 
-    The state goes from one step to the next as plain arrays in ``state``, which can be saved and restored. It
-    returns to its initial value where a frame has a ``start`` reason or another size; at a scene cut too,
-    where the bundle remembers more than its last key frame.
+    The state goes from one step to the next by value, in ``state``, where it can be read, saved and restored.
+    It returns to its initial value where a frame has a ``start`` reason or another size. At a scene cut it
+    does so too, if the bundle remembers more than its last key frame.
     """
 
     def __init__(
@@ -47,26 +48,44 @@ class Session:
         self._tracer = Tracer(manifest.motion.trace if manifest.motion else "grid")
         self._cuts = Cuts() if manifest.remembers else None
         self._frames_since_key = 0
-        self._pending = ""
-        self._owed: Decision | None = None
-        self._wanted = {
+        self._start_next = ""
+        """Why the next step must begin anew, or empty."""
+        self._key_owed: Decision | None = None
+        """A key frame that the policy wanted where a frame passed without inference."""
+        self._inputs = {
             route: {spec.name for role in roles for spec in manifest.graph(role).inputs}
             for route, roles in manifest.routes.items()
         }
+        self._carried = {state.next or state.name for state in manifest.state}
+
+    @property
+    def wants_motion(self) -> bool:
+        """Whether frames need motion. If not, the source may leave it out: the labels are the same.
+
+        Only frames after an anchor are traced back to it, so only graphs of the ``nonkey`` route count, and
+        policies that measure.
+        """
+        policy = described(self.policy)
+        # A session also takes the key route by itself, where a state was restored.
+        chosen = {self._present(route) for route in policy.routes | {"key"}}
+        return policy.measures or ("nonkey" in chosen and "motion" in self._inputs["nonkey"])
 
     def step(self, frame: Frame) -> Prediction:
         """Labels for the frame shown after the last one.
 
         Raises EngineError where a graph gives NaN or a class that the bundle does not know, OptionError where
-        the policy gives a route that there is not. After a step that failed, the next one begins anew.
+        the policy gives a route that does not exist. After a step that failed, the next one begins anew.
         """
         seconds = dict(frame.seconds)
         began = perf_counter()
         decision = self._decide(frame)
-        # The anchor has moved on, and the state follows only when all graphs have run.
-        self._pending = "failed step"
-        tensors = {**self.state, **self._prepare(frame, decision, seconds, began)}
-        made: dict[str, NDArray[Any]] = {}
+        # From here on the anchor may have changed, while the state changes only when all graphs have run.
+        self._start_next = "failed step"
+        tensors: dict[str, Tensor] = {
+            **self.state.tensors,
+            **self._prepare(frame, decision, seconds, began),
+        }
+        made: dict[str, Tensor] = {}
         for role in self._manifest.routes[decision.route]:
             began = perf_counter()
             outputs = self._graphs[role](tensors)
@@ -74,20 +93,19 @@ class Session:
             self._check(role, outputs, frame.index)
             tensors |= outputs
             made |= outputs
-        self.state.advance(tensors)
-        self._pending = ""
+        stamp = FrameStamp(frame.index, frame.pts_seconds)
+        self.state.advance(tensors, stamp, self._tracer.trace.anchor)
+        self._start_next = ""
         began = perf_counter()
-        labels = self._shown_labels(made["labels"][0], frame)
+        labels = self._shown_labels(as_array(made["labels"])[0], frame)
         seconds["post"] = perf_counter() - began
-        scores = made.get("logits", made.get("scores")) if self._logits else None
         return Prediction(
             labels=labels,
             decision=decision,
             frames_since_key=self._frames_since_key,
             index=frame.index,
             pts_seconds=frame.pts_seconds,
-            # The scores may be what the session goes on with, and a prediction is the caller's to change.
-            logits=None if scores is None else scores[0].copy(),
+            logits=self._scores(made) if self._logits else None,
             seconds=seconds,
         )
 
@@ -100,15 +118,15 @@ class Session:
         reason = self._start_reason(frame)
         self.state.size = frame.size
         if reason:
-            self._pending = reason
+            self._start_next = reason
             return
         if self.state.restored:
             return
         wanted = self._asked(frame)
         if wanted.route == "start":
-            self._pending = wanted.reason or "skipped start"
+            self._start_next = wanted.reason or "skipped start"
         elif wanted.route == "key":
-            self._owed = self._owed or wanted
+            self._key_owed = self._key_owed or wanted
 
     def _decide(self, frame: Frame) -> Decision:
         """The frame's route; the tracer then knows the way from the frame back to its anchor."""
@@ -120,24 +138,27 @@ class Session:
             decision = Decision("key", "restored state")
         else:
             decision = self._asked(frame)
-            if self._owed is not None and decision.route == "nonkey":
-                decision = self._owed
-        if decision.route not in self._manifest.routes:
-            # Some families treat every frame after the first alike, and have only one of key and nonkey.
-            present = [route for route in ("nonkey", "key", "start") if route in self._manifest.routes]
-            decision = Decision(present[0], decision.reason)
+            if self._key_owed is not None and decision.route == "nonkey":
+                decision = self._key_owed
+        decision = replace(decision, route=self._present(decision.route))
         if decision.route == "start":
             self.state.reset()
         if decision.route != "nonkey":
             self._tracer.anchor(frame)
             self._frames_since_key = 0
-        self._owed = None
+        self._key_owed = None
         return decision
 
+    def _present(self, route: str) -> str:
+        """The route, or the one that is run instead: some families treat every frame after the first alike,
+        and have only one of key and nonkey."""
+        routes = self._manifest.routes
+        return next(name for name in (route, "nonkey", "key", "start") if name in routes)
+
     def _asked(self, frame: Frame) -> Decision:
-        """What the policy wants for the frame, which the tracer then has followed."""
+        """What the policy wants for the frame. The tracer follows the frame for it."""
         self._frames_since_key += 1
-        decision = self.policy(frame, self._tracer.follow(frame, getattr(self.policy, "looks", True)))
+        decision = self.policy(frame, self._tracer.follow(frame))
         if decision.route not in ROUTES:
             raise OptionError(
                 f"the policy gave the route {decision.route!r} at frame {frame.index}: "
@@ -148,10 +169,10 @@ class Session:
     def _start_reason(self, frame: Frame) -> str:
         cut = self._cuts is not None and self._cuts.between(frame)
         if self.state.restored:
-            # A source begins with its first frame; the state goes on from another one's last.
+            # The source calls this frame its first, but the state goes on from where another source ended.
             return "size changed" if frame.size != self.state.size else ""
-        if frame.start or self._pending:
-            return frame.start or self._pending
+        if frame.start or self._start_next:
+            return frame.start or self._start_next
         if self.state.size is None:
             return "first frame"
         if frame.size != self.state.size:
@@ -161,8 +182,8 @@ class Session:
     def _prepare(
         self, frame: Frame, decision: Decision, seconds: dict[str, float], began: float
     ) -> dict[str, NDArray[Any]]:
-        """What the route's graphs want besides state. Pixels are converted only for a graph that looks."""
-        wanted, tensors = self._wanted[decision.route], {}
+        """What the route's graphs want besides state. Pixels are converted only where a graph reads them."""
+        wanted, tensors = self._inputs[decision.route], {}
         if "motion" in wanted and self._manifest.motion is not None:
             motion = self._manifest.motion
             tensors["motion"] = self._tracer.root(motion.grid, motion.sampling)[None]
@@ -173,28 +194,40 @@ class Session:
             seconds["image"] = perf_counter() - began
         return tensors
 
-    def _check(self, role: str, outputs: dict[str, NDArray[Any]], index: int) -> None:
-        # Where the graph sums its scores, the sum is NaN as soon as one of them is: no need to read them all.
+    def _check(self, role: str, outputs: Mapping[str, Tensor], index: int) -> None:
+        # A graph's score_check is the sum of its scores: NaN as soon as one score is, and quicker to read.
         names = ["score_check"] if "score_check" in outputs else list(outputs)
         for name in names:
-            values = outputs[name]
+            if outputs[name].dtype.kind != "f":
+                continue
+            values = as_array(outputs[name])
             # The minimum of an array that holds a NaN is NaN, and takes a tenth of the time of isnan().any().
-            if values.dtype.kind == "f" and values.size and np.isnan(values.min()):
+            if values.size and np.isnan(values.min()):
                 raise EngineError(
                     f"the {role} graph gave NaN in {name} at frame {index}: check the model's weights, "
                     "--mean, --std and --scale, or try another engine"
                 )
-        if "labels" in outputs and int(outputs["labels"].max()) >= len(self._manifest.classes):
-            known = len(self._manifest.classes)
-            unknown = set(np.unique(outputs["labels"]).tolist()) - {*range(known), self._manifest.ignore}
+        if "labels" not in outputs:
+            return
+        labels, known = as_array(outputs["labels"]), len(self._manifest.classes)
+        if int(labels.max()) >= known:
+            unknown = set(np.unique(labels).tolist()) - {*range(known), self._manifest.ignore}
             if unknown:
                 raise EngineError(
                     f"the {role} graph gave class {min(unknown)} at frame {index}, and the bundle knows "
                     f"{known} classes: convert the model with the class list it was trained on"
                 )
 
+    def _scores(self, made: Mapping[str, Tensor]) -> NDArray[np.float32] | None:
+        name = next((name for name in ("logits", "scores") if name in made), None)
+        if name is None:
+            return None
+        scores: NDArray[np.float32] = as_array(made[name])[0]
+        # A prediction is the caller's to change, and the session goes on with what it carries.
+        return scores.copy() if name in self._carried or not scores.flags.writeable else scores
+
     def _shown_labels(self, labels: NDArray[np.uint8], frame: Frame) -> NDArray[np.uint8]:
         if labels.shape == frame.size:
             return labels
-        shown: NDArray[np.uint8] = cv2.resize(labels, frame.size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
-        return shown
+        shown = cv2.resize(labels, frame.size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+        return np.asarray(shown, np.uint8)

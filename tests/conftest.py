@@ -1,13 +1,41 @@
-"""Inputs that several test files share, made once per run."""
+"""Inputs that several test files share, made once per run, and which tests are slow."""
 
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Before torch is imported: two workers with two threads each would wait for one another on two cores.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from tests.helpers.scene import make_video
+from tests.helpers.selection import SLOW, SLOW_TESTS, needs_torch
 from tests.helpers.videos import B_FRAMES, encode, pan
+
+# On a busy machine an example may take long; what is wrong with it is not the time.
+settings.register_profile("tests", deadline=None, derandomize=True, print_blob=True)
+settings.register_profile("soak", deadline=None, max_examples=5000)
+settings.load_profile("soak" if os.environ.get("EDGE_VSS_SOAK") else "tests")
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """On a device, which has no torch, the tests of the converters are not even imported."""
+    if collection_path.suffix != ".py" or not collection_path.name.startswith("test_"):
+        return None
+    return True if find_spec("torch") is None and needs_torch(collection_path) else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make check` leaves out, and let it begin first: no worker ends alone with a long file."""
+    for item in items:
+        if item.path.name in SLOW or item.name.partition("[")[0] in SLOW_TESTS:
+            item.add_marker("slow")
+    items.sort(key=lambda item: item.path.name not in SLOW)
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +62,8 @@ def b_frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle converted from a real (and tiny) network; do not change it."""
+    if folder := os.environ.get("EDGE_VSS_BUNDLES"):
+        return Path(folder) / "tiny.vss"
     pytest.importorskip("torch", reason="the converter's half is not installed")
     from tests.helpers.bundles import make_bundle
 
@@ -43,7 +73,5 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """24 frames of H.264, with their label maps in the folder ``truth`` beside it; do not change it."""
-    from tests.helpers.bundles import make_video
-
     folder = tmp_path_factory.mktemp("video")
     return make_video(folder / "tiny.mp4", ground_truth=folder / "truth")

@@ -9,17 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from typer.testing import CliRunner
 
 from edge_vss import bundle
 from edge_vss.cli import app
+from edge_vss.converters.conversion import Conversion
 from edge_vss.converters.convert import convert
 from edge_vss.converters.networks.arseg import VARIANTS, branches, published_gmac
-from edge_vss.converters.readers._untrained import fill
+from edge_vss.converters.readers._untrained_weights import fill
 from edge_vss.converters.verify import verify
 from edge_vss.errors import EdgeVssError, ModelError, OptionError
 from edge_vss.runtimes.segmenter import load
 from edge_vss.runtimes.sources import open_source
+from tests.helpers.cli import CliRunner
 from tests.helpers.videos import encode, pan
 
 SIZE = (96, 128)
@@ -51,11 +52,8 @@ def released(folder: Path, variant: str = "camvid-bise18", width: float = WIDTH)
 def make(folder: Path, variant: str = "camvid-bise18", **options: Any) -> bundle.Manifest:
     high, low = released(folder, variant)
     return convert(
-        low,
+        Conversion(low, family="arseg", size=SIZE, options={"variant": variant, "high": high, **options}),
         folder / "a.vss",
-        family="arseg",
-        size=SIZE,
-        options={"variant": variant, "high": high, **options},
     )
 
 
@@ -84,15 +82,17 @@ def test_one_command_converts_and_one_runs(tmp_path: Path) -> None:
     with open_source(clip) as source:
         routes = [session.step(frame).decision.route for frame in source]
     assert routes == ["start", *["nonkey"] * 11, "key", *["nonkey"] * 11, "key", *["nonkey"] * 5]
-    assert verify(out, low, high=high)["measured"]
+    assert verify(out, Conversion(low, options={"high": high})).measured
     with pytest.raises(OptionError, match="--hr is missing"):
-        verify(out, low)
+        verify(out, Conversion(low))
 
 
 def test_logits_are_given_on_every_route(tmp_path: Path) -> None:
     high, low = released(tmp_path)
     options = {"variant": "camvid-bise18", "high": high}
-    manifest = convert(low, tmp_path / "a.vss", family="arseg", size=SIZE, logits=True, options=options)
+    manifest = convert(
+        Conversion(low, family="arseg", size=SIZE, logits=True, options=options), tmp_path / "a.vss"
+    )
     for role in ("key", "nonkey"):
         assert manifest.graph(role).outputs[-2].shape == (1, 12, 12, 16)
 
@@ -115,7 +115,7 @@ def test_scores_that_have_to_be_resized_are_not_fused_in_strips(
     monkeypatch.setattr(arseg, "LARGE_PX", 100)
     high, low = released(tmp_path, "camvid-psp18")
     options = {"variant": "camvid-psp18", "high": high}
-    manifest = convert(low, tmp_path / "a.vss", family="arseg", size=(92, 124), options=options)
+    manifest = convert(Conversion(low, family="arseg", size=(92, 124), options=options), tmp_path / "a.vss")
     assert manifest.routes["nonkey"] == ("state", "nonkey")
 
 
@@ -217,10 +217,12 @@ def released_elsewhere(folder: Path) -> Path:
 def test_what_does_not_fit_is_refused_in_one_line(case: str, tmp_path: Path) -> None:
     prepare, message = BAD[case]
     given = {"size": SIZE, "variant": "camvid-bise18", **prepare(tmp_path)}
-    direct = {key: given.pop(key) for key in ("model", "size", "mean", "carry", "scale") if key in given}
+    direct = {key: given.pop(key) for key in ("model", "size", "mean") if key in given}
     options = {key: value for key, value in given.items() if value is not None}
     with pytest.raises((ModelError, OptionError), match=message) as caught:
-        convert(direct.pop("model"), tmp_path / "a.vss", family="arseg", options=options, **direct)
+        convert(
+            Conversion(direct.pop("model"), family="arseg", **direct, options=options), tmp_path / "a.vss"
+        )
     assert isinstance(caught.value, EdgeVssError) and "\n" not in str(caught.value)
     assert not (tmp_path / "a.vss").exists()
 

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 pytest.importorskip("torch", reason="the converter's half is not installed")
 
+from edge_vss.converters.conversion import Conversion
 from edge_vss.converters.convert import convert
 from edge_vss.runtimes.segmenter import load
-from edge_vss.runtimes.tools.evaluate import evaluate
+from edge_vss.runtimes.tools.evaluate import EvaluationReport, evaluate
 
 WEIGHTS = Path(__file__).parent / "data" / "arseg_camvid"
 OPTIONS = {"variant": "camvid-bise18", "high": WEIGHTS / "high.pth"}
 
 
 @pytest.fixture(scope="module")
-def evaluated(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+def evaluated(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, EvaluationReport]:
     """What `evaluate` finds with the high branch on every frame, and with key frames at I-frames."""
     if not WEIGHTS.is_dir():
         pytest.skip("tests/data is not here: it is no part of the package")
     path = tmp_path_factory.mktemp("trained") / "camvid.vss"
-    convert(WEIGHTS / "low.pth", path, family="arseg", size=(360, 480), options=OPTIONS)
+    convert(Conversion(WEIGHTS / "low.pth", family="arseg", size=(360, 480), options=OPTIONS), path)
     video, truth = data / "video" / "0016E5_h264_p_refs1_g12.mp4", data / "camvid" / "valannot"
     return {
         policy: evaluate(load(path), video, truth, policy=policy, ignore=11)
@@ -31,16 +31,16 @@ def evaluated(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     }
 
 
-def test_it_keeps_what_the_high_branch_sees(evaluated: dict[str, dict[str, Any]]) -> None:
+def test_it_keeps_what_the_high_branch_sees(evaluated: dict[str, EvaluationReport]) -> None:
     every, scheduled = evaluated["interval:1"], evaluated["gop:12"]
     # 1.2 when these weights were made.
-    assert scheduled["miou"] >= every["miou"] - 1.5
-    assert scheduled["gmac_per_frame"] <= 0.4 * every["gmac_per_frame"]
-    assert scheduled["keyframes"] == 9 and every["keyframes"] == 101
+    assert scheduled.miou >= every.miou - 1.5
+    assert scheduled.gmac_per_frame <= 0.4 * every.gmac_per_frame
+    assert scheduled.keyframes == 9 and every.keyframes == 101
 
 
-def test_it_does_not_fade_with_the_distance(evaluated: dict[str, dict[str, Any]]) -> None:
-    by_distance = evaluated["gop:12"]["miou_by_distance"]
+def test_it_does_not_fade_with_the_distance(evaluated: dict[str, EvaluationReport]) -> None:
+    by_distance = evaluated["gop:12"].miou_by_distance
     assert len(by_distance) == 12
     # Eight frames at every distance: one distance alone moves by two points.
     assert sum(by_distance[9:12]) / 3 >= sum(by_distance[1:4]) / 3 - 1.0

@@ -1,15 +1,18 @@
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from edge_vss.cli import app
 from edge_vss.errors import OptionError, SourceError
 from edge_vss.runtimes.segmenter import Segmenter, load
 from edge_vss.runtimes.sources import Source, open_source
 from edge_vss.runtimes.tools import benchmark as measure
+from edge_vss.runtimes.tools import opening
 from edge_vss.runtimes.tools.benchmark import profile
 from edge_vss.runtimes.tools.timing import STAGES
+from tests.helpers.cli import CliRunner
 
 
 @pytest.fixture(scope="module")
@@ -21,25 +24,25 @@ def test_both_sides_see_every_frame_and_every_stage_is_counted(
     segmenter: Segmenter, tiny_video: Path
 ) -> None:
     found = profile(segmenter, tiny_video, "interval:6")
-    assert found["frames"] == 24 and found["policy"] == "interval:6"
-    assert found["key_share"] == pytest.approx(4 / 24) and found["baseline"]["key_share"] == 1.0
-    assert list(found["stages"])[: len(STAGES)] == list(STAGES)
-    counts = {name: stage["count"] for name, stage in found["stages"].items()}
+    assert found.frames == 24 and found.policy == "interval:6"
+    assert found.key_share == pytest.approx(4 / 24) and found.baseline.key_share == 1.0
+    assert list(found.stages)[: len(STAGES)] == list(STAGES)
+    counts = {name: stage.count for name, stage in found.stages.items()}
     assert counts["decode"] == counts["post"] == counts["sink"] == 24
     assert counts["key"] == 4 and counts["state"] == 20 and counts["nonkey"] == 0
-    base = {name: stage["count"] for name, stage in found["baseline"]["stages"].items()}
+    base = {name: stage.count for name, stage in found.baseline.stages.items()}
     assert base["key"] == 24 and base["state"] == 0 and base["sink"] == 24
 
 
 def test_the_numbers_fit_each_other(segmenter: Segmenter, tiny_video: Path) -> None:
     found = profile(segmenter, tiny_video)
-    assert found["speedup"] == pytest.approx(found["fps"] / found["baseline"]["fps"], abs=1e-3)
-    for side in (found, found["baseline"]):
-        latency = side["latency_ms"]
-        assert 0 < latency["p50"] <= latency["p95"] <= latency["p99"]
+    assert found.speedup == pytest.approx(found.fps / found.baseline.fps, abs=1e-3)
+    for side in (found, found.baseline):
+        latency = side.latency_ms
+        assert 0 < latency.p50 <= latency.p95 <= latency.p99
         # A frame's latency is the sum of its stages, so at the median it is more than its decoding alone.
-        assert latency["p50"] > side["stages"]["decode"]["p50"] > 0
-    assert found["peak_rss_mb"] > 20
+        assert latency.p50 > side.stages["decode"].p50 > 0
+    assert found.peak_rss_mb > 20
 
 
 def test_chunks_cover_a_clip_once_whatever_their_length(
@@ -48,14 +51,14 @@ def test_chunks_cover_a_clip_once_whatever_their_length(
     for frames in (1, 7, 24, 100):
         monkeypatch.setattr(measure, "CHUNK_FRAMES", frames)
         found = profile(segmenter, tiny_video, "interval:4", sink="none")
-        assert found["frames"] == 24
-        assert found["key_share"] == pytest.approx(0.25)
-        assert found["stages"]["decode"]["count"] == found["baseline"]["stages"]["decode"]["count"] == 24
+        assert found.frames == 24
+        assert found.key_share == pytest.approx(0.25)
+        assert found.stages["decode"].count == found.baseline.stages["decode"].count == 24
 
 
 def test_a_limit_holds_for_both_sides(segmenter: Segmenter, tiny_video: Path) -> None:
     found = profile(segmenter, tiny_video, limit=10)
-    assert found["frames"] == 10 and found["baseline"]["stages"]["key"]["count"] == 10
+    assert found.frames == 10 and found.baseline.stages["key"].count == 10
 
 
 def test_the_baseline_pays_for_no_motion(
@@ -63,12 +66,12 @@ def test_the_baseline_pays_for_no_motion(
 ) -> None:
     opened: list[str] = []
 
-    def watch(uri: Path, *, motion: str) -> Source:
+    def watch(uri: Path, *, motion: str, **options: Any) -> Source:
         opened.append(motion)
-        return open_source(uri, motion=motion)
+        return open_source(uri, motion=motion, **options)
 
-    monkeypatch.setattr(measure, "open_source", watch)
-    profile(segmenter, tiny_video, motion="flow", limit=4)
+    monkeypatch.setattr(opening, "open_source", watch)
+    profile(segmenter, tiny_video, opening=opening.Opening(motion="flow"), limit=4)
     assert opened == ["flow", "flow", "none"]
 
 
@@ -76,7 +79,7 @@ def test_nothing_is_left_behind(
     segmenter: Segmenter, tiny_video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    assert profile(segmenter, tiny_video, sink="video", limit=6)["stages"]["sink"]["count"] == 6
+    assert profile(segmenter, tiny_video, sink="video", limit=6).stages["sink"].count == 6
     assert list(tmp_path.iterdir()) == []
 
 
@@ -94,11 +97,11 @@ def test_a_live_source_is_opened_once_to_be_refused(
 ) -> None:
     opened: list[str] = []
 
-    def live(uri: Path, *, motion: str) -> Source:
+    def live(uri: Path, *, motion: str, **options: Any) -> Source:
         opened.append(motion)
-        return open_source(uri, motion=motion, live=True)
+        return open_source(uri, motion=motion, **{**options, "live": True})
 
-    monkeypatch.setattr(measure, "open_source", live)
+    monkeypatch.setattr(opening, "open_source", live)
     with pytest.raises(OptionError, match="is live and cannot be run twice"):
         profile(segmenter, tiny_video)
     assert opened == ["auto"]
@@ -106,20 +109,23 @@ def test_a_live_source_is_opened_once_to_be_refused(
 
 def test_two_bundles_under_one_policy(tiny_bundle: Path, tiny_video: Path) -> None:
     found = profile(load(tiny_bundle), tiny_video, "interval:6", sink="none", against=load(tiny_bundle))
-    assert found["key_share"] == found["baseline"]["key_share"] == pytest.approx(4 / 24)
-    assert found["baseline"]["stages"]["motion"]["count"] == 24 and found["speedup"] > 0
+    assert found.key_share == found.baseline.key_share == pytest.approx(4 / 24)
+    assert found.baseline.stages["motion"].count == 24 and found.speedup > 0
 
 
 def test_the_command_line_says_when_int8_does_not_pay(
     tiny_bundle: Path, tiny_video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("torch", reason="the converter's half is not installed")
     from tests.helpers.bundles import make_bundle
 
     path = make_bundle(tmp_path, precision="int8", calibrate=tiny_video)
     plain = CliRunner().invoke(app, ["profile", str(path), str(tiny_video), "--sink", "none"])
-    assert plain.exit_code == 0 and "--against and the bundle in fp32 would tell" in plain.output
+    assert plain.exit_code == 0 and "give the bundle in fp32 as --against" in plain.output
     real = measure.profile
-    monkeypatch.setattr(measure, "profile", lambda *args, **kwargs: real(*args, **kwargs) | {"speedup": 0.5})
+    monkeypatch.setattr(
+        measure, "profile", lambda *args, **kwargs: replace(real(*args, **kwargs), speedup=0.5)
+    )
     arguments = ["profile", str(path), str(tiny_video), "--sink", "none", "--against", str(tiny_bundle)]
     slow = CliRunner().invoke(app, arguments)
     assert slow.exit_code == 0 and f"int8 is slower than {tiny_bundle} here: take that" in slow.output

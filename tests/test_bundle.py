@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from edge_vss import bundle
-from edge_vss.bundle import GraphSpec, Manifest, MotionSpec, StateSpec, TensorSpec
+from edge_vss.bundle import GraphSpec, Manifest, MotionSpec, StateSpec, TensorSpec, writing
 from edge_vss.errors import BundleError
 from edge_vss.files import sha256
 
@@ -30,7 +30,9 @@ def manifest(folder: Path) -> Manifest:
         ("key", (IMAGE,), (LABELS, CARRIED), 8.0),
         ("state", (CARRIED, MOTION), (LABELS,), 0.5),
     ):
-        (folder / f"{role}.onnx").write_bytes(role.encode() * 9)
+        # The smallest ONNX files: a version, a producer and an empty graph. No engine is asked.
+        content = bytes([8, 10, 18, len(role), *role.encode(), 58, 0])
+        (folder / f"{role}.onnx").write_bytes(content)
         digest = sha256(folder / f"{role}.onnx")
         graphs.append(GraphSpec(role, f"{role}.onnx", digest, inputs, outputs, gmac))
     return Manifest(
@@ -146,7 +148,23 @@ WRONG: list[tuple[Callable[[dict[str, Any]], None], str]] = [
     (setter("graphs", 0, "file", value="/etc/passwd"), "leaves the bundle"),
     (setter("graphs", 0, "file", value="sub\\..\\key.onnx"), "leaves the bundle"),
     (setter("graphs", 0, "file", value="gone.onnx"), "gone.onnx of key is missing"),
-    (setter("graphs", 0, "file", value="."), "missing"),
+    (setter("graphs", 0, "file", value="."), "has to end in .onnx"),
+    (setter("graphs", 0, "file", value="key.ort"), "has to end in .onnx"),
+    (setter("graphs", 0, "data", value="key.bin"), "\"data\" of key is 'key.bin', and has to be ''"),
+    (setter("target", value="openvino"), "has to end in .xml"),
+    (setter("options", value={"model": "untrained"}), '"options.model" is'),
+    (setter("options", value={"model": {"high": 1}}), '"options.model.high" is 1'),
+    (setter("options", value={"model": {"factory": []}}), r'"options.model.factory" is \[\]'),
+    (setter("precision", value={}), '"precision.weights" is missing'),
+    (setter("parity", value={"graphs": {"key": 1}}), '"parity.graphs.key" is 1'),
+    (setter("parity", value={"rollout": {"max_abs": {"labels": "0"}}}), '"parity.rollout.max_abs.labels" is'),
+    (setter("tools", value={"onnx": 1}), '"tools.onnx" is 1'),
+    (setter("family", value="x" * 1001), '"family" has 1001 characters'),
+    (setter("state", 0, "initial", value=0.5), "starts as 0.5, which uint8 cannot hold"),
+    (setter("state", 0, "initial", value=256), "starts as 256, which uint8 cannot hold"),
+    (setter("state", 0, "name", value="motion"), "called 'motion', which has a meaning of its own"),
+    (setter("graphs", 0, "outputs", 1, "name", value="image"), "called 'image'"),
+    (setter("routes", "key", value=["key"] * 65), "the route key has 65 entries"),
     (setter("graphs", 0, "sha256", value="0" * 64), "key.onnx is altered"),
 ]
 
@@ -202,7 +220,7 @@ def test_a_link_out_of_the_folder_is_refused(street: Path, tmp_path: Path) -> No
     outside = tmp_path / "outside.onnx"
     (street / "key.onnx").rename(outside)
     (street / "key.onnx").symlink_to(outside)
-    with pytest.raises(BundleError, match="leaves the bundle by a link"):
+    with pytest.raises(BundleError, match="is reached by a link"):
         bundle.read(street)
 
 
@@ -246,6 +264,7 @@ def test_the_old_bundle_comes_back_if_the_swap_fails(street: Path, monkeypatch: 
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", fail)
+    monkeypatch.setattr(writing, "exchange", lambda one, other: False)
     with pytest.raises(BundleError, match="input/output error"), bundle.building(street) as folder:
         bundle.write(folder, manifest(folder))
     assert bundle.read(street).family == "propagate"

@@ -1,12 +1,14 @@
 """Class lists in the forms that people have them. Every text here has red, green, blue as ids 0, 1, 2."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from edge_vss import classes
 from edge_vss.errors import OptionError
+from tests.helpers.documents import ROOT, Block, blocks
 
 NAMES = ("red", "green", "light blue")
 COLOURS = ((220, 30, 30), (30, 200, 40), (30, 40, 220))
@@ -97,6 +99,13 @@ NAMES_ALONE = {
 }
 
 
+def readable(content: str) -> str:
+    """The same text. Skips the test where it is YAML, and PyYAML is not installed."""
+    if re.search(r"^names\s*:", content, re.MULTILINE):
+        pytest.importorskip("yaml", reason="PyYAML comes with the converters")
+    return content
+
+
 @pytest.mark.parametrize("form", WITH_COLOURS)
 def test_names_and_colours(tmp_path: Path, form: str) -> None:
     path = tmp_path / "classes"
@@ -108,7 +117,7 @@ def test_names_and_colours(tmp_path: Path, form: str) -> None:
 @pytest.mark.parametrize("form", NAMES_ALONE)
 def test_names(tmp_path: Path, form: str) -> None:
     path = tmp_path / "classes"
-    path.write_text(NAMES_ALONE[form])
+    path.write_text(readable(NAMES_ALONE[form]))
     assert classes.find(str(path)).names == NAMES
 
 
@@ -168,7 +177,7 @@ def test_ids_are_obeyed_and_names_kept(tmp_path: Path, content: str, names: tupl
     ],
 )
 def test_what_is_not_understood_is_refused_with_its_line(tmp_path: Path, content: str, message: str) -> None:
-    (tmp_path / "names.txt").write_text(content)
+    (tmp_path / "names.txt").write_text(readable(content))
     with pytest.raises(OptionError, match=message) as caught:
         classes.find(str(tmp_path / "names.txt"))
     assert "\n" not in str(caught.value)
@@ -178,3 +187,24 @@ def test_a_file_of_another_kind_is_refused_by_its_length(tmp_path: Path) -> None
     (tmp_path / "names.txt").write_text("a\n" * 600_000)
     with pytest.raises(OptionError, match="has more than"):
         classes.find(str(tmp_path / "names.txt"))
+
+
+EXAMPLES = [block for block in blocks(ROOT / "docs" / "classes.md") if block.title]
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda block: block.title)
+def test_the_examples_of_the_documents(tmp_path: Path, example: Block) -> None:
+    path = tmp_path / example.title
+    path.write_text(readable(example.text))
+    found = classes.find(str(path))
+    assert found.names == ("road", "sidewalk", "car")
+    if "244" in example.text:
+        assert found.palette == ((128, 64, 128), (244, 35, 232), (0, 0, 142))
+
+
+def test_the_documents_list_the_known_sets() -> None:
+    page = (ROOT / "docs" / "classes.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `([\w-]+)` \| (\d+) \|.*\| (\d+) \|$", page, re.MULTILINE)
+    known = {name: classes.find(name) for name in classes.presets()}
+    assert sorted(listed) == [(name, str(len(known[name])), str(known[name].ignore)) for name in known]
+    assert len(EXAMPLES) == 8

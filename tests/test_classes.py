@@ -85,5 +85,7 @@ def test_colours_of_voc_follow_its_rule() -> None:
 
 
 def test_an_unknown_set_lists_those_there_are() -> None:
-    with pytest.raises(OptionError, match=r"choose one of ade20k, camvid, .*, vspw, a count, or a file"):
+    with pytest.raises(
+        OptionError, match=r"choose one of ade20k, camvid, .*, vspw, a count, or a file of names"
+    ):
         classes.find("pascal")

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import av
-import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 import edge_vss
-from edge_vss.cli import app, doctor, terminal
+from edge_vss.cli import app, terminal
 from edge_vss.errors import SinkError
 from edge_vss.runtimes.tools.ground_truth import GroundTruth
+from tests.helpers.cli import CliRunner
 
 COMMAND = [sys.executable, "-c", "from edge_vss.cli import main; main()"]
 LISTENING = [
@@ -35,7 +34,7 @@ LONG = 600
 @pytest.fixture(scope="module")
 def long_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Long enough to be interrupted."""
-    from tests.helpers.bundles import make_video
+    from tests.helpers.scene import make_video
 
     return make_video(tmp_path_factory.mktemp("long") / "long.mp4", frames=LONG, size=(240, 320))
 
@@ -153,6 +152,7 @@ def test_verify_checks_a_bundle(tiny_bundle: Path) -> None:
     done = Done("verify", tiny_bundle, "--json", "-")
     assert done.status == 0, done.err
     assert done.json["hashes"] == "ok" and done.json["measured"] is False
+    pytest.importorskip("torch", reason="the converter's half is not installed")
     again = Done("verify", tiny_bundle, tiny_bundle.parent / "tiny.pt2", "--json", "-")
     assert again.json["measured"] is True and again.json["parity"]["rollout"]["labels_equal"] > 0.999
 
@@ -187,6 +187,7 @@ def test_a_full_disk_ends_a_run_in_one_line_and_loses_nothing(
 
 
 def test_a_bundle_that_exists_is_not_replaced_without_force(tiny_bundle: Path) -> None:
+    pytest.importorskip("torch", reason="the converter's half is not installed")
     before = (tiny_bundle / "manifest.json").read_bytes()
     done = Done(
         "convert", tiny_bundle.parent / "tiny.pt2", "-o", tiny_bundle, "--classes", "3", "--size", "96x128"
@@ -201,7 +202,7 @@ def test_what_nobody_expected_is_one_line_too_and_a_traceback_only_with_debug(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("division\nby zero")
 
-    monkeypatch.setattr(doctor, "_doctor", broken)
+    monkeypatch.setattr("edge_vss.runtimes.tools.doctor.report", broken)
     assert Done("doctor").error() == (
         "error: unexpected ZeroDivisionError: division by zero; run again with --debug to see where"
     )
@@ -220,19 +221,6 @@ def test_what_nobody_expected_is_one_line_too_and_a_traceback_only_with_debug(
 )
 def test_an_error_says_what_to_do(error: Exception, line: str) -> None:
     assert line in terminal.explain(error)
-
-
-def test_json_has_no_nan_and_reads_numpy(tmp_path: Path) -> None:
-    values = {
-        "a": float("nan"),
-        "b": np.float32(0.5),
-        "c": np.arange(2),
-        "d": {1: (np.int64(3), None)},
-        "e": Path("x"),
-    }
-    terminal.emit(values, str(tmp_path / "x.json"))
-    found = json.loads((tmp_path / "x.json").read_text())
-    assert found == {"a": None, "b": 0.5, "c": [0, 1], "d": {"1": [3, None]}, "e": "x"}
 
 
 def test_numbers_in_a_table_have_the_digits_that_matter() -> None:

@@ -18,7 +18,7 @@ from edge_vss.cli import terminal
 from edge_vss.runtimes.sources import open_source
 from tests.helpers.videos import P_ONLY, encode, texture
 from tests.test_cli import COMMAND, LISTENING, Done
-from tests.test_live import free_port, sender
+from tests.test_live import ENDLESS, free_port, sender
 
 TELLING = """
 import sys
@@ -85,16 +85,16 @@ def test_motion_tells_what_it_found_before_it_draws(tiny_video: Path, tmp_path: 
 @pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
 def test_motion_on_a_live_stream_tells_what_it_found_when_interrupted() -> None:
     url = f"udp://127.0.0.1:{free_port(socket.SOCK_DGRAM)}"
-    with sender(f"{url}?pkt_size=1316", 3000, stay=30):
+    with sender(f"{url}?pkt_size=1316", ENDLESS):
         limited = subprocess.run(
-            [*COMMAND, "motion", url, "--limit", "20", "--json", "-"], capture_output=True, timeout=60
+            [*COMMAND, "motion", url, "--limit", "20", "--json", "-"], capture_output=True, timeout=120
         )
         assert limited.returncode == 0 and json.loads(limited.stdout)["frames"] == 20
         command = [sys.executable, "-c", f"{TELLING}\n{LISTENING[-1]}", "motion", url, "--json", "-"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             assert process.stderr is not None and process.stderr.readline() == "ten frames\n"
             process.send_signal(signal.SIGINT)
-            out, errors = process.communicate(timeout=30)
+            out, errors = process.communicate(timeout=120)
     assert process.returncode == 130, errors
     found = json.loads(out)
     assert found["frames"] >= 10 and found["codec"] == "h264" and found["advice"]
@@ -117,13 +117,15 @@ def test_no_output_is_emptied_before_all_places_are_known_to_be_good(
 def test_json_that_cannot_be_written_is_told_before_the_work(
     tiny_bundle: Path, tiny_video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("torch", reason="the converter's half is not installed")
+
     def worked(*_: object, **__: object) -> None:
         raise AssertionError("the work began")
 
     for place in (
         "demo.show.demo",
         "runtimes.segmenter.load",
-        "runtimes.tools.stream_report.survey",
+        "runtimes.tools.stream_report.report",
         "converters.convert.convert",
         "runtimes.tools.self_check.check",
     ):
@@ -171,7 +173,7 @@ def test_a_full_disk_does_not_claim_frames_that_are_not_there(
     labels, out, full = tmp_path / "labels", tmp_path / "o.mp4", tmp_path / "full.mp4"
     done = Done("run", tiny_bundle, tiny_video, "--save-labels", labels, "--out", out, "--jsonl", "/dev/full")
     assert "make room" in done.error()
-    assert f"\nat most 1 frames in {out}\nno frames were written to /dev/full\n" in done.err
+    assert f"\nat most 1 frames in {out}\nno lines were written to /dev/full\n" in done.err
     assert f"1 label maps in {labels}\n" in done.err and len(list(labels.iterdir())) == 1
     full.symlink_to("/dev/full")
     done = Done("run", tiny_bundle, tiny_video, "--save-labels", labels, "--out", full)
@@ -198,6 +200,7 @@ def test_a_table_in_a_file_is_not_folded(tiny_video: Path) -> None:
 
 
 def test_what_convert_says_to_run_can_be_pasted(tiny_bundle: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="the converter's half is not installed")
     bundle = tmp_path / "my street.vss"
     options = ("--classes", "3", "--size", "96x128")
     done = Done("convert", tiny_bundle.parent / "tiny.pt2", "-o", bundle, *options)

@@ -8,35 +8,40 @@ from typing import Any
 import av
 import pytest
 
+from edge_vss.runtimes.engines import EngineDescription, tflite
 from edge_vss.runtimes.tools import doctor
+from edge_vss.runtimes.tools._codecs import Codec, Video
+from edge_vss.runtimes.tools._machine import Camera
+from edge_vss.runtimes.tools.doctor import Engine, MachineReport, OpenCv
 
 
 @pytest.fixture(scope="module")
-def found() -> dict[str, Any]:
+def found() -> MachineReport:
     return doctor.report()
 
 
-def test_the_report_is_json_and_names_the_versions_that_are_here(found: dict[str, Any]) -> None:
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert found["video"]["pyav"] == av.__version__
-    assert found["python"] == ".".join(map(str, sys.version_info[:3]))
-    assert found["cpu"]["cores"] >= 1
+def test_the_report_is_json_and_names_the_versions_that_are_here(found: MachineReport) -> None:
+    written = found.to_json()
+    assert json.loads(json.dumps(written, allow_nan=False)) == written
+    assert found.video.pyav == av.__version__
+    assert found.python == ".".join(map(str, sys.version_info[:3]))
+    assert (found.cpu.cores or 0) >= 1
 
 
-def test_which_decoders_give_vectors_is_measured_with_real_streams(found: dict[str, Any]) -> None:
-    codecs = found["video"]["codecs"]
-    if not codecs["h264"]["encoder"]:
+def test_which_decoders_give_vectors_is_measured_with_real_streams(found: MachineReport) -> None:
+    codecs = found.video.codecs
+    if not codecs["h264"].encoder:
         pytest.skip("this FFmpeg has no H.264 encoder")
-    assert codecs["h264"]["measured"] and codecs["h264"]["vectors"]
-    assert codecs["mpeg4"]["measured"] and codecs["mpeg4"]["vectors"]
-    assert codecs["vp9"]["vectors"] is False
-    assert codecs["hevc"]["vectors"] is False
+    assert codecs["h264"].measured and codecs["h264"].vectors
+    assert codecs["mpeg4"].measured and codecs["mpeg4"].vectors
+    assert codecs["vp9"].vectors is False
+    assert codecs["hevc"].vectors is False
 
 
-def test_no_framework_is_imported() -> None:
+def test_no_framework_is_imported_and_engines_only_to_ask_for_accelerators() -> None:
     script = (
         "import sys; from edge_vss.runtimes.tools import doctor; doctor.report()\n"
-        "print([name for name in ('torch', 'onnx', 'openvino', 'cv2', 'typer') if name in sys.modules])"
+        "print([name for name in ('torch', 'onnx', 'cv2', 'typer') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -60,87 +65,98 @@ def test_a_jetson_is_recognised_by_its_files(tmp_path: Path) -> None:
             "dev/nvhost-nvdec": "",
             "dev/video0": "",
             "dev/video10": "",
+            "dev/video2-front": "",
             "sys/class/video4linux/video0/name": "vi-output, imx219 9-0010\n",
         },
     )
     found = doctor.report(root)
-    assert found["board"] == "NVIDIA Jetson Orin Nano Developer Kit"
-    assert found["cpu"]["model"] == "ARMv8"
-    assert found["cpu"]["features"] == ["asimd", "asimdhp", "asimddp"]
-    names = [device["name"] for device in found["accelerators"]]
+    assert found.board == "NVIDIA Jetson Orin Nano Developer Kit"
+    assert found.cpu.model == "ARMv8"
+    assert found.cpu.features == ("asimd", "asimdhp", "asimddp")
+    names = [device.name for device in found.accelerators]
     assert names[0] == "NVIDIA Jetson GPU"
     assert any("exposes no vectors" in name for name in names)
     assert any(name.startswith("Jetson Linux R36") for name in names)
-    assert [camera["device"] for camera in found["cameras"]] == ["/dev/video0", "/dev/video10"]
-    assert found["cameras"][0]["name"] == "vi-output, imx219 9-0010"
+    assert [camera.device for camera in found.cameras] == [
+        *("/dev/video0", "/dev/video2-front", "/dev/video10"),
+    ]
+    assert found.cameras[0].name == "vi-output, imx219 9-0010"
 
 
 def test_a_bare_machine_gives_empty_lists(tmp_path: Path) -> None:
     found = doctor.report(tmp_path)
-    assert found["accelerators"] == [] and found["cameras"] == [] and found["board"] == ""
+    assert found.accelerators == () and found.cameras == () and found.board == ""
 
 
-def healthy() -> dict[str, Any]:
-    ready = {"version": "1.0", "problem": "", "install": "pip install x", "package": "x", "providers": []}
-    return {
-        "video": {"problem": "", "codecs": {}},
-        "opencv": {"version": "4.9"},
-        "engines": {"onnxruntime": dict(ready)},
-        "convert": {"torch": "2.13", "onnx": "1.23", "onnxscript": "0.7"},
-        "cameras": [],
-    }
+HEALTHY: dict[str, Any] = {
+    "video": Video("18", "8", {}, ""),
+    "opencv": OpenCv("opencv-python-headless", "4.9", windows=False),
+    "engines": {"onnxruntime": Engine("onnxruntime", "1.0", True, ("onnx",), (), "", "", False)},
+    "cameras": (),
+    "convert": {"torch": "2.13", "onnx": "1.23", "onnxscript": "0.7"},
+}
+NONE = Engine(None, None, False, ("onnx",), (), "pip install x", "", False)
+REFERENCE = Engine("onnx", "1.0", True, ("onnx",), (), "", "", True)
 
 
 def test_nothing_is_missing_on_a_healthy_machine() -> None:
-    assert doctor.missing(healthy()) == []
+    assert doctor.missing(**HEALTHY) == ()
 
 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"opencv": {"version": None}}, 'pip install "edge-vss[onnxruntime]"'),
-        (
-            {"engines": {"onnxruntime": {"version": None, "problem": "", "install": "pip install x"}}},
-            "no bundle can run",
-        ),
+        ({"opencv": OpenCv(None, None, windows=False)}, 'pip install "edge-vss[onnxruntime]"'),
+        ({"engines": {"onnxruntime": NONE, "numpy": REFERENCE}}, "no bundle can run: pip install"),
+        ({"engines": {}}, 'pip install "edge-vss[onnxruntime]"'),
         (
             {"convert": {"torch": None, "onnx": "1", "onnxscript": "1"}},
             "torch not installed (workstation only)",
         ),
         (
-            {"cameras": [{"device": "/dev/video3", "readable": False}]},
+            {"cameras": (Camera("/dev/video3", "", readable=False),)},
             "/dev/video3 cannot be opened by this user",
         ),
-        ({"video": {"problem": "libx.so: missing", "codecs": {}}}, "PyAV does not load (libx.so: missing)"),
+        ({"video": Video(None, None, {}, "libx.so: missing")}, "PyAV does not load (libx.so: missing)"),
         (
-            {"video": {"problem": "", "codecs": {"h264": {"decoder": "h264", "vectors": False}}}},
+            {"video": Video("18", "8", {"h264": Codec("h264", None, False, True, True)}, "")},
             "h264 decoder gives no motion vectors",
+        ),
+        (
+            {"video": Video("18", "8", {"hevc": Codec("hevc", None, True, False, True)}, "")},
+            "hevc decoder gives motion vectors",
         ),
     ],
 )
 def test_each_lack_gives_one_line_with_the_way_out(change: dict[str, Any], expected: str) -> None:
-    lines = doctor.missing(healthy() | change)
+    lines = doctor.missing(**(HEALTHY | change))
     assert len(lines) == 1 and expected in lines[0] and "\n" not in lines[0]
 
 
 def test_tflite_runtime_with_numpy_2_is_named_as_the_trap_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_version", {"tflite-runtime": "2.14.0"}.get)
+    here = {"tflite_runtime": object()}
+    monkeypatch.setattr("edge_vss.runtimes.engines.find_spec", here.get)
+    monkeypatch.setattr("edge_vss.runtimes.engines.tflite.find_spec", here.get)
     monkeypatch.setattr("numpy.__version__", "2.1.0")
-    found = doctor.engine("tflite")
-    assert found["version"] == "2.14.0"
-    assert "cannot run with NumPy 2.1.0" in found["problem"] and "ai-edge-litert" in found["problem"]
+    found = doctor.engine(tflite.DESCRIPTION)
+    assert found.version == "2.14.0" and found.installed
+    assert "does not work with NumPy 2.1.0" in found.problem and "ai-edge-litert" in found.problem
     monkeypatch.setattr("numpy.__version__", "1.26.4")
-    assert doctor.engine("tflite")["problem"] == ""
+    assert doctor.engine(tflite.DESCRIPTION).problem == ""
 
 
 def test_an_engine_that_does_not_load_is_reported_not_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_version", {"onnxruntime-gpu": "1.23.0"}.get)
-
-    def broken(name: str) -> Any:
+    def broken() -> list[str]:
         raise ImportError("libcudart.so.12: cannot open\nshared object")
 
-    monkeypatch.setattr("importlib.import_module", broken)
-    problem = doctor.engine("onnxruntime")["problem"]
-    assert problem == (
-        "onnxruntime-gpu 1.23.0 does not load: ImportError: libcudart.so.12: cannot open shared object"
+    monkeypatch.setattr(doctor, "_version", {"steam-gpu": "1.23.0"}.get)
+    packages = ("steam", "steam-gpu")
+    description = EngineDescription(("onnx",), ("json",), packages, "", accelerators=broken)
+    found = doctor.engine(description)
+    assert found.package == "steam-gpu" and found.providers == ()
+    assert found.problem == (
+        "steam-gpu 1.23.0 does not load: ImportError: libcudart.so.12: cannot open shared object"
     )
+    lines = doctor.missing(**(HEALTHY | {"engines": {"steam": found}}))
+    assert lines == (found.problem,)

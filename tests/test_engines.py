@@ -4,8 +4,11 @@ tflite-runtime) EDGE_VSS_BUNDLES names a folder that tests/engine_bundles.py has
 
 import builtins
 import json
+import math
 import os
 import platform
+import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -16,17 +19,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from edge_vss import bundle, plugins
 from edge_vss.bundle import GraphSpec, Manifest, TensorSpec
 from edge_vss.cli import app
 from edge_vss.errors import EngineError, MissingExtra, OptionError
 from edge_vss.runtimes.engines import ENGINES as KINDS
-from edge_vss.runtimes.engines import EngineDescription, EngineOptions
+from edge_vss.runtimes.engines import EngineDescription, EngineOptions, Tensor, as_array, giving_arrays
 from edge_vss.runtimes.segmenter import Segmenter, load
 from edge_vss.runtimes.sources import open_source
 from edge_vss.video import Frame
+from tests.benchmarks.copies import step_costs
+from tests.helpers.cli import CliRunner
 from tests.helpers.engine_bundles import NETWORKS, make, steps
 from tests.helpers.videos import encode, pan
 
@@ -67,7 +71,8 @@ def street(made: Made) -> tuple[Path, Manifest]:
 
 
 def compiled(engine: str, folder: Path, graph: GraphSpec, **options: Any) -> Any:
-    return KINDS.find(engine.partition(" ")[0]).call(folder / graph.file, graph, EngineOptions(**options))
+    load = KINDS.find(engine.partition(" ")[0]).call
+    return giving_arrays(load(folder / graph.file, graph, EngineOptions(**options)))
 
 
 def inputs(manifest: Manifest) -> dict[str, np.ndarray]:
@@ -88,17 +93,22 @@ def test_twelve_frames_are_labelled_as_torch_labels_them(made: Made, engine: str
     segmenter = load(path, engine.partition(" ")[0])
     expected = np.load(path.parent / f"{network}.npz")
     manifest = segmenter.manifest
-    state = manifest.initial_state()
+    state: dict[str, Tensor] = dict(manifest.initial_state())
     equal = []
     for step, route in enumerate(steps(manifest)):
-        tensors = {"image": expected[f"image{step}"], "motion": expected[f"motion{step}"], **state}
+        tensors: dict[str, Tensor] = {
+            "image": expected[f"image{step}"],
+            "motion": expected[f"motion{step}"],
+            **state,
+        }
         for role in manifest.routes[route]:
             outputs = segmenter.graphs[role](tensors)
             for spec in manifest.graph(role).outputs:
                 assert outputs[spec.name].dtype == spec.dtype and outputs[spec.name].shape == spec.shape
             tensors |= outputs
+        # What one step gave goes into the next one as the engine keeps it.
         state = manifest.next_state(tensors)
-        equal.append((tensors["labels"] == expected[f"labels{step}"]).mean())
+        equal.append((as_array(tensors["labels"]) == expected[f"labels{step}"]).mean())
     assert np.mean(equal) >= 0.999, equal
 
 
@@ -267,7 +277,7 @@ def test_motion_that_is_not_a_number_does_no_harm(street: tuple[Path, Manifest])
     folder, manifest = street
     graph, given = manifest.graph("state"), inputs(manifest)
     spoiled = {**given, "motion": np.full_like(given["motion"], np.nan)}
-    call = KINDS.find("onnxruntime").call(folder / graph.file, graph)
+    call = compiled("onnxruntime", folder, graph)
     before = call(given)["labels"]
     # NaN as an index is the smallest integer on x86, which the gather refuses, and 0 on ARM.
     if platform.machine() in ("x86_64", "AMD64"):
@@ -307,7 +317,7 @@ def test_openvino_keeps_what_it_compiled(made: Made, tmp_path: Path, monkeypatch
     path = made("openvino")
     monkeypatch.setenv("EDGE_VSS_CACHE", str(tmp_path / "cache"))
     load(path)
-    assert list((tmp_path / "cache" / "openvino").glob("*.blob"))
+    assert list((tmp_path / "cache" / "openvino").rglob("*.blob"))
     monkeypatch.setenv("EDGE_VSS_CACHE", "")
     assert load(path).engine == "openvino"
 
@@ -329,7 +339,8 @@ def test_the_old_tflite_runtime_is_refused_beside_numpy_2(
     path = made("tflite")
     if int(np.__version__.partition(".")[0]) < 2:
         pytest.skip("NumPy is older than 2 here")
-    monkeypatch.setitem(__import__("sys").modules, "ai_edge_litert.interpreter", None)
+    for name in ("compiled_model", "interpreter"):
+        monkeypatch.setitem(sys.modules, f"ai_edge_litert.{name}", None)
     monkeypatch.setattr(tflite, "_has_old_runtime", lambda: True)
     with pytest.raises(EngineError, match=r"tflite-runtime does not work with NumPy 2.*ai-edge-litert"):
         load(path)
@@ -356,3 +367,100 @@ def test_a_third_partys_engine_is_found_by_its_entry_point(
     )
     assert load(street[0], "theirs", threads=3).engine == "theirs"
     assert asked == [("key.onnx", "key", 3), ("state.onnx", "state", 3)]
+
+
+WITH_MEMORY = [("onnxruntime", "lmanet"), ("openvino", "tv3s"), ("tflite", "lmanet")]
+
+
+@pytest.mark.parametrize(("engine", "network"), WITH_MEMORY)
+def test_state_is_not_copied_between_steps(made: Made, engine: str, network: str) -> None:
+    segmenter = load(made(engine, network), engine)
+    manifest = segmenter.manifest
+    assert manifest.motion is not None
+    # A picture and motion go in, labels and checks are read: that is all, of what takes memory.
+    fed = math.prod((*manifest.frame_size, 3)) + 2 * 4 * math.prod(manifest.motion.grid)
+    read = math.prod(manifest.frame_size)
+    copied, allocated = step_costs(segmenter, "key")
+    state = sum(tensor.nbytes for tensor in manifest.state)
+    assert copied <= (2 * fed + read if engine == "tflite" else 0)
+    assert state > 2 * fed + read, "the network has too little state to tell"
+    assert allocated < read + 50_000
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_calls_gave_stays_as_it_is(made: Made, engine: str) -> None:
+    segmenter = load(made(engine, "scores"), engine.partition(" ")[0])
+    fed = inputs(segmenter.manifest)
+    call = segmenter.graphs["key"]
+    kept: list[tuple[Tensor, np.ndarray]] = []
+    for shift in range(12):
+        given = call({"image": np.roll(fed["image"], 5 * shift, 2)})
+        kept += [(tensor, as_array(tensor).copy()) for tensor in given.values()]
+        # Some go, so that their memory is used again, and some stay.
+        del kept[:: 5 if shift % 2 else 7]
+    assert len(kept) > 10
+    for tensor, before in kept:
+        assert np.array_equal(as_array(tensor), before)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_view_keeps_what_it_shows(made: Made, engine: str) -> None:
+    folder = made(engine, "scores")
+    manifest = bundle.read(folder)
+    call, fed = compiled(engine, folder, manifest.graph("key")), inputs(manifest)
+    rows = [call({"image": np.roll(fed["image"], shift, 2)})["labels"][0, 3:9] for shift in range(9)]
+    expected = [
+        call({"image": np.roll(fed["image"], shift, 2)})["labels"][0, 3:9].copy() for shift in range(9)
+    ]
+    for row, wanted in zip(rows, expected, strict=True):
+        assert np.array_equal(row, wanted)
+
+
+def test_memory_is_used_again_when_nobody_holds_it(street: tuple[Path, Manifest]) -> None:
+    folder, manifest = street
+    call, fed = compiled("onnxruntime", folder, manifest.graph("key")), inputs(manifest)
+    places = {call(fed)["labels"].ctypes.data for _ in range(20)}
+    assert len(places) == 1
+    held = [call(fed)["labels"] for _ in range(20)]
+    assert len({labels.ctypes.data for labels in held}) == 20
+
+
+@pytest.mark.parametrize("network", ["scores", "lmanet"])
+def test_outputs_may_stay_on_a_device(made: Made, network: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The CPU's own memory stands for an accelerator's: ONNX Runtime handles both the same way.
+    from edge_vss.runtimes.engines import onnxruntime
+
+    path = made("onnxruntime", network)
+    frames = list(open_source(list(np.random.default_rng(0).integers(0, 255, (6, 48, 64, 3), np.uint8))))
+    usual = load(path, "onnxruntime").session()
+    expected = [usual.step(frame).labels for frame in frames]
+    monkeypatch.setitem(onnxruntime.DEVICES, "cpu", "cpu")
+    session = load(path, "onnxruntime").session()
+    for frame, labels in zip(frames, expected, strict=True):
+        assert np.array_equal(session.step(frame).labels, labels)
+    assert not any(isinstance(tensor, np.ndarray) for tensor in session.state.tensors.values())
+    for name, array in usual.state.items():
+        assert np.array_equal(session.state[name], array)
+
+
+def test_graphs_of_one_tflite_file_run_at_the_same_time(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key graph waits inside its call until the state graph has run."""
+    from ai_edge_litert.compiled_model import CompiledModel
+
+    segmenter = load(made("tflite", "scores"), "tflite")
+    fed, done, inside = inputs(segmenter.manifest), threading.Event(), threading.Event()
+    run = CompiledModel.run_by_name
+
+    def waiting(self: Any, role: str, *buffers: Any) -> None:
+        if role == "key":
+            inside.set()
+            assert done.wait(60)
+        run(self, role, *buffers)
+
+    monkeypatch.setattr(CompiledModel, "run_by_name", waiting)
+    with ThreadPoolExecutor(1) as pool:
+        key = pool.submit(segmenter.graphs["key"], fed)
+        assert inside.wait(60)
+        segmenter.graphs["state"](fed)
+        done.set()
+        key.result()

@@ -9,10 +9,13 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_vss.errors import OptionError, SourceError
+from edge_vss.runtimes.engines import Tensor, giving_arrays
 from edge_vss.runtimes.segmenter import Segmenter, load
 from edge_vss.runtimes.tools.evaluate import evaluate
 from edge_vss.runtimes.tools.ground_truth import GroundTruth
+from edge_vss.runtimes.tools.opening import Opening
 from edge_vss.video import Decision, Frame, Prediction, Track
+from tests.helpers.server import serving
 
 
 @pytest.fixture(scope="module")
@@ -43,23 +46,23 @@ def test_scores_are_those_of_the_label_maps_that_the_session_gives(
         shares = [((true == c) & (ours == c)).sum() / ((true == c) | (ours == c)).sum() for c in range(3)]
         return 100 * float(np.mean(shares))
 
-    assert found["frames"] == len(seen) == 24
-    assert found["keyframes"] == 6
-    assert found["miou"] == pytest.approx(mean_iou(list(range(24))))
-    assert found["miou_by_distance"] == pytest.approx(
+    assert found.frames == len(seen) == 24
+    assert found.keyframes == 6
+    assert found.miou == pytest.approx(mean_iou(list(range(24))))
+    assert found.miou_by_distance == pytest.approx(
         [mean_iou([i for i, (_, gap) in enumerate(seen) if gap == d]) for d in range(4)]
     )
-    assert found["miou"] == pytest.approx(np.mean(list(found["iou"].values())))
-    assert found["seconds"] > 0
+    assert found.miou == pytest.approx(np.mean(list(found.iou.values())))
+    assert found.seconds > 0
 
 
 def test_every_frame_a_key_frame_is_nearly_perfect_and_costs_the_key_graph(
     segmenter: Segmenter, tiny_video: Path, truth: Path
 ) -> None:
     found = evaluate(segmenter, tiny_video, truth, policy="interval:1")
-    assert found["miou"] > 99 and found["mvc8"] > 99 and found["mvc16"] > 99
-    assert found["keyframes"] == 24 and found["miou_by_distance"] == [pytest.approx(found["miou"])]
-    assert found["gmac_per_frame"] == pytest.approx(segmenter.manifest.graph("key").gmac)
+    assert found.miou > 99 and found.mvc8 > 99 and found.mvc16 > 99
+    assert found.keyframes == 24 and found.miou_by_distance == [pytest.approx(found.miou)]
+    assert found.gmac_per_frame == pytest.approx(segmenter.manifest.graph("key").gmac)
 
 
 def test_cost_is_averaged_over_the_routes_taken(segmenter: Segmenter, tiny_video: Path, truth: Path) -> None:
@@ -67,16 +70,16 @@ def test_cost_is_averaged_over_the_routes_taken(segmenter: Segmenter, tiny_video
         return Decision("key" if frame.index == 10 else "nonkey", "chosen by hand")
 
     found = evaluate(segmenter, tiny_video, truth, policy=twice)
-    assert found["keyframes"] == 2
-    assert found["gmac_per_frame"] == pytest.approx(segmenter.manifest.gmac_per_frame(2 / 24))
+    assert found.keyframes == 2
+    assert found.gmac_per_frame == pytest.approx(segmenter.manifest.gmac_per_frame(2 / 24))
 
 
 def test_motion_makes_carried_labels_better_than_held_ones(
     segmenter: Segmenter, tiny_video: Path, truth: Path
 ) -> None:
     carried = evaluate(segmenter, tiny_video, truth, policy="interval:8")
-    held = evaluate(segmenter, tiny_video, truth, policy="interval:8", motion="none")
-    assert carried["miou_by_distance"][7] > held["miou_by_distance"][7] + 5
+    held = evaluate(segmenter, tiny_video, truth, policy="interval:8", opening=Opening(motion="none"))
+    assert carried.miou_by_distance[7] > held.miou_by_distance[7] + 5
 
 
 def test_an_ignored_id_counts_for_nothing(segmenter: Segmenter, tiny_video: Path, truth: Path) -> None:
@@ -88,16 +91,16 @@ def test_an_ignored_id_counts_for_nothing(segmenter: Segmenter, tiny_video: Path
         evaluate(segmenter, tiny_video, truth)
     assert "\n" not in str(caught.value)
     found = evaluate(segmenter, tiny_video, truth, ignore=9)
-    assert found["ignore"] == 9 and found["miou"] is not None
-    assert found["iou"]["ground"] > 90
+    assert found.ignore == 9 and found.miou is not None
+    assert found.iou["ground"] > 90
 
 
 def test_a_model_that_gives_the_ignored_id_is_wrong_there(
     segmenter: Segmenter, tiny_video: Path, truth: Path
 ) -> None:
-    key = segmenter.graphs["key"]
+    key = giving_arrays(segmenter.graphs["key"])
 
-    def unsure(tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    def unsure(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
         outputs = {name: value.copy() for name, value in key(tensors).items()}
         outputs["labels"][:, :, :32] = 255
         return outputs
@@ -106,9 +109,9 @@ def test_a_model_that_gives_the_ignored_id_is_wrong_there(
     doubtful = Segmenter(segmenter.manifest, {**segmenter.graphs, "key": unsure})
     found = evaluate(doubtful, tiny_video, truth, policy="interval:1")
     # A quarter of the picture has no class: it lowers what was found, and is no class of its own.
-    assert set(found["iou"]) == {"ground", "wall", "car"}
-    assert found["accuracy"] == pytest.approx(75, abs=1)
-    assert found["iou"]["ground"] == pytest.approx(75, abs=3)
+    assert set(found.iou) == {"ground", "wall", "car"}
+    assert found.accuracy == pytest.approx(75, abs=1)
+    assert found.iou["ground"] == pytest.approx(75, abs=3)
     with pytest.raises(OptionError, match=r"0\.png: labels have id 255.*other classes\?$"):
         evaluate(doubtful, tiny_video, truth, policy="interval:1", ignore=9)
 
@@ -125,6 +128,11 @@ def test_too_few_or_too_many_label_maps_say_both_numbers(
         (truth / f"{index}.png").unlink()
     with pytest.raises(SourceError, match=r"20 label maps, but .*tiny\.mp4 has 24 frames"):
         evaluate(segmenter, tiny_video, truth)
+    with (
+        serving(tiny_video.parent) as host,
+        pytest.raises(SourceError, match=rf"but http://\*\*\*@{host}/tiny\.mp4 has .*frames"),
+    ):
+        evaluate(segmenter, f"http://cam:secret@{host}/tiny.mp4", truth)
     frames = (np.zeros((96, 128, 3), np.uint8) for _ in range(22))
     with pytest.raises(SourceError, match=r"20 label maps, but the source has more than 20 frames"):
         evaluate(segmenter, frames, truth)

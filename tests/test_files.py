@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 
 from edge_vss import bundle, files
 from edge_vss.bundle import writing
+from edge_vss.bundle.exchange import exchange
 from edge_vss.errors import BundleError
 from tests.test_bundle import manifest
 
@@ -29,6 +32,8 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from edge_vss import bundle
+from edge_vss.bundle import writing
+writing.exchange = lambda one, other: False  # as where the system has no such thing
 rename, left = Path.rename, [int(sys.argv[2])]
 def counted(self, target):
     done = rename(self, target)
@@ -61,9 +66,98 @@ def test_a_bundle_survives_a_kill_while_it_is_replaced(street: Path) -> None:
 def test_a_reader_leaves_what_a_killed_process_put_aside(street: Path) -> None:
     kill_while_replacing(street, 1)
     before = sorted(path.name for path in street.parent.iterdir())
-    with pytest.raises(BundleError, match="does not exist"):
+    with pytest.raises(BundleError, match=r"does not exist, but .* is left in .*replaced-.*; move it back"):
         bundle.read(street)
     assert sorted(path.name for path in street.parent.iterdir()) == before
+
+
+EXCHANGED = """
+import os, signal, sys
+from pathlib import Path
+from edge_vss import bundle
+from edge_vss.bundle import writing
+exchange = writing.exchange
+def killed(one, other):
+    assert exchange(one, other)
+    os.kill(os.getpid(), signal.SIGKILL)
+writing.exchange = killed
+with bundle.building(Path(sys.argv[1])) as folder:
+    for file in Path(sys.argv[1]).iterdir():
+        (folder / file.name).write_bytes(file.read_bytes().replace(b"interval:5", b"interval:9"))
+"""
+
+
+@pytest.fixture
+def exchanging(tmp_path: Path) -> None:
+    """Skips the test where the system cannot exchange two folders."""
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    if not exchange(tmp_path / "a", tmp_path / "b"):
+        pytest.skip("this system cannot exchange two folders")
+    for name in "ab":
+        (tmp_path / name).rmdir()
+
+
+def test_a_kill_at_the_exchange_leaves_a_whole_bundle_in_its_place(exchanging: None, street: Path) -> None:
+    assert subprocess.run([sys.executable, "-c", EXCHANGED, str(street)]).returncode == -signal.SIGKILL
+    assert bundle.read(street).policy == "interval:9"
+    assert len(list(street.parent.glob(".street.vss.*"))) == 1
+    with bundle.building(street) as folder:
+        bundle.write(folder, manifest(folder))
+    assert [path.name for path in street.parent.iterdir()] == ["street.vss"]
+
+
+def test_a_bundle_is_there_at_every_moment_of_its_replacement(exchanging: None, street: Path) -> None:
+    stop = threading.Event()
+
+    def replace_again_and_again() -> None:
+        policies = itertools.cycle(("interval:5", "interval:9"))
+        while not stop.is_set():
+            with bundle.building(street) as folder:
+                bundle.write(folder, replace(manifest(folder), policy=next(policies)))
+
+    writer = threading.Thread(target=replace_again_and_again)
+    writer.start()
+    try:
+        seen = {bundle.read(street).policy for _ in range(200)}
+    finally:
+        stop.set()
+        writer.join()
+    assert seen <= {"interval:5", "interval:9"}
+
+
+def test_what_cannot_be_exchanged_stays(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    assert not exchange(tmp_path / "a", tmp_path / "not there")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_bundle_replaced_while_it_is_loaded_is_refused(street: Path) -> None:
+    message = r"key\.onnx was changed while it was loaded: load the bundle again"
+    with pytest.raises(BundleError, match=message), bundle.loading(street), bundle.building(street) as folder:
+        bundle.write(folder, manifest(folder))
+    with bundle.loading(street) as read:
+        assert read == bundle.read(street)
+
+
+def test_a_file_changed_in_place_while_it_is_loaded_is_refused(street: Path) -> None:
+    content, before = (street / "state.onnx").read_bytes(), (street / "state.onnx").stat()
+    with pytest.raises(BundleError, match=r"state\.onnx was changed"), bundle.loading(street):
+        # As sly as can be: other content for a moment, the same size, and the old times.
+        (street / "state.onnx").write_bytes(bytes(len(content)))
+        (street / "state.onnx").write_bytes(content)
+        os.utime(street / "state.onnx", ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_writing_leaves_the_umask_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(mask: int) -> int:
+        raise AssertionError("the umask belongs to the process")
+
+    monkeypatch.setattr(os, "umask", refuse)
+    with bundle.building(tmp_path / "a.vss") as folder:
+        bundle.write(folder, manifest(folder))
+    (tmp_path / "plain").mkdir()
+    assert (tmp_path / "a.vss").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_a_bundle_that_was_left_aside_is_not_free(street: Path) -> None:

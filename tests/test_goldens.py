@@ -15,7 +15,7 @@ from torch import Tensor
 from edge_vss.converters.networks.arseg import VARIANTS, branches, fused
 from edge_vss.converters.ops.resize import bilinear
 from edge_vss.converters.ops.warp import warp_feature
-from edge_vss.converters.readers._untrained import fill, pseudo_random
+from edge_vss.converters.readers._untrained_weights import fill, pseudo_random
 
 ARSEG = {
     "arseg-camvid-psp18": ("camvid-psp18", 12),

@@ -1,3 +1,4 @@
+import struct
 import zlib
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from PIL import Image
 from edge_vss.errors import SourceError
 from edge_vss.runtimes.sinks.labels import encode_png
 from edge_vss.runtimes.tools.ground_truth import GroundTruth, read_labels
+from edge_vss.runtimes.tools.timing import peak_rss_mb
 
 LABELS = np.random.default_rng(0).integers(0, 11, (33, 47), np.uint8)
 
@@ -106,6 +108,53 @@ def test_a_damaged_png_is_refused(tmp_path: Path) -> None:
     assert "damaged" in refused(tmp_path / "a.png")
 
 
+def png(size: tuple[int, int], pixels: bytes, depth: int = 8, colour: int = 0, interlaced: int = 0) -> bytes:
+    """A PNG file of these compressed bytes, whatever its header says; all checksums are right."""
+    header = struct.pack(">IIBB2xB", size[1], size[0], depth, colour, interlaced)
+    chunks = ((b"IHDR", header), (b"PLTE", bytes(768)), (b"IDAT", pixels), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in chunks
+        if kind != b"PLTE" or colour == 3
+    )
+
+
+@pytest.mark.parametrize("rows", [0, 20, 32, 34, 4000])
+def test_a_png_with_too_few_or_too_many_rows_is_refused(tmp_path: Path, rows: int) -> None:
+    (tmp_path / "a.png").write_bytes(png((33, 47), zlib.compress(bytes(48 * rows))))
+    assert "damaged" in refused(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (8, 8), (5, 3), (33, 47)])
+def test_an_interlaced_png_is_read(tmp_path: Path, size: tuple[int, int], bits: int) -> None:
+    # Pillow cannot write these.
+    labels = np.random.default_rng(1).integers(0, 2**bits, size, np.uint8)
+    raw = b""
+    for left, top, across, down in (
+        (0, 0, 8, 8),
+        (4, 0, 8, 8),
+        (0, 4, 4, 8),
+        (2, 0, 4, 4),
+        (0, 2, 2, 4),
+        (1, 0, 2, 2),
+        (0, 1, 1, 2),
+    ):
+        for row in labels[top::down, left::across]:
+            if len(row):
+                digits = "".join(f"{value:0{bits}b}" for value in row)
+                digits += "0" * (-len(digits) % 8)
+                raw += b"\0" + int(digits, 2).to_bytes(len(digits) // 8, "big")
+    (tmp_path / "a.png").write_bytes(png(size, zlib.compress(raw), bits, 3, 1))
+    assert np.array_equal(read_labels(tmp_path / "a.png"), labels)
+
+
+def test_a_large_map_that_packs_well_is_read(tmp_path: Path) -> None:
+    labels = np.zeros((2160, 3840), np.uint8)
+    (tmp_path / "a.png").write_bytes(encode_png(labels, ((0, 0, 0),)))
+    assert np.array_equal(read_labels(tmp_path / "a.png"), labels)
+
+
 def test_a_label_map_of_another_size_says_both_sizes(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "0.png"), LABELS)
     with pytest.raises(
@@ -122,3 +171,14 @@ def test_a_folder_without_label_maps_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SourceError, match="is a file"):
         GroundTruth(tmp_path / "file")
+
+
+@pytest.mark.parametrize(("kind", "before"), [(b"zTXt", b"note\0\0"), (b"iCCP", b"note\0\0")])
+def test_what_is_beside_the_picture_is_not_unpacked(tmp_path: Path, kind: bytes, before: bytes) -> None:
+    body = before + zlib.compress(bytes(300_000_000), 9)
+    beside = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    data = png((4, 4), zlib.compress(bytes(20)))
+    (tmp_path / "a.png").write_bytes(data[:33] + beside + data[33:])
+    held = peak_rss_mb()
+    assert read_labels(tmp_path / "a.png").shape == (4, 4)
+    assert not peak_rss_mb() > held + 100

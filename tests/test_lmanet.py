@@ -13,18 +13,20 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from typer.testing import CliRunner
 
 from edge_vss import bundle
 from edge_vss.cli import app
+from edge_vss.converters.conversion import Conversion
 from edge_vss.converters.convert import convert
 from edge_vss.converters.networks.lmanet import VARIANTS, LMANet
 from edge_vss.converters.ops.local_attention import OUTSIDE, memory_read
-from edge_vss.converters.readers._untrained import fill
+from edge_vss.converters.readers._untrained_weights import fill
 from edge_vss.converters.verify import verify
 from edge_vss.errors import ModelError, OptionError
+from edge_vss.runtimes.engines import giving_arrays
 from edge_vss.runtimes.segmenter import load
 from edge_vss.runtimes.sources import open_source
+from tests.helpers.cli import CliRunner
 from tests.helpers.videos import encode, pan
 
 SIZE = (64, 96)
@@ -53,7 +55,10 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for carry in ("feature", "keys"):
         options = {"variant": "erf", "window": 5, "memory": 3, "carry": carry}
         made[carry] = folder / f"{carry}.vss"
-        convert(released(folder), made[carry], family="lmanet", size=SIZE, logits=True, options=options)
+        convert(
+            Conversion(released(folder), family="lmanet", size=SIZE, logits=True, options=options),
+            made[carry],
+        )
     return made
 
 
@@ -147,11 +152,11 @@ def test_standing_still_the_frame_in_between_is_the_full_one(bundles: dict[str, 
     tensors = {"image": image, "motion": still, **segmenter.manifest.initial_state()}
     for _ in range(2):
         for role in ("key", "state"):
-            tensors |= segmenter.graphs[role](tensors)
+            tensors |= giving_arrays(segmenter.graphs[role])(tensors)
         shown, before = tensors["logits"], tensors
         tensors = {**tensors, **segmenter.manifest.next_state(tensors)}
     # The memory as the last full frame found it.
-    again = segmenter.graphs["nonkey"](
+    again = giving_arrays(segmenter.graphs["nonkey"])(
         {**tensors, **{n: before[n] for n in ("memory_keys", "memory_values", "slot_bias")}}
     )
     np.testing.assert_allclose(again["logits"], shown, rtol=1e-4, atol=1e-5)
@@ -169,13 +174,13 @@ def test_one_command_converts_and_one_runs(tmp_path: Path) -> None:
     assert CliRunner().invoke(app, ["run", str(out), str(clip)]).exit_code == 0
     shown = CliRunner().invoke(app, ["inspect", str(out)]).output
     assert "memory_values" in shown and "MB for every video" in shown
-    assert verify(out, tmp_path / "lmanet_erf_best.pth")["measured"]
+    assert verify(out, Conversion(tmp_path / "lmanet_erf_best.pth")).measured
 
 
 def test_psp101_converts_too(tmp_path: Path) -> None:
     model = released(tmp_path, "psp101")
     options = {"variant": "psp101", "memory": 2, "window": 3}
-    manifest = convert(model, tmp_path / "p.vss", family="lmanet", size=(33, 49), options=options)
+    manifest = convert(Conversion(model, family="lmanet", size=(33, 49), options=options), tmp_path / "p.vss")
     assert manifest.parity["rollout"]["labels_equal"] >= 0.999
     assert manifest.classes[-1] == "void" and manifest.options["memory"] == 2
 
@@ -184,11 +189,15 @@ def test_the_class_of_the_ignored_is_added_where_only_that_is_missing(tmp_path: 
     options = {"variant": "erf", "window": 3}
     model = released(tmp_path)
     manifest = convert(
-        model, tmp_path / "l.vss", family="lmanet", size=SIZE, classes="cityscapes", options=options
+        Conversion(model, family="lmanet", size=SIZE, classes="cityscapes", options=options),
+        tmp_path / "l.vss",
     )
     assert manifest.classes[-2:] == ("bicycle", "void")
     with pytest.raises(OptionError, match=r"--classes has 9 classes, and .* scores 20: give 20"):
-        convert(model, tmp_path / "m.vss", family="lmanet", size=SIZE, classes="streets", options=options)
+        convert(
+            Conversion(model, family="lmanet", size=SIZE, classes="streets", options=options),
+            tmp_path / "m.vss",
+        )
 
 
 @pytest.mark.parametrize(
@@ -206,7 +215,7 @@ def test_the_class_of_the_ignored_is_added_where_only_that_is_missing(tmp_path: 
 def test_options_that_cannot_be(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     given_ = {name: value for name, value in ({"variant": "erf"} | options).items() if value is not None}
     with pytest.raises(OptionError, match=message):
-        convert(None, tmp_path / "l.vss", family="lmanet", size=SIZE, options=given_)
+        convert(Conversion(None, family="lmanet", size=SIZE, options=given_), tmp_path / "l.vss")
 
 
 @pytest.mark.parametrize(
@@ -220,19 +229,27 @@ def test_sizes_that_the_network_cannot_take(
     tmp_path: Path, variant: str, size: tuple[int, int], message: str
 ) -> None:
     with pytest.raises(OptionError, match=message):
-        convert(None, tmp_path / "l.vss", family="lmanet", size=size, options={"variant": variant})
+        convert(
+            Conversion(None, family="lmanet", size=size, options={"variant": variant}), tmp_path / "l.vss"
+        )
 
 
 def test_checkpoints_that_do_not_fit(tmp_path: Path) -> None:
     def refused(model: Path, variant: str = "erf") -> str:
         with pytest.raises(ModelError) as caught:
-            convert(model, tmp_path / "l.vss", family="lmanet", size=SIZE, options={"variant": variant})
+            convert(
+                Conversion(model, family="lmanet", size=SIZE, options={"variant": variant}),
+                tmp_path / "l.vss",
+            )
         assert "\n" not in str(caught.value) and not (tmp_path / "l.vss").exists()
         return str(caught.value)
 
     model = released(tmp_path)
     with pytest.raises(ModelError, match="--variant"):
-        convert(model, tmp_path / "l.vss", family="lmanet", size=(65, 97), options={"variant": "psp101"})
+        convert(
+            Conversion(model, family="lmanet", size=(65, 97), options={"variant": "psp101"}),
+            tmp_path / "l.vss",
+        )
     state = torch.load(model, weights_only=True)
     # The original's loader would go on with weights that nobody has trained.
     renamed = {key.replace("kv_Q_r4", "kv_q"): value for key, value in state.items()}

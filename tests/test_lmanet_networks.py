@@ -13,7 +13,7 @@ from torch import Tensor
 
 from edge_vss.converters.cost import convolutions
 from edge_vss.converters.networks.lmanet import VARIANTS, LMANet
-from edge_vss.converters.readers._untrained import fill
+from edge_vss.converters.readers._untrained_weights import fill
 from tests.test_goldens import goldens as goldens  # a fixture
 from tests.test_goldens import noise, same
 

@@ -16,7 +16,7 @@ from edge_vss.converters.networks.resnet import scaled
 from edge_vss.converters.ops.local_attention import local_attention, macs
 from edge_vss.converters.ops.resize import average_pool, bilinear, bilinear_rows
 from edge_vss.converters.ops.warp import warp_feature
-from edge_vss.converters.readers._untrained import fill
+from edge_vss.converters.readers._untrained_weights import fill
 
 
 def by_offsets(query: Tensor, key: Tensor, value: Tensor, window: int) -> Tensor:

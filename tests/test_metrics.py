@@ -1,5 +1,5 @@
 import json
-from dataclasses import asdict
+import math
 
 import bjontegaard
 import numpy as np
@@ -101,7 +101,7 @@ def test_an_ignored_class_id_is_no_class() -> None:
     scores = Scores(2, ignore=0)
     scores.update(truth, labels)
     assert scores.result().miou == 100
-    assert scores.result().iou == {"0": None, "1": 100}
+    assert scores.result().to_json()["iou"] == {"0": None, "1": 100}
 
 
 def test_an_ignored_id_that_is_predicted_is_wrong() -> None:
@@ -195,13 +195,13 @@ def test_scores_of_two_videos() -> None:
 
 
 def test_a_report_is_json_even_when_empty() -> None:
-    nothing = json.loads(json.dumps(asdict(Scores(2).result()), allow_nan=False))
+    nothing = json.loads(json.dumps(Scores(2).result().to_json(), allow_nan=False))
     assert nothing["frames"] == 0 and nothing["miou"] is None and nothing["mvc8"] is None
     assert nothing["miou_by_distance"] == [] and nothing["iou"] == {"0": None, "1": None}
     scores = Scores(2, ignore=5)
     scores.update(np.full((2, 2), 5, np.uint8), np.zeros((2, 2), np.uint8), frames_since_key=2)
-    assert scores.result().miou is None
-    assert scores.result().miou_by_distance == [None, None, None]
+    assert math.isnan(scores.result().miou)
+    assert scores.result().to_json()["miou_by_distance"] == [None, None, None]
 
 
 def test_far_gaps_share_the_last_distance() -> None:

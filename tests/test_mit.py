@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from edge_vss.bundle import TensorSpec
-from edge_vss.converters.networks.mit import VARIANTS, MiT, Variant
-from edge_vss.converters.readers._untrained import fill
+from edge_vss.converters.networks.mit import VARIANTS, MiT, MitShape
+from edge_vss.converters.readers._untrained_weights import fill
 from edge_vss.converters.targets import onnx as target
 from edge_vss.converters.values import Part, spec
 from edge_vss.errors import MissingExtra
@@ -23,13 +23,13 @@ from tests.test_goldens import noise, same
 
 pytest.importorskip("transformers", reason="the converter's part for TV3S is not installed")
 
-TINY = Variant((1, 2, 1, 1), (8, 16, 40, 64))
+TINY = MitShape((1, 2, 1, 1), (8, 16, 40, 64))
 
 
 class Larger(nn.Module):
     """A network that has an encoder, as the released ones do."""
 
-    def __init__(self, variant: Variant = TINY) -> None:
+    def __init__(self, variant: MitShape = TINY) -> None:
         super().__init__()
         self.backbone = MiT(variant)
         self.head = nn.Linear(2, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from edge_vss.errors import OptionError
 from edge_vss.runtimes.policy import Adaptive, Gop, Interval, parse
 from edge_vss.runtimes.sources import open_source
 from edge_vss.runtimes.tools.ground_truth import GroundTruth
-from edge_vss.video import Policy, Track
+from edge_vss.video import Decision, Frame, Measured, Policy, PolicyDescription, Track, described
 from tests.benchmarks.accuracy import CUTS, matched
 from tests.helpers.videos import P_ONLY, decoded, encode
 from tests.test_root_map import frame
@@ -19,7 +20,7 @@ from tests.test_root_map import frame
 def route(policy: Policy, gap: int, picture_type: str = "P", error: float = 0.0) -> str:
     shown = frame(gap)
     shown.picture_type = picture_type
-    return policy(shown, Track(frames_since_key=gap, known=1.0, travel_px=0.0, error=error)).route
+    return policy(shown, Track(gap, lambda: Measured(known=1.0, travel_px=0.0, error=error))).route
 
 
 def test_interval() -> None:
@@ -75,3 +76,32 @@ def test_adaptive_beats_a_fixed_interval_at_the_same_number_of_key_frames(
         frames = list(source)
     fixed, adaptive = matched(frames, maps, interval)
     assert adaptive > fixed
+
+
+def test_policies_say_what_they_may_do() -> None:
+    both = frozenset({"key", "nonkey"})
+    assert described(Interval(5)) == described(Gop()) == PolicyDescription(both, measures=False)
+    assert described(Interval(1)) == PolicyDescription(frozenset({"key"}), measures=False)
+    assert described(Adaptive()) == PolicyDescription(both)
+    assert described(lambda frame, track: Decision("key", "")) == PolicyDescription()
+
+    class Theirs:
+        description = "picks at random"
+
+        def __call__(self, frame: Frame, track: Track) -> Decision:
+            return Decision("key", "")
+
+    assert described(Theirs()) == PolicyDescription()
+
+
+@pytest.mark.parametrize("policy", [Interval(3), Interval(1), Gop(), Gop(1)])
+def test_what_a_policy_says_holds(policy: Policy) -> None:
+    def nobody() -> Measured:
+        raise AssertionError("it says that it does not measure")
+
+    chosen = {
+        policy(replace(frame(0), picture_type=kind), Track(since, nobody)).route
+        for kind in "IP?"
+        for since in range(1, 40)
+    }
+    assert chosen <= described(policy).routes

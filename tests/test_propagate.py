@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_vss.bundle import TensorSpec
-from edge_vss.classes import find
+from edge_vss.converters.conversion import Conversion
 from edge_vss.converters.families.propagate import CELL_PX, CarryLabels, CarryScores, split_network, to_labels
 from edge_vss.converters.ops.warp import warp_labels, warp_scores
-from edge_vss.converters.values import Network, Request, Split
+from edge_vss.converters.values import Network, Split
 from edge_vss.errors import OptionError
 
 SIZES = [(48, 64), (45, 61), (8, 8), (90, 33)]
@@ -99,9 +99,8 @@ def test_scores_move_by_whole_grid_pixels() -> None:
     np.testing.assert_array_equal(warp_scores(scores, motion)[0].numpy(), shifted(scores[0].numpy(), 3, -2))
 
 
-def made_of(network: Network, request: Request) -> Split:
-    assert request.classes is not None
-    return split_network(network, request, request.classes, {})
+def made_of(network: Network, conversion: Conversion) -> Split:
+    return split_network(network, conversion, {})
 
 
 def network(name: str = "scores", shape: tuple[int, ...] = (1, 11, 12, 16)) -> Network:
@@ -110,9 +109,9 @@ def network(name: str = "scores", shape: tuple[int, ...] = (1, 11, 12, 16)) -> N
     return Network(same, same, same, TensorSpec(name, shape, dtype), (48, 64), {}, {})
 
 
-def request(**options: object) -> Request:
+def request(**options: object) -> Conversion:
     logits = bool(options.pop("logits", False))
-    return Request(find("camvid"), logits, options)
+    return Conversion(classes="camvid", logits=logits, options=options)
 
 
 def test_labels_are_carried_on_cells_of_eight_pixels() -> None:
@@ -148,7 +147,6 @@ def test_label_maps_are_always_carried_as_labels() -> None:
     [
         ({"carry": "features"}, "--carry 'features': choose labels or scores"),
         ({"carry": "labels", "logits": True}, "--logits needs scores"),
-        ({"depth": 3}, "no option 'depth'"),
     ],
 )
 def test_options_that_make_no_sense(options: dict[str, object], message: str) -> None:

@@ -10,9 +10,11 @@ import onnx
 import pytest
 
 from edge_vss import bundle, load
+from edge_vss.converters.conversion import Conversion
 from edge_vss.converters.convert import convert
 from edge_vss.converters.verify import verify
 from edge_vss.errors import MissingExtra, OptionError
+from edge_vss.runtimes.engines import giving_arrays
 from edge_vss.runtimes.tools.self_check import check
 from tests.helpers.conversion import SIZE, factory_file, save_exported, save_state_dict
 from tests.helpers.videos import encode, pan
@@ -30,14 +32,16 @@ def made(folder: Path, target: str, precision: str, **options: Any) -> Path:
     pytest.importorskip(NEEDS[target], exc_type=ImportError)
     path = folder / f"{target}-{precision}.vss"
     convert(
-        save_state_dict(folder),
+        Conversion(
+            save_state_dict(folder),
+            classes=3,
+            size=SIZE,
+            factory=factory_file(folder),
+            target=target,
+            precision=precision,
+            **options,
+        ),
         path,
-        classes=3,
-        size=SIZE,
-        factory=factory_file(folder),
-        target=target,
-        precision=precision,
-        **options,
     )
     return path
 
@@ -51,9 +55,9 @@ def test_int8_loses_little_and_says_how_much(tmp_path: Path, video: Path, target
     assert 0.9 < lost["against_fp32"]["labels_equal"] < 1 and 80 < lost["against_fp32"]["miou"] < 100
     # What the graphs are compared with torch by is what they were before.
     assert manifest.parity["rollout"]["labels_equal"] >= 0.999
-    assert check(path)["hashes"] == "ok"
-    again = verify(path, tmp_path / "weights.pt", factory=str(tmp_path / "network.py:build"))
-    assert 0.9 < again["parity"]["rollout"]["labels_equal"] < 1
+    assert check(path).hashes == "ok"
+    again = verify(path, Conversion(tmp_path / "weights.pt", factory=str(tmp_path / "network.py:build")))
+    assert 0.9 < again.parity["rollout"]["labels_equal"] < 1
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -64,8 +68,8 @@ def test_fp16_is_smaller_and_all_but_equal(tmp_path: Path, target: str) -> None:
     layers = (nn.Conv2d(3, 128, 3, 4, 1), nn.ReLU(), nn.Conv2d(128, 128, 3, 1, 1), nn.Conv2d(128, 3, 1))
     pytest.importorskip(NEEDS[target], exc_type=ImportError)
     model = save_exported(tmp_path, nn.Sequential(*layers).eval())
-    full = convert(model, tmp_path / "full.vss", classes=3, target=target)
-    half = convert(model, tmp_path / "half.vss", classes=3, target=target, precision="fp16")
+    full = convert(Conversion(model, classes=3, target=target), tmp_path / "full.vss")
+    half = convert(Conversion(model, classes=3, target=target, precision="fp16"), tmp_path / "half.vss")
     sizes = [sum(f.stat().st_size for f in (tmp_path / f"{name}.vss").iterdir()) for name in ("full", "half")]
     assert sizes[1] < 0.6 * sizes[0]
     assert half.precision["against_fp32"]["labels_equal"] > 0.99
@@ -73,7 +77,7 @@ def test_fp16_is_smaller_and_all_but_equal(tmp_path: Path, target: str) -> None:
 
 
 def test_in_onnx_only_layers_are_whole_numbers(tmp_path: Path, video: Path) -> None:
-    path = made(tmp_path, "onnx", "int8", calibrate=video, carry="scores")
+    path = made(tmp_path, "onnx", "int8", calibrate=video, options={"carry": "scores"})
     kinds = {
         name: Counter(n.op_type for n in onnx.load(path / f"{name}.onnx").graph.node)
         for name in ("key", "state")
@@ -104,11 +108,11 @@ def test_positions_survive_fp16(tmp_path: Path) -> None:
         made_options: dict[str, Any] = {"classes": 3, "size": (16, 2200), "factory": factory_file(tmp_path)}
         model = save_state_dict(tmp_path)
         path = tmp_path / f"wide-{target}.vss"
-        convert(model, path, target=target, precision="fp16", **made_options)
+        convert(Conversion(model, target=target, precision="fp16", **made_options), path)
         segmenter = load(path)
         labels = np.tile(np.arange(2200) % 3, (1, 16, 1)).astype(np.uint8)
         motion = np.zeros((1, 2, 2, 275), np.float32)
-        moved = segmenter.graphs["state"]({"key_labels": labels, "motion": motion})["labels"]
+        moved = giving_arrays(segmenter.graphs["state"])({"key_labels": labels, "motion": motion})["labels"]
         assert np.array_equal(moved, labels)
 
 
@@ -124,7 +128,7 @@ def test_positions_survive_fp16(tmp_path: Path) -> None:
 )
 def test_options_that_do_not_go_together(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):
-        convert(save_exported(tmp_path), tmp_path / "a.vss", classes=3, **options)
+        convert(Conversion(save_exported(tmp_path), classes=3, **options), tmp_path / "a.vss")
     assert not (tmp_path / "a.vss").exists()
 
 
@@ -144,4 +148,7 @@ def test_without_its_quantiser_a_target_names_the_extra(
     model = save_exported(tmp_path)
     monkeypatch.setitem(sys.modules, "nncf", None)
     with pytest.raises(MissingExtra, match=r"edge-vss\[convert-openvino\]"):
-        convert(model, tmp_path / "a.vss", classes=3, target="openvino", precision="int8", calibrate=video)
+        convert(
+            Conversion(model, classes=3, target="openvino", precision="int8", calibrate=video),
+            tmp_path / "a.vss",
+        )

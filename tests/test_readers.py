@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from edge_vss.converters.conversion import Conversion, Preprocess
 from edge_vss.converters.readers import _load as models
-from edge_vss.converters.values import Network, Preprocess
+from edge_vss.converters.values import Network
 from edge_vss.errors import ModelError, OptionError
 from tests.helpers.conversion import (
     CLASSES,
@@ -27,7 +28,7 @@ from tests.helpers.conversion import (
 
 
 def load(path: Path, **options: Any) -> Network:
-    return models.load(path, **{"classes": CLASSES, "size": SIZE, **options})
+    return models.load_network(Conversion(path, **{"classes": CLASSES, "size": SIZE, **options}))
 
 
 def scores_of(network: Network, image: torch.Tensor) -> torch.Tensor:
@@ -134,6 +135,22 @@ def test_onnx_of_free_size_with_external_data(
         load(path)
 
 
+def test_onnx_with_functions_of_its_own(tmp_path: Path, image: torch.Tensor, expected: torch.Tensor) -> None:
+    from onnx import helper
+
+    path = save_onnx(tmp_path)
+    model = onnx.load(path)
+    relu = next(node for node in model.graph.node if node.op_type == "Relu")
+    body = [helper.make_node("Relu", ["a"], ["b"])]
+    opset = helper.make_opsetid("", model.opset_import[0].version)
+    model.functions.append(helper.make_function("own", "Positive", ["a"], ["b"], body, [opset]))
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    relu.op_type, relu.domain = "Positive", "own"
+    model.ir_version = 8
+    onnx.save(model, path)
+    torch.testing.assert_close(scores_of(load(path), image), expected, atol=1e-5, rtol=1e-5)
+
+
 def test_onnx_that_takes_the_picture_itself(tmp_path: Path, image: torch.Tensor) -> None:
     class Whole(Net):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -147,7 +164,7 @@ def test_onnx_that_takes_the_picture_itself(tmp_path: Path, image: torch.Tensor)
     found = scores_of(load(tmp_path / "whole.onnx"), image)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
     with pytest.raises(OptionError, match="leave --mean, --std and --scale out"):
-        load(tmp_path / "whole.onnx", preprocess=Preprocess(mean=(0.5, 0.5, 0.5)))
+        load(tmp_path / "whole.onnx", mean=(0.5, 0.5, 0.5))
 
 
 def test_pickled_module_only_with_trust(tmp_path: Path, image: torch.Tensor, expected: torch.Tensor) -> None:
@@ -172,7 +189,7 @@ def test_the_pickle_does_not_run(tmp_path: Path) -> None:
 def test_preprocessing(tmp_path: Path, image: torch.Tensor) -> None:
     mean, std = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
     path, factory = save_state_dict(tmp_path), factory_file(tmp_path)
-    network = load(path, factory=factory, preprocess=Preprocess(mean, std, 1.0, bgr=True))
+    network = load(path, factory=factory, mean=mean, std=std, scale=1.0, bgr=True)
     swapped = image.flip(3).permute(0, 3, 1, 2).double()
     wanted = (swapped - torch.tensor(mean).view(1, 3, 1, 1)) / torch.tensor(std).view(1, 3, 1, 1)
     torch.testing.assert_close(network.before(image), wanted.float(), atol=2e-6, rtol=1e-5)

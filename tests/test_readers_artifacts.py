@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from edge_vss import bundle, load, open_source
+from edge_vss.converters.conversion import Conversion
 from edge_vss.converters.convert import convert
 from edge_vss.converters.verify import verify
 from edge_vss.errors import ModelError, OptionError
@@ -62,19 +63,24 @@ def test_an_openvino_model_becomes_the_key_graph(tmp_path: Path, form: str) -> N
     chosen = "out" if form == "dict" else None
     means = (0.4, 0.5, 0.6)
     out = tmp_path / "a.vss"
-    manifest = convert(given, out, classes=classes, mean=means, bgr=True, output_name=chosen)
+    manifest = convert(Conversion(given, classes=classes, mean=means, bgr=True, output_name=chosen), out)
     assert manifest.target == "openvino" and manifest.frame_size == SIZE
     assert manifest.options["model"]["kind"] == "OpenVINO" and rollout(out) >= 0.999
     # Of the same network in torch, the labels are the same.
     twin = tmp_path / "twin.vss"
     network = trained() if form == "scores" else trained(Outputs(form))
-    convert(save_exported(tmp_path, network), twin, classes=classes, mean=means, bgr=True, output_name=chosen)
+    convert(
+        Conversion(
+            save_exported(tmp_path, network), classes=classes, mean=means, bgr=True, output_name=chosen
+        ),
+        twin,
+    )
     clip = encode(tmp_path / "clip.mp4", pan(6, SIZE))
     assert labels(out, clip) == pytest.approx(labels(twin, clip), abs=0)
     if form in ("scores", "dict"):
         assert manifest.graph("key").gmac == pytest.approx(bundle.read(twin).graph("key").gmac)
-    again = verify(out, given)
-    assert again["parity"]["rollout"]["labels_equal"] >= 0.999
+    again = verify(out, Conversion(given))
+    assert again.parity["rollout"]["labels_equal"] >= 0.999
 
 
 def labels(path: Path, clip: Path) -> Any:
@@ -88,10 +94,12 @@ def labels(path: Path, clip: Path) -> Any:
 def test_a_float_tflite_model_becomes_the_key_graph(tmp_path: Path, last: bool, carry: str) -> None:
     given = as_tflite(tmp_path, trained(), last)
     out, twin = tmp_path / "a.vss", tmp_path / "twin.vss"
-    manifest = convert(given, out, classes=3, mean=(0.4, 0.5, 0.6), carry=carry)
+    manifest = convert(Conversion(given, classes=3, mean=(0.4, 0.5, 0.6), options={"carry": carry}), out)
     assert manifest.target == "tflite" and rollout(out) >= 0.999
     assert {graph.file for graph in manifest.graphs} == {"graphs.tflite"}
-    convert(save_exported(tmp_path), twin, classes=3, mean=(0.4, 0.5, 0.6), carry=carry)
+    convert(
+        Conversion(save_exported(tmp_path), classes=3, mean=(0.4, 0.5, 0.6), options={"carry": carry}), twin
+    )
     clip = encode(tmp_path / "clip.mp4", pan(6, SIZE))
     assert (labels(out, clip) == labels(twin, clip)).mean() > 0.999
 
@@ -99,7 +107,7 @@ def test_a_float_tflite_model_becomes_the_key_graph(tmp_path: Path, last: bool, 
 @pytest.mark.parametrize("form", ["labels", "labels with a channel", "channels last"])
 def test_what_a_tflite_model_gives_is_understood(tmp_path: Path, form: str) -> None:
     given = as_tflite(tmp_path, trained(Outputs(form)))
-    convert(given, tmp_path / "a.vss", classes=3)
+    convert(Conversion(given, classes=3), tmp_path / "a.vss")
     assert rollout(tmp_path / "a.vss") >= 0.999
 
 
@@ -108,16 +116,16 @@ def test_a_quantised_tflite_model_goes_on_with_real_numbers(tmp_path: Path) -> N
     pytest.importorskip("ai_edge_quantizer", exc_type=ImportError)
     from ai_edge_quantizer import quantizer, recipe
 
-    from edge_vss.converters.silence import hushed, quiet
+    from edge_vss.converters.silence import quiet
 
-    with quiet(), hushed():
+    with quiet():
         work = quantizer.Quantizer(str(given), recipe.static_wi8_ai8())
         rng = np.random.default_rng(0)
         names = list(as_runner(given).get_input_details())
         samples = [{names[0]: rng.random((1, *SIZE, 3), np.float32)} for _ in range(8)]
         result = work.quantize(work.calibrate({"main": samples}, num_threads=1))
     given.write_bytes(bytes(result.quantized_model))
-    manifest = convert(given, tmp_path / "a.vss", classes=3, carry="scores")
+    manifest = convert(Conversion(given, classes=3, options={"carry": "scores"}), tmp_path / "a.vss")
     assert manifest.graph("key").outputs[1].dtype == "float32" and rollout(tmp_path / "a.vss") >= 0.999
 
 
@@ -132,7 +140,7 @@ def deeplab(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
     pytest.importorskip("litert_torch", exc_type=ImportError)
     given = data / "tflite" / "deeplab_mobilenet_edgetpu_slim_cityscapes_quant.tflite"
     out = tmp_path_factory.mktemp("deeplab") / "deeplab.vss"
-    convert(given, out, classes="cityscapes")
+    convert(Conversion(given, classes="cityscapes"), out)
     return given, out
 
 
@@ -148,9 +156,9 @@ def test_a_real_int8_network_finds_its_expected_mask(deeplab: tuple[Path, Path],
 
 def test_a_real_int8_network_takes_its_pixels_as_they_are(deeplab: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="takes uint8 pictures and scales them itself"):
-        convert(deeplab[0], tmp_path / "a.vss", classes="cityscapes", mean=(0.5, 0.5, 0.5))
+        convert(Conversion(deeplab[0], classes="cityscapes", mean=(0.5, 0.5, 0.5)), tmp_path / "a.vss")
     with pytest.raises(ModelError, match="was exported for 513x513 and does not take 360x480"):
-        convert(deeplab[0], tmp_path / "a.vss", classes="cityscapes", size=(360, 480))
+        convert(Conversion(deeplab[0], classes="cityscapes", size=(360, 480)), tmp_path / "a.vss")
 
 
 @pytest.mark.parametrize(
@@ -164,7 +172,7 @@ def test_a_given_graph_stays_what_it_is(tmp_path: Path, kind: str, target: str) 
         given = save_onnx(tmp_path)
         given = as_openvino(tmp_path, given) if kind == "openvino" else given
     with pytest.raises(ModelError, match=f"cannot be written for the target {target}: convert with --target"):
-        convert(given, tmp_path / "a.vss", classes=3, target=target)
+        convert(Conversion(given, classes=3, target=target), tmp_path / "a.vss")
     assert not (tmp_path / "a.vss").exists()
 
 
@@ -181,7 +189,7 @@ def test_a_model_for_an_edge_tpu_is_refused_with_the_reason(tmp_path: Path) -> N
     model.operatorCodes.append(code)
     flatbuffer.write(given, model)
     with pytest.raises(ModelError, match=r"compiled for an Edge TPU.*before that step"):
-        convert(given, tmp_path / "a.vss", classes=3)
+        convert(Conversion(given, classes=3), tmp_path / "a.vss")
 
 
 @pytest.mark.parametrize("keep", [0.3, 0.9])
@@ -190,7 +198,7 @@ def test_damaged_files_are_model_errors(tmp_path: Path, keep: float) -> None:
         content = given.read_bytes()
         given.write_bytes(content[: int(len(content) * keep)])
         with pytest.raises(ModelError) as caught:
-            convert(given, tmp_path / "a.vss", classes=3)
+            convert(Conversion(given, classes=3), tmp_path / "a.vss")
         assert given.name in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -198,10 +206,10 @@ def test_weights_that_are_missing_are_named(tmp_path: Path) -> None:
     given = as_openvino(tmp_path, save_onnx(tmp_path))
     given.with_suffix(".bin").unlink()
     with pytest.raises(ModelError, match=r"and its \.bin beside it"):
-        convert(given, tmp_path / "a.vss", classes=3)
+        convert(Conversion(given, classes=3), tmp_path / "a.vss")
 
 
 def test_factories_are_for_state_dicts(tmp_path: Path) -> None:
     given = as_openvino(tmp_path, save_onnx(tmp_path))
     with pytest.raises(OptionError, match="is a whole model"):
-        convert(given, tmp_path / "a.vss", classes=3, factory=factory_file(tmp_path))
+        convert(Conversion(given, classes=3, factory=factory_file(tmp_path)), tmp_path / "a.vss")

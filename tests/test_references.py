@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from edge_vss.runtimes.motion._references import Hypothesis, Shown, elect
+from edge_vss.runtimes.motion._references import Hypothesis, Shown, elect, hypotheses
 from edge_vss.runtimes.sources import open_source
 from tests.helpers.videos import encode, pan, texture
+from tests.test_vectors import block, together
 
 
 def shown(image: np.ndarray) -> Shown:
@@ -66,6 +68,22 @@ def test_a_pan_is_one_step_a_frame_whatever_the_references(options: dict[str, st
             inner = frame.motion.displacement_px[:, 2:-2, 2:-2]
             assert np.median(inner[0]) == pytest.approx(-3, abs=0.3), frame.index
             assert np.median(inner[1]) == pytest.approx(1, abs=0.3), frame.index
+
+
+def test_a_reference_that_is_known_is_not_guessed() -> None:
+    before, now = (shown(image) for image in pan(2, (96, 128), (4, 0)))
+    both = together(
+        block(0, 0, 16, 16, (-8, 0)), block(32, 32, 16, 16, (-12, 0)), block(64, 0, 8, 8, (4, 2), 1)
+    )
+    guessed = hypotheses(replace(now, vectors=both), before, 1)
+    assert [guess.span for guess in guessed] == [1, 2, -1, -2]
+    known = replace(both, reference=np.array([2, 3, 0], np.int8))
+    told = hypotheses(replace(now, vectors=known), before, 1)
+    # Two spans are known; of the vector that points ahead, nothing is.
+    assert [guess.span for guess in told] == [2, 3, -1, -2]
+    assert told[0].known.sum() == 4 and told[0].displacement[0, 0, 0] == -4
+    assert told[1].known.sum() == 4 and told[1].displacement[0, 4, 4] == -4
+    assert told[2].known.sum() == 1 and told[2].displacement[:, 0, 8].tolist() == [-4, -2]
 
 
 def test_a_flashing_picture_is_read_through_its_older_reference(tmp_path: Path) -> None:

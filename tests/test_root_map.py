@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from edge_vss.errors import OptionError
 from edge_vss.runtimes.motion._vectors import grid_of
 from edge_vss.runtimes.sources import open_source
-from edge_vss.runtimes.tracing.root_map import Tracer
+from edge_vss.runtimes.tracing.root_map import Trace, Tracer
 from edge_vss.video import Frame, MotionField, Size
 from tests.helpers.videos import encode, pan
 
@@ -23,6 +24,7 @@ class Gray:
 
     def __init__(self, size: Size) -> None:
         self.size = size
+        self.device, self.nbytes = "", 0
 
     def rgb(self, size: Size | None = None) -> NDArray[np.uint8]:
         return np.full((*(size or self.size), 3), 90, np.uint8)
@@ -129,6 +131,8 @@ def test_bad_use_is_an_error() -> None:
     with pytest.raises(OptionError, match="grid, exact"):
         Tracer("fuzzy")
     tracer = Tracer()
+    with pytest.raises(OptionError, match="anchor a frame first"):
+        tracer.follow(frame(1))
     tracer.anchor(frame(0))
     with pytest.raises(OptionError, match="new size"):
         tracer.follow(frame(1, (32, 32), motion=(0, 0)))
@@ -177,18 +181,65 @@ def test_cells_of_another_size_are_read_where_they_lie(cell_px: int) -> None:
 
 
 @pytest.mark.parametrize("mode", ["grid", "exact"])
-def test_not_looking_changes_nothing_but_what_is_known(mode: str) -> None:
-    looking, not_looking = Tracer(mode), Tracer(mode)
-    for tracer in (looking, not_looking):
+def test_measuring_changes_nothing(mode: str) -> None:
+    measuring, other = Tracer(mode), Tracer(mode)
+    for tracer in (measuring, other):
         tracer.anchor(frame(0))
-    for index in range(1, 6):
-        shown = frame(index, motion=(1.25 * index, -2))
-        assert (
-            looking.follow(shown).frames_since_key
-            == not_looking.follow(shown, look=False).frames_since_key
-            == index
-        )
-    assert np.isnan(not_looking.follow(frame(6, motion=(0, 0)), look=False).error)
-    looking.follow(frame(6, motion=(0, 0)))
-    for sampling in ("centres", "corners"):
-        np.testing.assert_array_equal(looking.root((6, 8), sampling), not_looking.root((6, 8), sampling))
+    for index in range(1, 40):
+        shown = frame(index, motion=(1.25 * (-1) ** index, -0.5))
+        track = measuring.follow(shown)
+        assert track.known == 1
+        assert track.frames_since_key == other.follow(shown).frames_since_key == index
+        if index % 7 == 0:
+            for sampling in ("centres", "corners"):
+                np.testing.assert_array_equal(measuring.root((6, 8), sampling), other.root((6, 8), sampling))
+
+
+def test_a_track_that_is_kept_stays_right() -> None:
+    late, now = Tracer(), Tracer()
+    kept, measured = [], []
+    for index in range(40):
+        shown = frame(index, motion=None if index == 30 else (0.3 * index, -0.2 * index))
+        if index % 24 == 0:
+            late.anchor(shown)
+            now.anchor(shown)
+            continue
+        kept.append(late.follow(shown))
+        measured.append(now.follow(shown).measured)
+    assert [track.measured for track in reversed(kept)] == measured[::-1]
+    assert len({found.travel_px for found in measured}) > 20
+
+
+@pytest.mark.parametrize("mode", ["grid", "exact"])
+def test_two_traces_run_side_by_side(mode: str) -> None:
+    tracer, alone, again = Tracer(mode), Tracer(mode), Tracer(mode)
+    tracer.anchor(frame(0))
+    alone.anchor(frame(0))
+    following: list[Trace] = []
+    for index in range(1, 9):
+        shown = frame(index, motion=(2.5, index - 4))
+        alone.follow(shown)
+        tracer.follow(shown)
+        following = [trace.and_then(shown) for trace in following]
+        if index == 4:
+            # A new anchor while the old one is still followed.
+            following = [tracer.start(shown)]
+            again.anchor(shown)
+        elif index > 4:
+            again.follow(shown)
+    assert (following[0].anchor.index, following[0].frames_since_key) == (4, 4)
+    assert (tracer.trace.anchor.index, tracer.trace.frames_since_key) == (0, 8)
+    np.testing.assert_array_equal(tracer.root((16, 24)), alone.root((16, 24)))
+    np.testing.assert_array_equal(following[0].root((16, 24)), again.root((16, 24)))
+    assert following[0].root((16, 24))[0].mean() < tracer.root((16, 24))[0].mean()
+
+
+def test_threads_may_read_one_trace() -> None:
+    tracer = Tracer()
+    tracer.anchor(frame(0))
+    for index in range(1, 12):
+        tracer.follow(frame(index, motion=(0.4 * index, -1)))
+    trace, shown = tracer.trace, frame(11)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: (trace.measured(shown), trace.root((8, 12)).tobytes()), range(16)))
+    assert len(set(found)) == 1

@@ -94,7 +94,7 @@ def test_texture_moves_with_the_world() -> None:
     frames = list(scene(0, frames=3))
     for (before, old), (after, new) in pairwise(frames):
         grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (before, after)]
-        way = flow.calc(grey[1], grey[0], None)
+        way = flow.calc(grey[1], grey[0], None)  # type: ignore[call-overload]
         here = columns + way[..., 0], rows + way[..., 1]
         warped = cv2.remap(grey[0], *here, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         moved = cv2.remap(old, *here, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)

@@ -16,7 +16,7 @@ from edge_vss.converters.cost import gmac
 from edge_vss.converters.ops.selective_scan import in_chunks, selective_scan
 from edge_vss.converters.targets.onnx import export
 from edge_vss.converters.values import Part, spec
-from edge_vss.runtimes.engines import ENGINES
+from edge_vss.runtimes.engines import ENGINES, giving_arrays
 
 NAMES = ("delta", "decay", "drive", "into", "out", "state")
 
@@ -105,7 +105,7 @@ def test_the_exported_loop_gives_the_same(tmp_path: Path, engine: str) -> None:
     outs = (spec("y", given_[0]), spec("state_next", given_[5]))
     (made,) = export([Part("state", Scan(decay).eval(), ins, outs)], tmp_path, {})
     call = ENGINES.find(engine).call(tmp_path / made.file, GraphSpec("state", made.file, "", ins, outs, 0.0))
-    found = call({name: x.numpy() for name, x in zip(names, rest, strict=True)})
+    found = giving_arrays(call)({name: x.numpy() for name, x in zip(names, rest, strict=True)})
     np.testing.assert_allclose(found["y"], expected[0].numpy() + 1, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(found["state_next"], expected[1].numpy(), rtol=1e-5, atol=1e-5)
     # A product of 4 for each of 8 channels, at every token of every sequence.

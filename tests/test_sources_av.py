@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,12 +14,10 @@ import av
 import numpy as np
 import psutil
 import pytest
-from numpy.typing import NDArray
 
 from edge_vss.errors import OptionError, SourceError
 from edge_vss.runtimes.sources import open_source
-from edge_vss.runtimes.sources._decoded import turn_vectors
-from edge_vss.video import Frame
+from edge_vss.video import Frame, MotionVectors
 from tests.helpers.videos import (
     P_ONLY,
     annex_b,
@@ -32,6 +33,11 @@ from tests.helpers.videos import (
 def read(path: Path, motion: str = "none", **options: Any) -> list[Frame]:
     with open_source(path, motion=motion, **options) as source:
         return list(source)
+
+
+def same(one: MotionVectors, other: MotionVectors) -> bool:
+    """Whether two frames have the same vectors, to the last bit."""
+    return all(np.array_equal(getattr(one, f.name), getattr(other, f.name)) for f in fields(one))
 
 
 def starts(frames: list[Frame]) -> dict[int, str]:
@@ -123,15 +129,14 @@ def test_vectors_tell_the_pan(p_only: Path, b_frames: Path) -> None:
     assert frames[0].vectors is None
     for frame in frames[1:]:
         assert frame.vectors is not None
-        shift = frame.vectors["motion_x"] / frame.vectors["motion_scale"]
-        assert np.median(shift) == pytest.approx(-2, abs=0.01)
+        assert np.median(frame.vectors.displacement_px[0]) == pytest.approx(-2, abs=0.01)
     first = [frame.vectors for frame in read(b_frames, motion="codec")]
     for _ in range(3):
         again = [frame.vectors for frame in read(b_frames, motion="codec")]
         for one, other in zip(first, again, strict=True):
             assert (one is None) == (other is None)
             if one is not None and other is not None:
-                assert np.array_equal(one, other)
+                assert same(one, other)
 
 
 def test_b_frames_come_in_display_order(b_frames: Path) -> None:
@@ -263,44 +268,6 @@ def test_odd_sizes(tmp_path: Path, size: tuple[int, int]) -> None:
     assert frames[4].picture.rgb((31, 47)).shape == (31, 47, 3)
 
 
-def turned(images: list[NDArray[np.uint8]], quarters: int) -> list[NDArray[np.uint8]]:
-    return [np.ascontiguousarray(np.rot90(image, quarters)) for image in images]
-
-
-@pytest.mark.parametrize("degrees", [90, 180, -90])
-def test_rotation(tmp_path: Path, degrees: int) -> None:
-    if not hasattr(av.VideoStream, "set_display_rotation"):
-        pytest.skip("this PyAV cannot write a display matrix")
-    upright = pan(10, (96, 128), (3, 1))
-    quarters = round(degrees / 90) % 4
-    # What the camera saw while it was held turned: the display matrix turns it back.
-    path = encode(tmp_path / "v.mp4", turned(upright, -quarters), rotation=degrees)
-    with open_source(path, motion="codec") as source:
-        frames = list(source)
-        assert source.info.rotation == degrees % 360
-        assert source.info.size == (96, 128)
-    for frame, image in zip(frames, upright, strict=True):
-        assert frame.size == frame.luma.shape == (96, 128)
-        assert np.abs(frame.image.astype(int) - image).mean() < 12
-        assert frame.picture.rgb((48, 64)).shape == (48, 64, 3)
-        if frame.vectors is not None:
-            x = frame.vectors["motion_x"] / frame.vectors["motion_scale"]
-            y = frame.vectors["motion_y"] / frame.vectors["motion_scale"]
-            assert (np.median(x), np.median(y)) == (-3, -1)
-            assert frame.vectors["dst_x"].max() <= 128
-            assert frame.vectors["dst_y"].max() <= 96
-
-
-def test_turning_vectors_is_lossless(p_only: Path) -> None:
-    vectors = read(p_only, motion="codec")[5].vectors
-    assert vectors is not None
-    size = (96, 128)
-    once = turn_vectors(vectors, 1, size)
-    assert not np.array_equal(once, vectors)
-    assert np.array_equal(turn_vectors(once, 3, size[::-1]), vectors)
-    assert np.array_equal(turn_vectors(once, 1, size[::-1]), turn_vectors(vectors, 2, size))
-
-
 def test_edit_list_frames_that_are_not_shown_are_not_given(p_only: Path, tmp_path: Path) -> None:
     cut = tmp_path / "cut.mp4"
     with (
@@ -381,7 +348,7 @@ def test_options_that_make_no_sense(p_only: Path) -> None:
 
 def test_a_motion_provider_of_ones_own(p_only: Path) -> None:
     with open_source(
-        p_only, motion=lambda frames, stream: (frame for frame in frames if frame.index % 2)
+        p_only, motion=lambda feed: (frame for frame in feed.frames if frame.index % 2)
     ) as source:
         assert [frame.index for frame in source] == list(range(1, 30, 2))
 
@@ -399,6 +366,52 @@ def test_pictures_go_without_the_garbage_collector(p_only: Path, motion: str) ->
         gc.enable()
     assert last.shape == (96, 128, 3)
     assert len(alive) <= 4
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts descriptors in /proc")
+@pytest.mark.parametrize("motion", ["none", "codec", "auto", "flow"])
+def test_a_source_that_nobody_closed_closes_when_it_goes(p_only: Path, motion: str) -> None:
+    def opened() -> int:
+        return sum(1 for fd in os.scandir("/proc/self/fd") if Path(fd.path).resolve() == p_only.resolve())
+
+    def half_read() -> None:
+        source = open_source(p_only, motion=motion)
+        for _ in range(3):
+            next(source)
+        assert opened() == 1
+
+    def sought() -> None:
+        source = open_source(p_only, motion=motion)
+        next(source)
+        source.seek(0.5)
+        next(source)
+
+    def never_read() -> None:
+        open_source(p_only, motion=motion)
+
+    def read_to_the_end() -> None:
+        assert len(list(open_source(p_only, motion=motion))) == 30
+
+    gc.collect()
+    gc.disable()
+    try:
+        for use in (half_read, sought, never_read, read_to_the_end):
+            use()
+            assert opened() == 0, use.__name__
+        # Frames outlive their source, and do not keep its file.
+        kept = next(open_source(p_only, motion=motion))
+        assert opened() == 0 and kept.image.shape == (96, 128, 3)
+    finally:
+        gc.enable()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
+@pytest.mark.parametrize("what", ["vectors", "rgb", "scaled", "luma"])
+def test_an_interruption_while_a_picture_is_read_is_never_lost(p_only: Path, what: str) -> None:
+    # PyAV and NumPy drop whatever is raised while they handle an exception of their own.
+    command = [sys.executable, "-m", "tests.helpers.interrupted", str(p_only), what]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=110)
+    assert told.stdout == "0 of 50 interruptions lost\n", told.stderr
 
 
 def test_memory_does_not_grow(tmp_path: Path) -> None:

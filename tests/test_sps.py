@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import av
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_vss.runtimes.sources import _sps as sps
+from edge_vss.runtimes.sources._continuity import Continuity, PacketHead
 from tests.helpers.videos import P_ONLY, annex_b, encode, pan
 
 
@@ -102,6 +104,40 @@ def test_cut_short_is_none(p_only: Path) -> None:
     assert sps.read_extradata(b"\x00\x00\x01\x09\x10\x00\x00\x01") is None
 
 
+SOAK = bool(os.environ.get("EDGE_VSS_SOAK"))
+hard = settings(derandomize=not SOAK, max_examples=20_000 if SOAK else 300, deadline=None)
+"""Fixed examples in every run; other ones, and many, with EDGE_VSS_SOAK=1."""
+
+
+@hard
+@given(st.data())
+def test_no_change_of_a_real_header_can_make_it_fail(p_only: Path, data: st.DataObject) -> None:
+    real = bytearray(extradata(p_only))
+    for _ in range(data.draw(st.integers(1, 8))):
+        real[data.draw(st.integers(0, len(real) - 1))] = data.draw(st.integers(0, 255))
+    changed = bytes(real[: data.draw(st.integers(0, len(real)))])
+    found = sps.read_extradata(changed)
+    assert found is None or (4 <= found.log2_max_frame_num <= 16 and found.max_references <= 16)
+    watch = Continuity("h264", changed)
+    for number in range(3):
+        watch.check(PacketHead(changed, number, 1))
+
+
+def test_counts_that_the_standard_forbids_are_not_counted_to() -> None:
+    # Profile, flags, level; id, log2_max_frame_num - 4, order count type 1, its flag and two offsets; then a
+    # cycle of 2^31 offsets, and a long row of them.
+    bits = f"{66:08b}{0:08b}{30:08b}" + "1" + "1" + "010" + "0" + "1" + "1" + "0" * 31 + "1" + "0" * 31
+    payload = int(bits.ljust(-(-len(bits) // 8) * 8, "1"), 2).to_bytes(-(-len(bits) // 8), "big")
+    long = b"\x67" + payload + b"\xff" * 10_000_000
+    assert sps.read_sps(long) is None
+    # Nothing but zeros: an Exp-Golomb code that never ends.
+    assert sps.read_sps(b"\x67" + bytes([66, 0, 30]) + bytes(10_000_000)) is None
+    lists = sps._Bits(b"\xff" * 1000)
+    sps._skip_scaling_list(lists, 64)
+    assert lists.position <= 64
+
+
+@hard
 @given(st.binary(max_size=200))
 def test_no_bytes_can_make_it_fail(content: bytes) -> None:
     parameters = sps.SequenceParameters(100, 8, 1, False, True, (16, 16))

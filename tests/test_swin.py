@@ -10,13 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edge_vss.converters.networks.swin import VARIANTS, Swin, Variant
-from edge_vss.converters.readers._untrained import fill
+from edge_vss.converters.networks.swin import VARIANTS, Swin, SwinShape
+from edge_vss.converters.readers._untrained_weights import fill
 from tests.test_goldens import noise
 from tests.test_mit import check_onnx, exported
 
 WINDOW = 7
-TINY = Variant(8, (2, 1, 1, 1), (1, 2, 4, 8))
+TINY = SwinShape(8, (2, 1, 1, 1), (1, 2, 4, 8))
 
 
 class Larger(nn.Module):
@@ -53,7 +53,7 @@ def tiny() -> Larger:
 class Plain:
     """The network as its paper describes it, on weights under the released names."""
 
-    def __init__(self, weights: dict[str, Tensor], variant: Variant) -> None:
+    def __init__(self, weights: dict[str, Tensor], variant: SwinShape) -> None:
         self.weights, self.variant = weights, variant
 
     def norm(self, x: Tensor, name: str) -> Tensor:

@@ -9,19 +9,20 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from typer.testing import CliRunner
 
 from edge_vss import bundle
 from edge_vss.cli import app
+from edge_vss.converters.conversion import Conversion
 from edge_vss.converters.convert import convert
 from edge_vss.converters.networks import mit, swin
 from edge_vss.converters.networks.tv3s import STATES, TAPS, TV3S, Layer
 from edge_vss.converters.ops.resize import bilinear
 from edge_vss.converters.ops.windows import cut
-from edge_vss.converters.readers._untrained import fill
+from edge_vss.converters.readers._untrained_weights import fill
 from edge_vss.errors import ModelError, OptionError
 from edge_vss.runtimes.segmenter import load
 from edge_vss.runtimes.sources import open_source
+from tests.helpers.cli import CliRunner
 from tests.helpers.videos import encode, pan
 
 pytest.importorskip("transformers", reason="the encoders' blocks come from transformers")
@@ -53,12 +54,14 @@ def released(folder: Path, variant: str = "mit-b0", classes: int = CLASSES) -> P
 def make(folder: Path, **options: Any) -> bundle.Manifest:
     logits = options.pop("logits", False)
     return convert(
-        released(folder),
+        Conversion(
+            released(folder),
+            family="tv3s",
+            size=SIZE,
+            logits=logits,
+            options={"variant": "mit-b0", **options},
+        ),
         folder / "t.vss",
-        family="tv3s",
-        size=SIZE,
-        logits=logits,
-        options={"variant": "mit-b0", **options},
     )
 
 
@@ -161,24 +164,28 @@ def test_options_that_cannot_be(
     tmp_path: Path, options: dict[str, Any], size: tuple[int, int], message: str
 ) -> None:
     with pytest.raises(OptionError, match=message):
-        convert(None, tmp_path / "t.vss", family="tv3s", size=size, options={"variant": "mit-b0", **options})
+        convert(
+            Conversion(None, family="tv3s", size=size, options={"variant": "mit-b0", **options}),
+            tmp_path / "t.vss",
+        )
 
 
 def test_checkpoints_that_do_not_fit(tmp_path: Path) -> None:
     model = released(tmp_path)
     for variant in ("mit-b1", "swin-t"):
         with pytest.raises(ModelError, match=r"check --variant") as caught:
-            convert(model, tmp_path / "t.vss", family="tv3s", size=SIZE, options={"variant": variant})
+            convert(
+                Conversion(model, family="tv3s", size=SIZE, options={"variant": variant}), tmp_path / "t.vss"
+            )
         assert "\n" not in str(caught.value)
     with pytest.raises(OptionError, match=f"--classes has 9 classes, and .* scores {CLASSES}"):
         convert(
-            model,
+            Conversion(model, family="tv3s", classes="streets", size=SIZE, options={"variant": "mit-b0"}),
             tmp_path / "t.vss",
-            family="tv3s",
-            classes="streets",
-            size=SIZE,
-            options={"variant": "mit-b0"},
         )
     torch.save({"state_dict": {"backbone.x": torch.zeros(2)}}, tmp_path / "other.pth")
     with pytest.raises(ModelError, match="it is not a checkpoint of TV3S"):
-        convert(tmp_path / "other.pth", tmp_path / "t.vss", family="tv3s", options={"variant": "mit-b0"})
+        convert(
+            Conversion(tmp_path / "other.pth", family="tv3s", options={"variant": "mit-b0"}),
+            tmp_path / "t.vss",
+        )

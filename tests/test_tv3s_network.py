@@ -12,7 +12,7 @@ import torch
 from edge_vss.converters.networks.mit import VARIANTS, MiT
 from edge_vss.converters.networks.tv3s import TV3S
 from edge_vss.converters.ops.resize import bilinear
-from edge_vss.converters.readers._untrained import fill
+from edge_vss.converters.readers._untrained_weights import fill
 from tests.test_goldens import noise, same
 
 pytest.importorskip("transformers", reason="MiT's blocks come from transformers")

@@ -8,6 +8,7 @@ import pytest
 
 from edge_vss import bundle
 from edge_vss.bundle import Manifest
+from edge_vss.converters.conversion import Conversion
 from edge_vss.converters.convert import convert
 from edge_vss.converters.verify import verify
 from edge_vss.errors import BundleError, EngineError, ModelError
@@ -18,7 +19,7 @@ from tests.helpers.conversion import SIZE, factory_file, save_exported, save_sta
 @pytest.fixture(scope="module")
 def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("verify")
-    convert(save_exported(folder), folder / "street.vss", classes=3, size=SIZE)
+    convert(Conversion(save_exported(folder), classes=3, size=SIZE), folder / "street.vss")
     return folder
 
 
@@ -45,39 +46,35 @@ def rewrite(street: Path, role: str, change: object = None, **fields: object) ->
 
 def test_a_good_bundle(street: Path) -> None:
     report = verify(street)
-    assert report["hashes"] == "ok"
-    assert report["graphs"] == {"key": "ok", "state": "ok"}
-    assert report["labels"] == [0, 1, 2]
-    assert report["measured"] is False
-    assert report["parity"] == bundle.read(street).parity
-    json.dumps(report)
+    assert report.hashes == "ok"
+    assert report.graphs == {"key": "ok", "state": "ok"}
+    assert report.labels == (0, 1, 2)
+    assert report.measured is False
+    assert report.parity == bundle.read(street).parity
+    json.dumps(report.to_json())
 
 
 def test_numbers_are_measured_against_the_model(street: Path) -> None:
-    report = verify(street, street.parent / "model.pt2")
-    assert report["measured"] is True
-    assert report["parity"] == bundle.read(street).parity
+    report = verify(street, Conversion(street.parent / "model.pt2"))
+    assert report.measured is True
+    assert report.parity == bundle.read(street).parity
 
 
 def test_a_state_dict_is_measured_through_its_factory(tmp_path: Path) -> None:
     factory = factory_file(tmp_path)
     convert(
-        save_state_dict(tmp_path),
+        Conversion(save_state_dict(tmp_path), classes=3, size=SIZE, factory=factory, mean=(0.4, 0.4, 0.4)),
         tmp_path / "a.vss",
-        classes=3,
-        size=SIZE,
-        factory=factory,
-        mean=(0.4, 0.4, 0.4),
     )
     assert bundle.read(tmp_path / "a.vss").options["model"]["factory"] == "network.py:build"
-    report = verify(tmp_path / "a.vss", tmp_path / "weights.pt", factory=factory)
-    assert report["parity"]["rollout"]["labels_equal"] > 0.999
+    report = verify(tmp_path / "a.vss", Conversion(tmp_path / "weights.pt", factory=factory))
+    assert report.parity["rollout"]["labels_equal"] > 0.999
 
 
 def test_another_model_is_refused(street: Path) -> None:
     other = save_exported(street.parent, trained(seed=8))
     with pytest.raises(ModelError, match=r"is not the file this bundle was made from \(model\.pt2\)"):
-        verify(street, other)
+        verify(street, Conversion(other))
 
 
 def test_an_altered_graph_is_refused(street: Path) -> None:
@@ -98,7 +95,7 @@ def test_wrong_numbers_under_a_right_hash_are_found(street: Path) -> None:
     rewrite(street, "key", change)
     verify(street)
     with pytest.raises(ModelError, match="the converted key agrees with the model on"):
-        verify(street, street.parent / "model.pt2")
+        verify(street, Conversion(street.parent / "model.pt2"))
 
 
 def test_nan_is_found(street: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_vss.runtimes.tracing.whole_pixels import Hops
+from edge_vss.runtimes.tracing.whole_pixels import Hops, TapTables
 from edge_vss.video import MotionField, Size
 
 FRAME: Size = (100, 132)
@@ -35,10 +35,9 @@ def every_pixel(fields: list[MotionField]) -> np.ndarray:
 
 
 def traced(fields: list[MotionField], grid: Size, sampling: str) -> np.ndarray:
-    hops = Hops()
-    hops.anchor(FRAME)
+    hops = Hops(FRAME, TapTables())
     for motion in fields:
-        hops.add(motion)
+        hops = hops.and_then(motion)
     return hops.root(grid, sampling)
 
 
@@ -70,16 +69,11 @@ def test_centres_are_read_as_a_resize_does() -> None:
 def test_a_frame_without_motion_stands_still() -> None:
     rng = np.random.default_rng(7)
     one = field(rng)
-    hops = Hops()
-    hops.anchor(FRAME)
-    hops.add(one)
-    hops.add(None)
+    hops = Hops(FRAME, TapTables()).and_then(one).and_then(None)
     np.testing.assert_array_equal(hops.root(FRAME, "corners"), every_pixel([one]))
 
 
-def test_an_anchor_forgets() -> None:
-    hops = Hops()
-    hops.anchor(FRAME)
-    hops.add(field(np.random.default_rng(8)))
-    hops.anchor(FRAME)
-    assert not hops.root((13, 17), "corners").any()
+def test_one_more_frame_leaves_the_way_so_far_as_it_is() -> None:
+    start = Hops(FRAME, TapTables())
+    start.and_then(field(np.random.default_rng(8)))
+    assert not start.root((13, 17), "corners").any()

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol, TypeAlias
 
-from edge_vss.converters.values import Request, Source, Split
+from edge_vss.converters.conversion import Conversion
+from edge_vss.converters.values import Split
+from edge_vss.errors import OptionError
 from edge_vss.plugins import Kind
+
+OptionType: TypeAlias = type[str] | type[int] | type[float] | type[bool] | type[Path]
 
 
 class SplitModel(Protocol):
     """A family's one function."""
 
-    def __call__(self, source: Source, request: Request) -> Split:
-        """Reads the model and splits it.
+    def __call__(self, conversion: Conversion) -> Split:
+        """Reads the model and splits it. ``conversion.options`` holds only options that the family declares,
+        each of its type.
 
         Raises ModelError for a file that cannot be read or does not fit, OptionError for an option.
         """
@@ -24,13 +31,19 @@ class FamilyOption:
     """An option that one family has. The command line shows it with ``convert --family NAME --help``."""
 
     name: str
-    """As in ``Request.options``; on the command line ``--name``."""
-    type: type
-    """``str``, ``int``, ``float``, ``bool`` or ``Path``."""
+    """As in ``Conversion.options``; on the command line ``--name``."""
+    type: OptionType
+    """A ``Path`` is a file that the model consists of too: ``verify`` asks for it again."""
     help: str
     metavar: str = ""
     flag: str = ""
-    """How the command line spells it where that is not ``--name``."""
+    """How the command line spells it where that is not ``--name``. It may be that of an option which all
+    conversions have, and then takes its place."""
+
+    @property
+    def spelling(self) -> str:
+        """Its name on the command line."""
+        return self.flag or f"--{self.name}"
 
 
 @dataclass(frozen=True)
@@ -44,3 +57,35 @@ class FamilyDescription:
 
 
 FAMILIES: Kind[SplitModel, FamilyDescription] = Kind("family", __name__, "split", FamilyDescription)
+
+
+def split(conversion: Conversion) -> Split:
+    """Split a model in the way of its family.
+
+    Raises OptionError for an option that the family does not have or of another type, and what the family
+    raises.
+    """
+    family = FAMILIES.find(conversion.family)
+    options = _checked(family.name, family.description.options, conversion.options)
+    return family.call(replace(conversion, options=options))
+
+
+def _checked(
+    family: str, declared: tuple[FamilyOption, ...], options: Mapping[str, object]
+) -> dict[str, object]:
+    known = {option.name: option for option in declared}
+    if unknown := sorted(set(options) - set(known)):
+        knows = f"it knows {', '.join(known)}" if known else "it has none"
+        raise OptionError(f"family {family} has no option {unknown[0]!r}: {knows}")
+    return {name: _typed(known[name], value) for name, value in options.items()}
+
+
+def _typed(option: FamilyOption, value: object) -> object:
+    wanted = option.type
+    if wanted is Path and isinstance(value, str):
+        return Path(value)
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+        raise OptionError(f"{option.spelling} {value!r}: give a value of type {wanted.__name__.lower()}")
+    return value

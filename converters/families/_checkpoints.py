@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from edge_vss.converters.networks.arseg import Variant, branches
-from edge_vss.converters.readers import _untrained as untrained
+from edge_vss.converters.networks.arseg import ArsegVariant, branches
+from edge_vss.converters.readers import _untrained_weights as untrained_weights
 from edge_vss.converters.readers import _weights as weights
 from edge_vss.errors import ModelError, OptionError
 from edge_vss.files import sha256
@@ -24,12 +24,17 @@ FIRST = re.compile(r"(^|\.)(conv1|layer0\.0)\.weight$")
 
 
 def pair(
-    low: Path | None, high: str | Path | None, variant: Variant, name: str, classes: int, width: float | None
+    low: Path | None,
+    high: str | Path | None,
+    variant: ArsegVariant,
+    name: str,
+    classes: int,
+    width: float | None,
 ) -> tuple[Any, Any, dict[str, Any]]:
     """The high and the low network, filled; and notes: ``source``, ``width``, and what else was found.
 
-    Without ``low``, both get the deterministic weights of `edge_vss.converters.readers._untrained`. Raises
-    ModelError for files that do not fit the variant or each other, naming the keys.
+    Without ``low``, both get weights that nobody trained (readers/_untrained_weights). Raises ModelError for
+    files that do not fit the variant or each other, naming the keys.
     """
     notes: dict[str, Any]
     if low is None:
@@ -38,7 +43,7 @@ def pair(
         width = 1.0 if width is None else _width(width)
         networks = branches(variant, classes, width)
         for network in networks:
-            untrained.fill(network)
+            untrained_weights.fill(network)
         notes = {"untrained": True, "source": {"name": f"untrained {name}", "sha256": ""}, "width": width}
     else:
         if high is None:
@@ -70,13 +75,13 @@ def pair(
 def filled(
     network: torch.nn.Module, path: Path | None, found: Mapping[str, Tensor], name: str
 ) -> dict[str, Any]:
-    """Give ``network`` the tidied weights of ``path``, or without one those of
-    ``edge_vss.converters.readers._untrained``; and notes: ``source``, and ``untrained`` where it is.
+    """Give ``network`` the tidied weights of ``path``, or without one weights that nobody trained
+    (readers/_untrained_weights). Gives notes: ``source``, and ``untrained`` where it is.
 
     Raises ModelError for a file that does not fit the variant called ``name``, naming the keys.
     """
     if path is None:
-        untrained.fill(network)
+        untrained_weights.fill(network)
         notes = {"untrained": True, "source": {"name": f"untrained {name}", "sha256": ""}}
     else:
         _fill(network, path, found, name)

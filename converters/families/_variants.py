@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from edge_vss.bundle import TensorSpec
-from edge_vss.converters.values import Source
+from edge_vss.converters.conversion import Conversion
 from edge_vss.errors import OptionError
 from edge_vss.video import Size
 
-Variant = TypeVar("Variant")
+V = TypeVar("V")
+"""What a family knows of one of its variants."""
 
 
-def known(family: str, options: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-    """The options, all of which ``family`` has. Raises OptionError naming one that it has not."""
-    if unknown := set(options) - set(names):
-        raise OptionError(f"family {family} has no option {min(unknown)!r}: it knows {', '.join(names)}")
-    return dict(options)
-
-
-def find(family: str, variants: Mapping[str, Variant], name: Any) -> Variant:
+def find(family: str, variants: Mapping[str, V], name: Any) -> V:
     """The variant called ``name``. Raises OptionError listing what there is."""
     if name not in variants:
         missing = "--variant is missing" if name is None else f"no variant is called {name!r}"
@@ -28,17 +22,17 @@ def find(family: str, variants: Mapping[str, Variant], name: Any) -> Variant:
     return variants[name]
 
 
-def fixed(source: Source, name: str, scale: bool = True) -> None:
-    """Raise OptionError where the user gave what the variant says; ``scale`` where it says that too."""
-    given = {
-        "--mean": source.mean,
-        "--std": source.std,
-        "--bgr": source.bgr,
-        "--model": source.factory,
-        "--output": source.output_name,
-        "--scale": source.scale if scale else None,
+def fixed(conversion: Conversion, name: str) -> None:
+    """Raise OptionError where the user says what the variant has fixed."""
+    said = {
+        "--mean": conversion.mean,
+        "--std": conversion.std,
+        "--scale": conversion.scale,
+        "--bgr": conversion.bgr,
+        "--model": conversion.factory,
+        "--output": conversion.output_name,
     }
-    for option, value in given.items():
+    for option, value in said.items():
         if value:
             raise OptionError(f"{option} is fixed by the variant {name}: leave it out")
 

@@ -18,26 +18,26 @@ from torch import Tensor
 from edge_vss import classes as class_sets
 from edge_vss.bundle import MotionSpec, StateSpec, TensorSpec
 from edge_vss.converters import cost
+from edge_vss.converters.conversion import Conversion
 from edge_vss.converters.families import FamilyDescription, FamilyOption
 from edge_vss.converters.families import _checkpoints as checkpoints
 from edge_vss.converters.families import _variants as variants
 from edge_vss.converters.networks.arseg import (
     VARIANTS,
+    ArsegVariant,
     Normalised,
-    Variant,
     low_size,
     published,
 )
 from edge_vss.converters.networks.creff import CReFF
 from edge_vss.converters.ops.resize import bilinear, enlarging
 from edge_vss.converters.ops.warp import warp_feature
-from edge_vss.converters.values import Part, Request, Source, Split
+from edge_vss.converters.values import Part, Split
 from edge_vss.errors import OptionError
 from edge_vss.video import Size
 
 POLICY = "gop:12"
 """Key frames where the stream has I-frames; at the latest after 12, the longest way back in training."""
-OPTIONS = ("variant", "high", "scale", "width")
 LEAST_PX = 32
 STRIP_ROWS = 90
 LARGE_PX = 1 << 17
@@ -56,24 +56,28 @@ DESCRIPTION = FamilyDescription(
 )
 
 
-def split(source: Source, request: Request) -> Split:
+def split(conversion: Conversion) -> Split:
     """Both branches of a variant as graphs.
 
-    Options: ``variant``, ``high`` (the key network's file; ``source`` is the low one's), ``scale`` of the low
+    Options: ``variant``, ``high`` (the key network's file; the model is the low one's), ``scale`` of the low
     branch's picture, ``width``. Raises OptionError, or ModelError where a file does not fit.
     """
-    options = variants.known("arseg", request.options, OPTIONS)
-    name = options.get("variant")
+    name = conversion.option("variant", str)
     variant = variants.find("arseg", VARIANTS, name)
-    variants.fixed(source, str(name), scale=False)
-    class_set = request.classes or class_sets.find(variant.classes)
-    size = source.size or variant.size
+    variants.fixed(conversion, str(name))
+    class_set = conversion.class_set or class_sets.find(variant.classes)
+    size = conversion.size or variant.size
     high, low, notes = checkpoints.pair(
-        source.path, options.get("high"), variant, str(name), len(class_set), options.get("width")
+        conversion.path,
+        conversion.option("high", Path),
+        variant,
+        str(name),
+        len(class_set),
+        conversion.option("width", float),
     )
-    scale = _scale(options.get("scale") or source.scale, source, notes)
+    scale = _scale(conversion.option("scale", float), conversion.path, notes)
     small = _small(size, scale)
-    parts, grid = _parts(high, low, variant, size, small, len(class_set), request.logits)
+    parts, grid = _parts(high, low, variant, size, small, len(class_set), conversion.logits)
     shape = (1, *grid, high.channels)
     return Split(
         parts=parts,
@@ -84,7 +88,7 @@ def split(source: Source, request: Request) -> Split:
             "nonkey": tuple(part.role for part in parts if part.role != "key"),
         },
         motion=MotionSpec(grid, trace="exact", sampling="corners"),
-        options={"variant": name, "scale": scale, "width": notes["width"], "logits": request.logits},
+        options={"variant": name, "scale": scale, "width": notes["width"], "logits": conversion.logits},
         size=size,
         source=notes["source"],
         notes={key: value for key, value in notes.items() if key not in ("source", "width")},
@@ -94,7 +98,7 @@ def split(source: Source, request: Request) -> Split:
 
 
 def _parts(
-    high: Any, low: Any, variant: Variant, size: Size, small: Size, classes: int, logits: bool
+    high: Any, low: Any, variant: ArsegVariant, size: Size, small: Size, classes: int, logits: bool
 ) -> tuple[tuple[Part, ...], Size]:
     grid: Size = high.grid(size)
     image = TensorSpec("image", (1, *size, 3), "uint8")
@@ -104,7 +108,7 @@ def _parts(
     motion = TensorSpec("motion", (1, 2, *grid), "float32")
     check = TensorSpec("score_check", (1,), "float32")
     wanted = (TensorSpec("logits", (1, classes, *grid), "float32"),) if logits else ()
-    # Not given away, but compared with torch.
+    # No output of the artifact, but compared with torch.
     scores = () if logits else (TensorSpec("scores", (1, classes, *grid), "float32"),)
     key = Part(
         "key",
@@ -147,7 +151,7 @@ def _parts(
 class Key(torch.nn.Module):
     """Image → labels, feature, the sum of scores and the scores, in the order of its part."""
 
-    def __init__(self, network: Any, variant: Variant, size: Size, logits: bool) -> None:
+    def __init__(self, network: Any, variant: ArsegVariant, size: Size, logits: bool) -> None:
         super().__init__()
         self.normalised, self.network = Normalised(variant, size), network
         self.size, self.logits = size, logits
@@ -175,7 +179,7 @@ class Warp(torch.nn.Module):
 class Nonkey(torch.nn.Module):
     """Image and warped feature → labels, the sum of scores and the scores, in the order of its part."""
 
-    def __init__(self, network: Any, variant: Variant, size: Size, small: Size, logits: bool) -> None:
+    def __init__(self, network: Any, variant: ArsegVariant, size: Size, small: Size, logits: bool) -> None:
         super().__init__()
         self.normalised, self.network = Normalised(variant, small), network
         self.size, self.logits = size, logits
@@ -191,7 +195,7 @@ class Nonkey(torch.nn.Module):
 class Strips(torch.nn.Module):
     """Image, feature and motion → labels and the sum of scores, a few rows of the feature at a time."""
 
-    def __init__(self, network: Any, variant: Variant, size: Size, small: Size) -> None:
+    def __init__(self, network: Any, variant: ArsegVariant, size: Size, small: Size) -> None:
         super().__init__()
         self.normalised, self.network = Normalised(variant, small), network
         self.size = size
@@ -228,12 +232,12 @@ def to_labels(scores: Tensor, upsampling: int, size: Size) -> Tensor:
     return full.argmax(3).to(torch.uint8)
 
 
-def _scale(given: Any, source: Source, notes: dict[str, Any]) -> float:
+def _scale(wanted: float | None, path: Path | None, notes: dict[str, Any]) -> float:
     named = notes.pop("named_scale", None)
-    scale = float(given or named or 0.5)
+    scale = float(wanted or named or 0.5)
     if named is not None and abs(named - scale) > 1e-6:
         raise OptionError(
-            f"--scale {scale:g} does not fit {source.path}, whose name says {named:g}: "
+            f"--scale {scale:g} does not fit {path}, whose name says {named:g}: "
             "a low branch works at the scale it was trained for"
         )
     if not 0.1 <= scale <= 1:

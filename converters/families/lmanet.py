@@ -13,6 +13,7 @@ value: the memory is read again too).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -21,20 +22,20 @@ from edge_vss import classes as class_sets
 from edge_vss.bundle import MotionSpec, StateSpec, TensorSpec
 from edge_vss.classes import ClassSet
 from edge_vss.converters import cost
+from edge_vss.converters.conversion import Conversion, Preprocess
 from edge_vss.converters.families import FamilyDescription, FamilyOption
 from edge_vss.converters.families import _checkpoints as checkpoints
 from edge_vss.converters.families import _variants as variants
-from edge_vss.converters.networks.lmanet import VARIANTS, LMANet, Variant
+from edge_vss.converters.networks.lmanet import VARIANTS, LMANet, LmanetVariant
 from edge_vss.converters.ops.local_attention import OUTSIDE, macs, memory_read
 from edge_vss.converters.ops.normalize import Normalize
 from edge_vss.converters.ops.resize import bilinear
 from edge_vss.converters.ops.warp import warp_cells
-from edge_vss.converters.values import Part, Preprocess, Request, Source, Split
+from edge_vss.converters.values import Part, Split
 from edge_vss.errors import ModelError, OptionError
 from edge_vss.video import Size
 
 POLICY = "interval:1"
-OPTIONS = ("variant", "memory", "window", "carry")
 CARRIES = ("feature", "keys")
 MOST_SLOTS = 64
 
@@ -49,28 +50,37 @@ DESCRIPTION = FamilyDescription(
 )
 
 
-def split(source: Source, request: Request) -> Split:
+def split(conversion: Conversion) -> Split:
     """The graphs of a variant. Options: ``variant``, ``memory`` (slots), ``window``, ``carry``.
 
     Raises OptionError, or ModelError where the file does not fit.
     """
-    options = variants.known("lmanet", request.options, OPTIONS)
-    name = options.get("variant")
+    name = conversion.option("variant", str)
     variant = variants.find("lmanet", VARIANTS, name)
-    variants.fixed(source, str(name))
-    carry = variants.carried("lmanet", options, CARRIES)
-    slots = variants.whole(options.get("memory", variant.slots), "--memory", 1, MOST_SLOTS, "slots in memory")
+    variants.fixed(conversion, str(name))
+    carry = variants.carried("lmanet", conversion.options, CARRIES)
+    slots = variants.whole(
+        conversion.options.get("memory", variant.slots), "--memory", 1, MOST_SLOTS, "slots in memory"
+    )
     window = variants.whole(
-        options.get("window", variant.window), "--window", 1, 255, "an odd width of the window in positions"
+        conversion.options.get("window", variant.window),
+        "--window",
+        1,
+        255,
+        "an odd width of the window in positions",
     )
     if window % 2 == 0:
         raise OptionError(f"--window {window}: the window has a middle, so give an odd width")
-    size = _size(source.size or variant.size, variant, str(name))
-    found = {} if source.path is None else checkpoints.tidied(source.path, variant.aliases, variant.auxiliary)
-    class_set = _classes(request.classes, variant, found, source)
+    size = _size(conversion.size or variant.size, variant, str(name))
+    found = (
+        {}
+        if conversion.path is None
+        else checkpoints.tidied(conversion.path, variant.aliases, variant.auxiliary)
+    )
+    class_set = _classes(conversion.class_set, variant, found, conversion.path)
     network = variant.build(len(class_set))
-    notes = checkpoints.filled(network, source.path, found, str(name))
-    net = _Net(network, variant, size, request.logits, carry, window)
+    notes = checkpoints.filled(network, conversion.path, found, str(name))
+    net = _Net(network, variant, size, conversion.logits, carry, window)
     parts, state = _parts(net, slots, len(class_set))
     return Split(
         parts=parts,
@@ -82,7 +92,7 @@ def split(source: Source, request: Request) -> Split:
             "memory": slots,
             "window": window,
             "carry": carry,
-            "logits": request.logits,
+            "logits": conversion.logits,
         },
         size=size,
         source=notes.pop("source"),
@@ -136,7 +146,7 @@ class _Net(torch.nn.Module):
     """What the graphs share: the network with its frame, and the ways through it."""
 
     def __init__(
-        self, network: LMANet, variant: Variant, size: Size, logits: bool, carry: str, window: int
+        self, network: LMANet, variant: LmanetVariant, size: Size, logits: bool, carry: str, window: int
     ) -> None:
         super().__init__()
         self.network = network
@@ -257,7 +267,7 @@ class Push(torch.nn.Module):
 NONKEY = {"feature": DecodeAgain, "keys": ReadAgain}
 
 
-def _size(size: Size, variant: Variant, name: str) -> Size:
+def _size(size: Size, variant: LmanetVariant, name: str) -> Size:
     step, rest = variant.multiple, variant.rest
     fitting = tuple(max(round((extent - rest) / step), 4) * step + rest for extent in size)
     if size != fitting:
@@ -269,20 +279,22 @@ def _size(size: Size, variant: Variant, name: str) -> Size:
     return size
 
 
-def _classes(given: ClassSet | None, variant: Variant, found: dict[str, Tensor], source: Source) -> ClassSet:
+def _classes(
+    wanted: ClassSet | None, variant: LmanetVariant, found: dict[str, Tensor], path: Path | None
+) -> ClassSet:
     """The class set, completed by the class of what is ignored where only that is missing."""
-    chosen = given or class_sets.find(variant.classes)
-    if source.path is None:
+    chosen = wanted or class_sets.find(variant.classes)
+    if path is None:
         return chosen
     heads = {"decoder.output_conv.weight": (1, 0), "decoder.cls.4.weight": (0, 1)}
     outputs = [found[key].shape[axis] + more for key, (axis, more) in heads.items() if key in found]
     if not outputs:
-        raise ModelError(f"{source.path} has no {' or '.join(heads)}: it is not a checkpoint of LMANet")
+        raise ModelError(f"{path} has no {' or '.join(heads)}: it is not a checkpoint of LMANet")
     if outputs[0] == len(chosen) + 1:
         return ClassSet((*chosen.names, "void"), (*chosen.palette, (0, 0, 0)), chosen.ignore)
     if outputs[0] != len(chosen):
         raise OptionError(
-            f"--classes has {len(chosen)} classes, and {source.path} scores {outputs[0]}: "
+            f"--classes has {len(chosen)} classes, and {path} scores {outputs[0]}: "
             f"give {outputs[0]}, or their names in a file"
         )
     return chosen

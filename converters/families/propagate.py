@@ -20,11 +20,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from edge_vss.bundle import MotionSpec, StateSpec, TensorSpec
-from edge_vss.classes import ClassSet
+from edge_vss.converters.conversion import Conversion, Preprocess
 from edge_vss.converters.families import FamilyDescription, FamilyOption
 from edge_vss.converters.ops.warp import warp_labels, warp_scores
-from edge_vss.converters.readers import _load as models
-from edge_vss.converters.values import Chain, Network, Part, Preprocess, Request, Source, Split
+from edge_vss.converters.readers._load import load_network
+from edge_vss.converters.values import Chain, Network, Part, Split
 from edge_vss.errors import OptionError
 from edge_vss.video import Size
 
@@ -38,60 +38,47 @@ DESCRIPTION = FamilyDescription(
 )
 
 
-def split(source: Source, request: Request) -> Split:
+def split(conversion: Conversion) -> Split:
     """Split a model into ``key`` and ``state``. Raises ModelError, or OptionError for an option.
 
     Option: ``carry``.
     """
-    if request.classes is None:
-        raise OptionError("--classes is missing: give the name of a class set, a file of names, or a number")
-    prepare = source.preprocess()
-    network = models.load(
-        source.path,
-        classes=len(request.classes),
-        size=source.size,
-        ignore=request.classes.ignore,
-        preprocess=prepare,
-        factory=source.factory,
-        output_name=source.output_name,
-        trust_pickle=source.trust_pickle,
-    )
+    network = load_network(conversion)
     # Enough for `verify` to load the model in the same way. The factory's folder is this machine's own
     # business.
-    notes: dict[str, Any] = {**network.notes, "preprocess": _plain(prepare)}
-    if source.factory:
-        notes["factory"] = re.split(r"[\\/]", source.factory)[-1]
-    if source.path is None:
+    notes: dict[str, Any] = {**network.notes, "preprocess": _plain(conversion.preprocess())}
+    if conversion.factory:
+        notes["factory"] = re.split(r"[\\/]", conversion.factory)[-1]
+    if conversion.path is None:
         notes["untrained"] = True
-    return split_network(network, request, request.classes, notes)
+    return split_network(network, conversion, notes)
 
 
 def _plain(prepare: Preprocess) -> dict[str, Any]:
     return {**asdict(prepare), "mean": list(prepare.mean), "std": list(prepare.std)}
 
 
-def split_network(network: Network, request: Request, classes: ClassSet, notes: dict[str, Any]) -> Split:
+def split_network(network: Network, conversion: Conversion, notes: dict[str, Any]) -> Split:
     """Split a network that is loaded already."""
-    options = dict(request.options)
+    classes = conversion.class_set
+    assert classes is not None
     gives_scores = network.output.name == "scores"
-    wanted = options.pop("carry", None)
-    carry = wanted or ("scores" if request.logits else DEFAULT_CARRY if gives_scores else "labels")
-    if options:
-        raise OptionError(f"family propagate has no option {next(iter(options))!r}: it knows carry")
+    usual = "scores" if conversion.logits else DEFAULT_CARRY if gives_scores else "labels"
+    carry = str(conversion.options.get("carry", usual))
     if carry not in ("labels", "scores"):
         raise OptionError(f"--carry {carry!r}: choose labels or scores")
-    if not gives_scores and (carry == "scores" or request.logits):
+    if not gives_scores and (carry == "scores" or conversion.logits):
         raise OptionError(
             "the model gives label maps, so there are no scores to carry or to output: use --carry labels"
         )
-    if request.logits and carry == "labels":
+    if conversion.logits and carry == "labels":
         raise OptionError("--logits needs scores on every frame: use --carry scores")
 
     height, width = network.size
     image = TensorSpec("image", (1, height, width, 3), "uint8")
     labels = TensorSpec("labels", (1, height, width), "uint8")
     check = (TensorSpec("score_check", (1,), "float32"),) if gives_scores else ()
-    logits = (TensorSpec("logits", network.output.shape, "float32"),) if request.logits else ()
+    logits = (TensorSpec("logits", network.output.shape, "float32"),) if conversion.logits else ()
     if carry == "scores":
         carried: TensorSpec = network.output
         hidden: tuple[TensorSpec, ...] = ()
@@ -103,8 +90,8 @@ def split_network(network: Network, request: Request, classes: ClassSet, notes: 
         )
         grid = (math.ceil(height / CELL_PX), math.ceil(width / CELL_PX))
     motion = TensorSpec("motion", (1, 2, *grid), "float32")
-    head = ScoresHead(network.size, carry, request.logits) if gives_scores else LabelsHead(network.size)
-    follow = CarryScores(network.size, request.logits) if carry == "scores" else CarryLabels()
+    head = ScoresHead(network.size, carry, conversion.logits) if gives_scores else LabelsHead(network.size)
+    follow = CarryScores(network.size, conversion.logits) if carry == "scores" else CarryLabels()
     return Split(
         parts=(
             Part(
@@ -119,7 +106,7 @@ def split_network(network: Network, request: Request, classes: ClassSet, notes: 
         state=(StateSpec(carried.name, carried.shape, carried.dtype, 0.0),),
         routes={"start": ("key",), "key": ("key",), "nonkey": ("state",)},
         motion=MotionSpec(grid),
-        options={"carry": carry, "logits": request.logits},
+        options={"carry": carry, "logits": conversion.logits},
         size=network.size,
         source=network.source,
         notes=notes,

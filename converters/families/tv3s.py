@@ -5,7 +5,7 @@ next hidden state). That is the paper's network (Algorithm 1), with the policy `
 policy skips the encoder in between: nonkey runs ``nonkey``, which moves what ``carry`` says along the motion.
 
 ``carry`` is ``seen`` (what the modules made of the last full frame: only the classifier runs again, and the
-hidden state waits) or ``feature`` (what they were given: ``state`` runs again, its windows in their place).
+hidden state waits) or ``feature`` (what went into them: ``state`` runs again, its windows in their place).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from edge_vss import classes as class_sets
 from edge_vss.bundle import MotionSpec, StateSpec, TensorSpec
 from edge_vss.classes import ClassSet
 from edge_vss.converters import cost
+from edge_vss.converters.conversion import Conversion, Preprocess
 from edge_vss.converters.families import FamilyDescription, FamilyOption
 from edge_vss.converters.families import _checkpoints as checkpoints
 from edge_vss.converters.families import _variants as variants
@@ -39,12 +40,11 @@ from edge_vss.converters.ops.normalize import Normalize
 from edge_vss.converters.ops.resize import bilinear
 from edge_vss.converters.ops.selective_scan import macs
 from edge_vss.converters.ops.warp import warp_cells
-from edge_vss.converters.values import Part, Preprocess, Request, Source, Split
+from edge_vss.converters.values import Part, Split
 from edge_vss.errors import ModelError, OptionError
 from edge_vss.video import Size
 
 POLICY = "interval:1"
-OPTIONS = ("variant", "window", "carry")
 CARRIES = ("seen", "feature")
 BACKBONES = dict.fromkeys(mit.VARIANTS, mit.MiT) | dict.fromkeys(swin.VARIANTS, swin.Swin)
 PREPARE = Preprocess((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), 1.0)
@@ -66,27 +66,28 @@ DESCRIPTION = FamilyDescription(
 )
 
 
-def split(source: Source, request: Request) -> Split:
+def split(conversion: Conversion) -> Split:
     """The graphs of a variant. Options: ``variant``, ``window``, ``carry``.
 
     Raises OptionError, or ModelError where the file does not fit.
     """
-    options = variants.known("tv3s", request.options, OPTIONS)
-    name = options.get("variant")
+    name = conversion.option("variant", str)
     backbone = variants.find("tv3s", {**mit.VARIANTS, **swin.VARIANTS}, name)
-    variants.fixed(source, str(name))
-    carry = variants.carried("tv3s", options, CARRIES)
-    window = variants.whole(options.get("window", WINDOW), "--window", 2, 200, "an even width of the windows")
+    variants.fixed(conversion, str(name))
+    carry = variants.carried("tv3s", conversion.options, CARRIES)
+    window = variants.whole(
+        conversion.options.get("window", WINDOW), "--window", 2, 200, "an even width of the windows"
+    )
     if window % 2:
         raise OptionError(
             f"--window {window}: every second layer is shifted by half of it, so give an even one"
         )
-    found = {} if source.path is None else checkpoints.tidied(source.path, {}, AUXILIARY)
-    class_set = _classes(request.classes, found, source.path)
-    size = _size(source.size or SIZES.get(len(class_set), VSPW[1]))
+    found = {} if conversion.path is None else checkpoints.tidied(conversion.path, {}, AUXILIARY)
+    class_set = _classes(conversion.class_set, found, conversion.path)
+    size = _size(conversion.size or SIZES.get(len(class_set), VSPW[1]))
     network = TV3S(BACKBONES[str(name)](backbone), len(class_set), window)  # type: ignore[arg-type]
-    notes = checkpoints.filled(network, source.path, found, str(name))
-    net = _Net(network, size, request.logits)
+    notes = checkpoints.filled(network, conversion.path, found, str(name))
+    net = _Net(network, size, conversion.logits)
     parts, state = _parts(net, carry, len(class_set))
     return Split(
         parts=parts,
@@ -97,7 +98,7 @@ def split(source: Source, request: Request) -> Split:
             "nonkey": ("nonkey",) if carry == "seen" else ("nonkey", "state"),
         },
         motion=MotionSpec(net.grid),
-        options={"variant": name, "window": window, "carry": carry, "logits": request.logits},
+        options={"variant": name, "window": window, "carry": carry, "logits": conversion.logits},
         size=size,
         source=notes.pop("source"),
         notes=notes,
@@ -233,13 +234,13 @@ def _size(size: Size) -> Size:
     return size
 
 
-def _classes(given: ClassSet | None, found: dict[str, Tensor], path: Path | None) -> ClassSet:
+def _classes(wanted: ClassSet | None, found: dict[str, Tensor], path: Path | None) -> ClassSet:
     if path is None:
-        return given or class_sets.find(str(VSPW[0]))
+        return wanted or class_sets.find(str(VSPW[0]))
     if CLASSIFIER not in found:
         raise ModelError(f"{path} has no {CLASSIFIER}: it is not a checkpoint of TV3S")
     count = int(found[CLASSIFIER].shape[0])
-    chosen: ClassSet = given or class_sets.find("cityscapes" if count == CITYSCAPES else str(count))
+    chosen: ClassSet = wanted or class_sets.find("cityscapes" if count == CITYSCAPES else str(count))
     if len(chosen) != count:
         raise OptionError(
             f"--classes has {len(chosen)} classes, and {path} scores {count}: leave it out, or give {count}"

@@ -24,7 +24,7 @@ from edge_vss.video import Size
 
 
 @dataclass(frozen=True)
-class Variant:
+class ArsegVariant:
     """One published combination of network and data set."""
 
     build: Callable[[int, float], Any]
@@ -43,8 +43,8 @@ _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _CAMVID_MEAN, _CAMVID_STD = (0.39068785, 0.40521392, 0.41434407), (0.29652068, 0.30514979, 0.30080369)
 _BISENET = (bisenet.ALIASES, bisenet.AUXILIARY)
 
-VARIANTS: Mapping[str, Variant] = {
-    "camvid-psp18": Variant(
+VARIANTS: Mapping[str, ArsegVariant] = {
+    "camvid-psp18": ArsegVariant(
         pspnet.PSPNet18CamVid,
         "camvid12",
         (720, 960),
@@ -53,8 +53,10 @@ VARIANTS: Mapping[str, Variant] = {
         pspnet.CAMVID_ALIASES,
         pspnet.CAMVID_AUXILIARY,
     ),
-    "camvid-bise18": Variant(bisenet.BiSeNet18, "camvid12", (720, 960), _CAMVID_MEAN, _CAMVID_STD, *_BISENET),
-    "cityscapes-psp18": Variant(
+    "camvid-bise18": ArsegVariant(
+        bisenet.BiSeNet18, "camvid12", (720, 960), _CAMVID_MEAN, _CAMVID_STD, *_BISENET
+    ),
+    "cityscapes-psp18": ArsegVariant(
         pspnet.PSPNet18Cityscapes,
         "cityscapes",
         (1024, 2048),
@@ -63,7 +65,7 @@ VARIANTS: Mapping[str, Variant] = {
         pspnet.CITYSCAPES_ALIASES,
         pspnet.CITYSCAPES_AUXILIARY,
     ),
-    "cityscapes-bise18": Variant(
+    "cityscapes-bise18": ArsegVariant(
         bisenet.BiSeNet18,
         "cityscapes",
         (1024, 2048),
@@ -71,12 +73,12 @@ VARIANTS: Mapping[str, Variant] = {
         (0.2112, 0.2148, 0.2115),
         *_BISENET,
     ),
-    "streets-bise18": Variant(bisenet.BiSeNet18, "streets", (352, 640), *_IMAGENET, *_BISENET),
+    "streets-bise18": ArsegVariant(bisenet.BiSeNet18, "streets", (352, 640), *_IMAGENET, *_BISENET),
 }
 """The four published ones, and the packaged sample's."""
 
 
-def branches(variant: Variant, classes: int, width: float = 1.0) -> tuple[Any, Any]:
+def branches(variant: ArsegVariant, classes: int, width: float = 1.0) -> tuple[Any, Any]:
     """The high network and the low one, which also fuses."""
     high, low = variant.build(classes, width), variant.build(classes, width)
     low.add_module("fuse_attention", CReFF(low.channels))
@@ -110,7 +112,7 @@ def published_gmac(name: str, scale: float = 0.5, gop: int = 12) -> dict[str, fl
 class Normalised(nn.Module):
     """``image`` uint8 (1, H, W, 3) → float32 (1, 3, h, w), scaled with aligned corners after normalising."""
 
-    def __init__(self, variant: Variant, size: Size) -> None:
+    def __init__(self, variant: ArsegVariant, size: Size) -> None:
         super().__init__()
         self.size = size
         mean, std = (torch.tensor(v, dtype=torch.float64) for v in (variant.mean, variant.std))

@@ -207,7 +207,7 @@ def psp101(classes: int) -> LMANet:
 
 
 @dataclass(frozen=True)
-class Variant:
+class LmanetVariant:
     """One published combination of network and data set."""
 
     build: Callable[[int], LMANet]
@@ -231,11 +231,11 @@ class Variant:
     """Side of the square of positions that a query looks at, in each slot."""
 
 
-VARIANTS: Mapping[str, Variant] = {
-    "erf": Variant(
+VARIANTS: Mapping[str, LmanetVariant] = {
+    "erf": LmanetVariant(
         erf, "cityscapes20", (512, 1024), (0.0,) * 3, (1.0,) * 3, 4, STRIDE, 0, {}, erfnet.AUXILIARY
     ),
-    "psp101": Variant(
+    "psp101": LmanetVariant(
         psp101,
         "cityscapes20",
         (1025, 2049),

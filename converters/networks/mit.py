@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edge_vss.converters.silence import hushed, quiet
+from edge_vss.converters.silence import quiet
 from edge_vss.errors import MissingExtra
 
 EPSILON = 1e-6
@@ -27,7 +27,7 @@ OLDEST = (5, 9)
 
 
 @dataclass(frozen=True)
-class Variant:
+class MitShape:
     """What the published sizes differ in."""
 
     depths: tuple[int, int, int, int]
@@ -35,13 +35,13 @@ class Variant:
     channels: tuple[int, int, int, int] = (64, 128, 320, 512)
 
 
-VARIANTS: Mapping[str, Variant] = {
-    "mit-b0": Variant((2, 2, 2, 2), (32, 64, 160, 256)),
-    "mit-b1": Variant((2, 2, 2, 2)),
-    "mit-b2": Variant((3, 4, 6, 3)),
-    "mit-b3": Variant((3, 4, 18, 3)),
-    "mit-b4": Variant((3, 8, 27, 3)),
-    "mit-b5": Variant((3, 6, 40, 3)),
+VARIANTS: Mapping[str, MitShape] = {
+    "mit-b0": MitShape((2, 2, 2, 2), (32, 64, 160, 256)),
+    "mit-b1": MitShape((2, 2, 2, 2)),
+    "mit-b2": MitShape((3, 4, 6, 3)),
+    "mit-b3": MitShape((3, 4, 18, 3)),
+    "mit-b4": MitShape((3, 8, 27, 3)),
+    "mit-b5": MitShape((3, 6, 40, 3)),
 }
 
 _RELEASED = (
@@ -62,7 +62,7 @@ _RELEASED = (
 class MiT(nn.Module):
     """float32 (1, 3, H, W), normalised → (1, C, h, w) of each stage, 1/4, 1/8, 1/16 and 1/32 of the input."""
 
-    def __init__(self, variant: Variant) -> None:
+    def __init__(self, variant: MitShape) -> None:
         super().__init__()
         made = transformers("SegformerConfig", "SegformerModel")
         config = made.SegformerConfig(
@@ -92,7 +92,7 @@ def transformers(*names: str) -> Any:
     """The library, and ``names`` imported from it silently. Raises MissingExtra."""
     try:
         # It imports whatever else is installed and of use to it, and some of that complains.
-        with quiet(), hushed():
+        with quiet():
             library = importlib.import_module("transformers")
             for name in names:
                 getattr(library, name)
@@ -145,9 +145,9 @@ def _rename_loaded(
 ) -> None:
     # Whatever is wrong is found here, because PyTorch would report it under the names that it has inside. It
     # gets what is there already instead.
-    given = {key: state.pop(key) for key in list(state) if key.startswith(prefix)}
+    loaded = {key: state.pop(key) for key in list(state) if key.startswith(prefix)}
     for key, tensor in module.state_dict(prefix=prefix).items():
-        new = given.pop(key, None)
+        new = loaded.pop(key, None)
         if new is None:
             missing.append(key)
         elif new.shape != tensor.shape:
@@ -157,4 +157,4 @@ def _rename_loaded(
         own = parts[key.removeprefix(prefix)]
         for part, values in zip(own, tensor.chunk(len(own)), strict=True):
             state[prefix + part] = values
-    unexpected += [key for key in given if not (ignored and key.endswith(ignored))]
+    unexpected += [key for key in loaded if not (ignored and key.endswith(ignored))]

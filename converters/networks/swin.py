@@ -17,7 +17,7 @@ COMPUTED = ".relative_position_index"
 
 
 @dataclass(frozen=True)
-class Variant:
+class SwinShape:
     """What the published sizes differ in."""
 
     embedding: int
@@ -27,11 +27,11 @@ class Variant:
     heads: tuple[int, int, int, int]
 
 
-VARIANTS: Mapping[str, Variant] = {
-    "swin-t": Variant(96, (2, 2, 6, 2), (3, 6, 12, 24)),
-    "swin-s": Variant(96, (2, 2, 18, 2), (3, 6, 12, 24)),
-    "swin-b": Variant(128, (2, 2, 18, 2), (4, 8, 16, 32)),
-    "swin-l": Variant(192, (2, 2, 18, 2), (6, 12, 24, 48)),
+VARIANTS: Mapping[str, SwinShape] = {
+    "swin-t": SwinShape(96, (2, 2, 6, 2), (3, 6, 12, 24)),
+    "swin-s": SwinShape(96, (2, 2, 18, 2), (3, 6, 12, 24)),
+    "swin-b": SwinShape(128, (2, 2, 18, 2), (4, 8, 16, 32)),
+    "swin-l": SwinShape(192, (2, 2, 18, 2), (6, 12, 24, 48)),
 }
 
 _RELEASED = (
@@ -56,7 +56,7 @@ class Swin(nn.Module):
     Extents are rounded up at every step. Windows are 7 × 7 in all variants.
     """
 
-    def __init__(self, variant: Variant) -> None:
+    def __init__(self, variant: SwinShape) -> None:
         super().__init__()
         made = transformers("SwinConfig", "SwinBackbone")
         config = made.SwinConfig(

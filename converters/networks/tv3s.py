@@ -64,9 +64,9 @@ class Mixer(nn.Module):
         rank, into, out = torch.split(self.x_proj(x), [RANK, STATES, STATES], 1)
         delta = _softplus(self.dt_proj(rank))
         decay = -torch.exp(self.A_log).T.contiguous()
-        given = (_by_window(part, extents) for part in (delta, delta * x, into, out))
+        cut = (_by_window(part, extents) for part in (delta, delta * x, into, out))
         ys, states = [], []
-        for step, drive, b, c, state in zip(*given, _cut(memory[0], extents, 0), strict=True):
+        for step, drive, b, c, state in zip(*cut, _cut(memory[0], extents, 0), strict=True):
             y, after = selective_scan(step, decay, drive, b, c, state)
             ys.append(y.reshape(-1, INNER))
             states.append(after)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from edge_vss.converters.values import Preprocess
+from edge_vss.converters.conversion import Preprocess
 
 
 class Normalize(torch.nn.Module):

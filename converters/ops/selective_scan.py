@@ -1,13 +1,16 @@
 """The selective scan of Mamba (arXiv 2312.00752, Eq. 2a and 2b, discretised), with its state in and out.
 
-``h[t] = exp(delta[t] · decay) ⊙ h[t−1] + drive[t] ⊗ into[t]``, ``y[t] = out[t] · h[t]``: a state of N values
-for each of D channels, at every one of L tokens. That is 59 million exponentials for one layer of TV3S at
-480×864, so what counts is how often these values go through memory.
+    h[t] = exp(delta[t] · decay) ⊙ h[t−1] + drive[t] ⊗ into[t]
+    y[t] = out[t] · h[t]
 
-Everywhere but in TFLite it is a loop over tokens, in which all sequences step together with the channels
-innermost (ONNX ``Scan``, written by edge_vss.converters.targets._onnx_scan). TFLite has no such
-loop that torch can write; ``in_chunks`` is the same sum in a few dozen large operations.
-exp(−Σ delta · decay) never appears: it overflows.
+The state ``h`` has N values for each of D channels, and there are L tokens. One layer of TV3S at 480×864
+takes 59 million exponentials, so memory traffic decides the speed.
+
+ONNX and OpenVINO run a loop over the tokens (``Scan``, see targets/_onnx_scan.py). All sequences take a step
+together, and the channels are the innermost axis. torch cannot write such a loop for TFLite. There,
+``in_chunks`` computes the same sums in a few dozen large operations.
+
+Neither divides by a product of decays, as faster forms of the scan do: exp(−Σ delta · decay) overflows.
 """
 
 from __future__ import annotations
@@ -17,17 +20,17 @@ from torch import Tensor
 
 NAME = "edge_vss::selective_scan"
 STEPS = 20
-"""Tokens of a chunk that ``in_chunks`` goes through one by one, all chunks together."""
+"""Tokens in a chunk. ``in_chunks`` takes them one by one, for all chunks at once."""
 
 
 @torch.library.custom_op(NAME, mutates_args=())
 def selective_scan(
     delta: Tensor, decay: Tensor, drive: Tensor, into: Tensor, out: Tensor, state: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """K sequences of L tokens, side by side.
+    """Scan K sequences of L tokens side by side.
 
-    delta and drive float32 (L, K, D), decay (N, D) below 0, into and out (L, K, N), state (K, N, D), all
-    float32 → y (L, K, D) and the state after the last token (K, N, D).
+    Everything is float32: delta and drive (L, K, D), decay (N, D) and below 0, into and out (L, K, N), state
+    (K, N, D). Gives y (L, K, D), and the state after the last token (K, N, D).
     """
     y, h = torch.empty_like(delta), state.clone()
     kept = torch.empty_like(h)
@@ -48,10 +51,11 @@ def _(
 def in_chunks(
     delta: Tensor, decay: Tensor, drive: Tensor, into: Tensor, out: Tensor, state: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The same as ``selective_scan`` without a loop of L turns.
+    """The same as ``selective_scan``, without a loop of L turns.
 
-    All chunks of ``STEPS`` tokens are scanned together as if each began at 0; then the chunks' last states
-    are chained, and what a chunk inherits is added to its outputs.
+    The tokens are cut into chunks of up to ``STEPS``. First all chunks are scanned at once, each as if its
+    state began at 0. Then the state at the end of each chunk is passed on to the next. Last, each chunk's
+    outputs get the part that comes from the state it begins with.
     """
     length, sequences, channels = (int(extent) for extent in delta.shape)
     steps = next(steps for steps in range(min(STEPS, length), 0, -1) if length % steps == 0)

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from edge_vss.bundle import GraphSpec
 from edge_vss.converters.quantizers import LEAST_EXTENT, QuantizerDescription, Samples
-from edge_vss.converters.readers._artifact import one_line
-from edge_vss.converters.silence import hushed, quiet
-from edge_vss.errors import MissingExtra, ModelError
+from edge_vss.converters.silence import quiet
+from edge_vss.errors import MissingExtra, ModelError, one_line
 
 LARGE = 256
-"""Tensors of fewer values are left as they are."""
+"""Tensors of fewer values stay in fp32."""
 LAYERS = ("Conv", "Gemm", "MatMul")
 
 DESCRIPTION = QuantizerDescription(
@@ -40,9 +39,11 @@ def reduce(folder: Path, graphs: Sequence[GraphSpec], precision: str, samples: S
 
 
 def _halve(file: Path) -> None:
-    """Keep layers' weights as fp16, and let the runtime turn them back when it loads the graph.
+    """Store layers' weights as fp16. The runtime turns them into fp32 when it loads the graph.
 
-    Other constants are left alone: half precision cannot count the columns of a 720p picture."""
+    Other constants stay: among them are positions in the picture, and beyond 2048 half precision skips
+    whole numbers.
+    """
     import onnx
     from onnx import helper, numpy_helper
 
@@ -83,11 +84,12 @@ def _quantise(file: Path, graph: GraphSpec, samples: Sequence[Mapping[str, NDArr
             sample = next(self.left, None)
             return None if sample is None else {name: sample[name] for name in names}
 
-    given = onnx.load(str(file))
-    with tempfile.TemporaryDirectory() as scratch, quiet(), hushed():
+    before = onnx.load(str(file))
+    with tempfile.TemporaryDirectory() as scratch, quiet():
         ready, made = f"{scratch}/ready.onnx", f"{scratch}/made.onnx"
         try:
-            # A number that ends in a Cast from half precision would not be found as a weight.
+            # The quantiser finds weights only where they are constants. This step computes what is made of
+            # constants alone, such as the Cast of weights that were stored in half precision.
             quant_pre_process(str(file), ready, skip_symbolic_shape=True)
             quantization.quantize_static(
                 ready,
@@ -106,13 +108,13 @@ def _quantise(file: Path, graph: GraphSpec, samples: Sequence[Mapping[str, NDArr
                 f"{graph.role}: ONNX Runtime cannot quantise this graph ({one_line(error)})"
             ) from None
     del model.metadata_props[:]
-    model.metadata_props.extend(given.metadata_props)
-    model.producer_name, model.ir_version = given.producer_name, given.ir_version
+    model.metadata_props.extend(before.metadata_props)
+    model.producer_name, model.ir_version = before.producer_name, before.ir_version
     onnx.save(model, str(file))
 
 
 def _floats(graph: Any) -> list[str]:
-    """The products that are no layers: without a constant matrix, with a narrow one, or one at the left."""
+    """The matrix products that are no layers: their right side is no constant, or a narrow one."""
     shapes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
     return [
         node.name

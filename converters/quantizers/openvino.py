@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,13 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.bundle import GraphSpec
-from edge_vss.converters.quantizers import LEAST_EXTENT, QuantizerDescription, Samples
-from edge_vss.converters.readers._artifact import one_line
-from edge_vss.converters.silence import hushed, quiet
+from edge_vss.converters.quantizers import QuantizerDescription, Samples
+from edge_vss.converters.quantizers._nncf import quantise
+from edge_vss.converters.quantizers._openvino_layers import layers_of
 from edge_vss.errors import MissingExtra, ModelError
-
-LAYERS = ("Convolution", "GroupConvolution", "MatMul")
-CONSTANTS = ("Constant", "Convert", "Multiply", "Subtract", "Reshape", "Transpose")
 
 DESCRIPTION = QuantizerDescription("NNCF", modules=("nncf",), extra="convert-openvino")
 
@@ -31,31 +27,45 @@ def reduce(folder: Path, graphs: Sequence[GraphSpec], precision: str, samples: S
     """
     import openvino as ov
 
+    if precision == "int8" and not DESCRIPTION.installed:
+        raise MissingExtra("nncf", "convert-openvino", "int8 for OpenVINO")
     for graph in graphs:
-        model = ov.Core().read_model(str(folder / graph.file))
-        if precision == "fp16":
-            _halve(model)
-        else:
-            if not samples.get(graph.role) or not _layers(model):
-                continue
-            model = _quantised(model, graph, samples[graph.role])
+        file = folder / graph.file
+        model = ov.Core().read_model(str(file))
         with tempfile.TemporaryDirectory() as scratch:
             # Not over the file that the model is still read from.
-            ov.save_model(model, f"{scratch}/{graph.file}", compress_to_fp16=False)
+            made = Path(scratch) / graph.file
+            if precision == "fp16":
+                _halve(model)
+                ov.save_model(model, str(made), compress_to_fp16=False)
+            elif samples.get(graph.role) and layers_of(model):
+                try:
+                    quantise(file, _inputs(graph, samples[graph.role]), made)
+                except ModelError as error:
+                    raise ModelError(f"{graph.role}: {error}") from None
+            else:
+                continue
             del model
             for name in (graph.file, graph.data):
                 (folder / name).write_bytes((Path(scratch) / name).read_bytes())
 
 
+def _inputs(
+    graph: GraphSpec, samples: Sequence[Mapping[str, NDArray[Any]]]
+) -> list[Mapping[str, NDArray[Any]]]:
+    names = [spec.name for spec in graph.inputs]
+    return [{name: sample[name] for name in names} for sample in samples]
+
+
 def _halve(model: Any) -> None:
     """Keep layers' weights as fp16; OpenVINO turns them back where it computes in fp32.
 
-    Not its own compression: that takes every constant, and half precision cannot count the columns of a 720p
-    picture.
+    OpenVINO's own compression takes all constants. Some are positions in the picture, and beyond 2048 half
+    precision skips whole numbers.
     """
     from openvino import opset13 as opset
 
-    layers = _layers(model)
+    layers = layers_of(model)
     for node in model.get_ops():
         if node.get_friendly_name() not in layers:
             continue
@@ -63,45 +73,3 @@ def _halve(model: Any) -> None:
         if weights.get_type_name() == "Constant" and weights.data.dtype == np.float32:
             half = opset.constant(weights.data.astype(np.float16))
             node.input(1).replace_source_output(opset.convert(half, "f32").output(0))
-
-
-def _quantised(model: Any, graph: GraphSpec, samples: Sequence[Mapping[str, NDArray[Any]]]) -> Any:
-    # NNCF reports its use over the network, unless it takes this for a test run.
-    os.environ.setdefault("NNCF_CI", "1")
-    try:
-        import nncf
-    except ImportError:
-        raise MissingExtra("nncf", "convert-openvino", "int8 for OpenVINO") from None
-    names = [spec.name for spec in graph.inputs]
-    dataset = nncf.Dataset(list(samples), lambda sample: {name: sample[name] for name in names})
-    layers = _layers(model)
-    ignored = [
-        node.get_friendly_name()
-        for node in model.get_ops()
-        if node.get_friendly_name() not in layers
-        and node.get_type_name() not in ("Parameter", "Result", "Constant")
-    ]
-    try:
-        with quiet(), hushed():
-            return nncf.quantize(
-                model,
-                dataset,
-                subset_size=len(samples),
-                ignored_scope=nncf.IgnoredScope(names=ignored, validate=False),
-            )
-    except Exception as error:  # NNCF's and OpenVINO's own
-        raise ModelError(f"{graph.role}: NNCF cannot quantise this graph ({one_line(error)})") from None
-
-
-def _layers(model: Any) -> set[str]:
-    """The convolutions, and the products with a constant matrix that is no narrow one."""
-    found = set()
-    for node in model.get_ops():
-        kind = node.get_type_name()
-        if kind not in LAYERS:
-            continue
-        weights = node.input_value(1)
-        narrow = kind == "MatMul" and min(weights.get_shape(), default=0) < LEAST_EXTENT
-        if weights.get_node().get_type_name() in CONSTANTS and not narrow:
-            found.add(node.get_friendly_name())
-    return found

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from edge_vss.bundle import GraphSpec
 from edge_vss.converters.quantizers import QuantizerDescription, Samples
-from edge_vss.converters.readers._artifact import one_line
-from edge_vss.converters.silence import hushed, quiet
-from edge_vss.errors import MissingExtra, ModelError
+from edge_vss.converters.silence import quiet
+from edge_vss.errors import MissingExtra, ModelError, one_line
 
 LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D_TRANSPOSE", "FULLY_CONNECTED")
 
@@ -25,13 +24,13 @@ def reduce(folder: Path, graphs: Sequence[GraphSpec], precision: str, samples: S
     float. Raises MissingExtra without ai-edge-quantizer, ModelError where it cannot be written so.
     """
     try:
-        with quiet(), hushed():
+        with quiet():
             from ai_edge_quantizer import qtyping, quantizer
     except ImportError:
         raise MissingExtra("ai-edge-quantizer", "convert-tflite", f"{precision} for TFLite") from None
     file = folder / graphs[0].file
     try:
-        with quiet(), hushed():
+        with quiet():
             work = quantizer.Quantizer(str(file))
             for layer in LAYERS:
                 operation = qtyping.TFLOperationName(layer)

@@ -1,4 +1,4 @@
-"""A network that exists only as an artifact: what the three formats of one have in common."""
+"""Networks that exist only as an artifact: what ONNX, OpenVINO and TFLite have in common."""
 
 from __future__ import annotations
 
@@ -8,27 +8,29 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from edge_vss.converters.readers import ReaderDescription
 from edge_vss.converters.values import Chain
 from edge_vss.errors import ModelError
 from edge_vss.video import Size
 
 
-class GivenNetwork(torch.nn.Module):
-    """A given graph with static shapes. torch can run it (through its own engine), not trace it.
+class ArtifactNetwork(torch.nn.Module):
+    """A graph that only exists as an artifact, with static shapes.
 
-    Gives its outputs by name, or the one chosen with ``only`` as a tensor.
+    torch can run it, through the artifact's own engine, but cannot trace it.
+
+    It gives its outputs by name, or the one chosen with ``only`` as a tensor.
     """
 
-    kind = ""
-    targets: tuple[str, ...] = ()
-    """The targets that can hold such a graph; the first is its own."""
+    description: ReaderDescription
+    """Of its reader: what it is called, and which targets can hold it."""
     chosen: str | None = None
 
     def run(self, picture: Tensor) -> dict[str, Tensor]:
         """All outputs by name."""
         raise NotImplementedError
 
-    def only(self, output: str) -> GivenNetwork:
+    def only(self, output: str) -> ArtifactNetwork:
         """The same graph with one output."""
         raise NotImplementedError
 
@@ -38,18 +40,21 @@ class GivenNetwork(torch.nn.Module):
 
 
 def around(module: torch.nn.Module, role: str, target: str) -> tuple[Any, Any, Any] | None:
-    """What stands before a given network in a chain of stages, the network, and what stands after it; None
-    where there is none. Raises ModelError where ``target`` cannot hold such a network."""
+    """The stages of a module before an artifact's network, that network, and the stages after it.
+
+    None where there is no such network. Raises ModelError where ``target`` cannot hold it.
+    """
     stages: list[torch.nn.Module] = [*module.stages] if isinstance(module, Chain) else [module]
-    at = next((i for i, stage in enumerate(stages) if isinstance(stage, GivenNetwork)), None)
+    at = next((i for i, stage in enumerate(stages) if isinstance(stage, ArtifactNetwork)), None)
     if at is None:
         return None
     network = stages[at]
-    assert isinstance(network, GivenNetwork)
-    if target not in network.targets:
+    assert isinstance(network, ArtifactNetwork)
+    title, targets = network.description.title, network.description.targets
+    if target not in targets:
         raise ModelError(
-            f"{role}: a given {network.kind} graph cannot be written for the target {target}: convert with "
-            f"--target {' or '.join(network.targets)}, or give the model that it was made from"
+            f"{role}: a graph from {title} cannot be written for the target {target}: convert with --target "
+            f"{' or '.join(targets)}, or give the model that it was made from"
         )
     return Chain(*stages[:at]), network, Chain(*stages[at + 1 :])
 
@@ -57,8 +62,10 @@ def around(module: torch.nn.Module, role: str, target: str) -> tuple[Any, Any, A
 def picture_input(
     path: Path, dtype: str, extents: list[int | None], size: Size | None, dtypes: tuple[str, ...]
 ) -> tuple[Size, str]:
-    """What the one input of a graph takes: the size, given or fixed by the graph, and the layout (``NCHW`` or
-    ``NHWC``). None in ``extents`` is free. Raises ModelError for what is not one picture."""
+    """What the one input of a graph takes: the size of its pictures, and the layout (``NCHW`` or ``NHWC``).
+
+    None in ``extents`` is free; then ``size`` decides. Raises ModelError for what is not one picture.
+    """
     if dtype not in dtypes or len(extents) != 4:
         raise ModelError(
             f"{path} takes {dtype} {extents}: it has to take one picture, {' or '.join(dtypes)}, (1, 3, H, W)"
@@ -84,8 +91,3 @@ def check_size(path: Path, fixed: tuple[int | None, int | None], size: Size | No
             f"{made_for}, or export it again"
         )
     return size
-
-
-def one_line(error: BaseException) -> str:
-    """The first line of what a library says."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

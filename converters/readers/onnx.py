@@ -9,19 +9,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edge_vss.converters.readers._artifact import GivenNetwork, one_line, picture_input
-from edge_vss.errors import MissingExtra, ModelError
+from edge_vss.converters.conversion import Conversion
+from edge_vss.converters.readers import Head, ReaderDescription, ReadModel
+from edge_vss.converters.readers._artifact import ArtifactNetwork, picture_input
+from edge_vss.converters.readers._protobuf import check_functions, load_model, looks_like_onnx
+from edge_vss.errors import MissingExtra, ModelError, one_line
 from edge_vss.video import Size
 
 OPSETS = range(18, 21)
 """Opsets of artifacts: the newest that ONNX Runtime on JetPack 6 and OpenVINO both read, and two back."""
 
 
-class OnnxNetwork(GivenNetwork):
-    """A given ONNX graph."""
+def _recognises(head: Head) -> bool:
+    return looks_like_onnx(head.start)
 
-    kind = "ONNX"
-    targets = ("onnx", "openvino")
+
+DESCRIPTION = ReaderDescription("ONNX", _recognises, ends=(".onnx",), targets=("onnx", "openvino"))
+
+
+class OnnxNetwork(ArtifactNetwork):
+    """A graph from an ONNX file."""
+
+    description = DESCRIPTION
 
     def __init__(self, model: Any, chosen: str | None = None) -> None:
         super().__init__()
@@ -33,9 +42,7 @@ class OnnxNetwork(GivenNetwork):
         try:
             data = model.SerializeToString()
             self.session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        except (
-            Exception
-        ) as error:  # unknown operators, broken graphs, more than 2 GiB: each with its own class
+        except Exception as error:  # unknown operators, broken or too large graphs
             raise ModelError(f"ONNX Runtime cannot run this model ({one_line(error)})") from None
 
     @property
@@ -60,19 +67,19 @@ class OnnxNetwork(GivenNetwork):
         import onnx
         from onnx import compose
 
-        given = onnx.ModelProto()
-        given.CopyFrom(self.model)
-        for model in (before, given, after):
+        middle = onnx.ModelProto()
+        middle.CopyFrom(self.model)
+        for model in (before, middle, after):
             model.ir_version = 10
         before = compose.add_prefix(before, "before/", rename_inputs=False)
-        given = compose.add_prefix(given, "model/")
+        middle = compose.add_prefix(middle, "model/")
         after = compose.add_prefix(after, "after/", rename_outputs=False)
         try:
             joined = compose.merge_models(
-                before, given, [(before.graph.output[0].name, given.graph.input[0].name)]
+                before, middle, [(before.graph.output[0].name, middle.graph.input[0].name)]
             )
             return compose.merge_models(
-                joined, after, [(given.graph.output[0].name, after.graph.input[0].name)]
+                joined, after, [(middle.graph.output[0].name, after.graph.input[0].name)]
             )
         except Exception as error:
             raise ModelError(
@@ -80,30 +87,26 @@ class OnnxNetwork(GivenNetwork):
             ) from None
 
 
-def load(path: Path, size: Size | None) -> tuple[OnnxNetwork, Size, str, str]:
-    """The network of a file, its size, layout and dtype. Raises ModelError for what is not one network that
-    takes one picture, MissingExtra without onnx."""
-    model = read(path)
-    size, layout, dtype = make_static(path, model, size)
-    return OnnxNetwork(model), size, layout, dtype
+def read(path: Path, conversion: Conversion) -> ReadModel:
+    """The network of an ONNX file, at its opset where that is allowed.
+
+    Raises ModelError for what is not one network that takes one picture, MissingExtra without onnx.
+    """
+    model = model_of(path)
+    size, layout, dtype = make_static(path, model, conversion.size)
+    network = OnnxNetwork(model)
+    return ReadModel(network, DESCRIPTION.title, size, layout, dtype, network.only, exportable=False)
 
 
-def read(path: Path) -> Any:
+def model_of(path: Path) -> Any:
     """The ModelProto of a file: external data inside, opset 18 to 20, functions inlined. Raises
     ModelError."""
     try:
-        import onnx
         import onnxruntime  # noqa: F401
+        from onnx import inliner, version_converter
     except ImportError as error:
         raise MissingExtra(error.name or "onnx", "convert", "reading an ONNX model") from None
-    try:
-        model = onnx.load(str(path))
-    except FileNotFoundError as error:
-        raise ModelError(
-            f"{path} keeps weights in another file that is missing ({one_line(error)}): put it beside"
-        ) from None
-    except Exception as error:  # protobuf and onnx raise their own
-        raise ModelError(f"{path} cannot be read as ONNX ({one_line(error)})") from None
+    model = load_model(path)
     if not model.graph.node:
         raise ModelError(f"{path} is an ONNX file without a graph")
     names = {tensor.name for tensor in model.graph.initializer}
@@ -111,12 +114,13 @@ def read(path: Path) -> Any:
     del model.graph.input[:]
     model.graph.input.extend(inputs)
     model.ir_version = max(model.ir_version, 4)  # before IR 4 every weight had to be an input as well
+    check_functions(path, model)
     try:
         if model.functions:
-            model = onnx.inliner.inline_local_functions(model)
+            model = inliner.inline_local_functions(model)
         if _opset(model) not in OPSETS:
             wanted = min(max(_opset(model), OPSETS[0]), OPSETS[-1])
-            model = onnx.version_converter.convert_version(model, wanted)
+            model = version_converter.convert_version(model, wanted)
     except Exception as error:
         raise ModelError(
             f"{path} has opset {_opset(model)}, which cannot be brought to {OPSETS[0]}..{OPSETS[-1]} "

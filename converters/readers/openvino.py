@@ -9,19 +9,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edge_vss.converters.readers._artifact import GivenNetwork, one_line, picture_input
-from edge_vss.converters.silence import hushed
-from edge_vss.errors import MissingExtra, ModelError
-from edge_vss.video import Size
+from edge_vss.converters.conversion import Conversion
+from edge_vss.converters.readers import Head, ReaderDescription, ReadModel
+from edge_vss.converters.readers._artifact import ArtifactNetwork, picture_input
+from edge_vss.converters.readers._ir import check_ir
+from edge_vss.errors import MissingExtra, ModelError, one_line
 
 _DTYPES = {"f32": "float32", "u8": "uint8"}
 
 
-class OpenVinoNetwork(GivenNetwork):
-    """A given ``openvino.Model``."""
+def _recognises(head: Head) -> bool:
+    return head.start.lstrip().startswith((b"<?xml", b"<net")) and b"<net" in head.start
 
-    kind = "OpenVINO"
-    targets = ("openvino",)
+
+DESCRIPTION = ReaderDescription(
+    "OpenVINO", _recognises, ends=(".xml",), extra="convert-openvino", targets=("openvino",)
+)
+
+
+class OpenVinoNetwork(ArtifactNetwork):
+    """An ``openvino.Model`` from a file."""
+
+    description = DESCRIPTION
 
     def __init__(self, model: Any, chosen: str | None = None) -> None:
         super().__init__()
@@ -53,29 +62,32 @@ class OpenVinoNetwork(GivenNetwork):
         """One model of three: ``before`` → this one → ``after``, with their tensors' names."""
         import openvino as ov
 
-        given = self.model.clone()
-        given.get_results()[0].get_output_tensor(0).set_names(set())
-        for first, second in ((before, given), (given, after)):
+        middle = self.model.clone()
+        middle.get_results()[0].get_output_tensor(0).set_names(set())
+        for first, second in ((before, middle), (middle, after)):
             source = first.get_results()[0].input_value(0)
             for target in second.get_parameters()[0].output(0).get_target_inputs():
                 target.replace_source_output(source)
         return ov.Model(after.get_results(), before.get_parameters(), "key")
 
 
-def load(path: Path, size: Size | None) -> tuple[OpenVinoNetwork, Size, str, str]:
-    """The network of a file, its size, layout and dtype. Raises ModelError for what is not one network that
-    takes one picture, MissingExtra without OpenVINO."""
+def read(path: Path, conversion: Conversion) -> ReadModel:
+    """The network of an ``.xml`` with its ``.bin`` beside it.
+
+    Raises ModelError for what is not one network that takes one picture, MissingExtra without OpenVINO.
+    """
     try:
         import openvino as ov
     except ImportError:
         raise MissingExtra("openvino", "openvino", "reading an OpenVINO model") from None
+    weights = check_ir(path)
     try:
-        with hushed():  # where it is none, every reader that OpenVINO has complains
-            model = ov.Core().read_model(str(path))
+        # By content: OpenVINO would otherwise guess the format, and the weights' file, from the name.
+        model = ov.Core().read_model(path.read_bytes(), ov.Tensor(weights))
     except Exception as error:
-        what = " ".join(str(error).split())[-200:]
         raise ModelError(
-            f"{path} cannot be read as an OpenVINO model ({what}): copy it again, and its .bin beside it"
+            f"{path} cannot be read as an OpenVINO model ({one_line(error)}): "
+            "copy it again, and its .bin beside it"
         ) from None
     if len(model.inputs) != 1:
         names = ", ".join(_name(port, index) for index, port in enumerate(model.inputs))
@@ -85,7 +97,7 @@ def load(path: Path, size: Size | None) -> tuple[OpenVinoNetwork, Size, str, str
     shape = port.partial_shape
     extents = [d.get_length() if d.is_static else None for d in shape] if shape.rank.is_static else []
     dtype = _DTYPES.get(found, found)
-    size, layout = picture_input(path, dtype, extents, size, ("float32", "uint8"))
+    size, layout = picture_input(path, dtype, extents, conversion.size, ("float32", "uint8"))
     where = {"N": 1, "C": 3, "H": size[0], "W": size[1]}
     try:
         model.reshape({port: [where[axis] for axis in layout]})
@@ -95,7 +107,8 @@ def load(path: Path, size: Size | None) -> tuple[OpenVinoNetwork, Size, str, str
         raise ModelError(
             f"{path} keeps state inside ({len(sinks)} Assign): convert the model it was made from"
         )
-    return OpenVinoNetwork(model), size, layout, dtype
+    network = OpenVinoNetwork(model)
+    return ReadModel(network, DESCRIPTION.title, size, layout, dtype, network.only, exportable=False)
 
 
 def _name(port: Any, index: int) -> str:

@@ -9,20 +9,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edge_vss.converters.readers._artifact import GivenNetwork, one_line, picture_input
+from edge_vss.converters.conversion import Conversion
+from edge_vss.converters.readers import Head, ReaderDescription, ReadModel
+from edge_vss.converters.readers._artifact import ArtifactNetwork, picture_input
 from edge_vss.converters.targets import _flatbuffer as flatbuffer
-from edge_vss.errors import MissingExtra, ModelError
-from edge_vss.video import Size
+from edge_vss.errors import MissingExtra, ModelError, one_line
 
 QUANTISED = ("uint8", "int8")
 """Dtypes of a quantised picture: a pixel as it is, or less 128."""
+MOST_BYTES = 1 << 31
 
 
-class TfliteNetwork(GivenNetwork):
-    """A given TFLite file. Quantised scores are given as the real numbers that they stand for."""
+def _recognises(head: Head) -> bool:
+    return head.start[4:8] == flatbuffer.IDENTIFIER
 
-    kind = "TFLite"
-    targets = ("tflite",)
+
+DESCRIPTION = ReaderDescription(
+    "TFLite", _recognises, ends=(".tflite",), extra="convert-tflite", targets=("tflite",)
+)
+
+
+class TfliteNetwork(ArtifactNetwork):
+    """The network of a TFLite file. Quantised scores are given as the real numbers that they stand for."""
+
+    description = DESCRIPTION
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -32,9 +42,20 @@ class TfliteNetwork(GivenNetwork):
             raise MissingExtra("ai-edge-litert", "tflite", "reading a TFLite model") from None
         self.path = path
         try:
+            # This checks every offset in the file. What reads it in Python does not.
             self.interpreter = Interpreter(model_path=str(path))
-            self.interpreter.allocate_tensors()
         except Exception as error:  # ValueError or RuntimeError, with what the runtime says
+            raise ModelError(
+                f"{path} is a damaged TFLite file ({one_line(error)}): copy or download it again"
+            ) from None
+        if custom := [name for name in flatbuffer.custom_operators(path) if "edgetpu" in name]:
+            raise ModelError(
+                f"{path} is compiled for an Edge TPU ({custom[0]}), which no processor can run: "
+                "give the model from before that step"
+            )
+        try:
+            self.interpreter.allocate_tensors()
+        except Exception as error:
             raise ModelError(
                 f"TFLite cannot run {path} ({one_line(error)}): give a float or a quantised TFLite file"
             ) from None
@@ -58,14 +79,13 @@ class TfliteNetwork(GivenNetwork):
         return ((values.astype(np.float32) - zero) * np.float32(scale)).astype(np.float32)
 
 
-def load(path: Path, size: Size | None) -> tuple[TfliteNetwork, Size, str, str]:
-    """The network of a file, its size, layout and dtype. Raises ModelError for what is not one network that
-    takes one picture, MissingExtra without ai-edge-litert."""
-    if custom := [name for name in flatbuffer.custom_operators(path) if "edgetpu" in name]:
-        raise ModelError(
-            f"{path} is compiled for an Edge TPU ({custom[0]}), which no processor can run: "
-            "give the model from before that step"
-        )
+def read(path: Path, conversion: Conversion) -> ReadModel:
+    """The network of a TFLite file.
+
+    Raises ModelError for what is not one network that takes one picture, MissingExtra without ai-edge-litert.
+    """
+    if path.stat().st_size > MOST_BYTES:
+        raise ModelError(f"{path} is larger than a TFLite file can be (2 GiB): do not use this file")
     network = TfliteNetwork(path)
     inputs = network.interpreter.get_input_details()
     if len(inputs) != 1:
@@ -73,7 +93,7 @@ def load(path: Path, size: Size | None) -> tuple[TfliteNetwork, Size, str, str]:
         raise ModelError(f"{path} takes {len(inputs)} inputs ({names}): it has to take one picture")
     extents = [int(extent) if extent > 0 else None for extent in inputs[0]["shape_signature"]]
     dtype = np.dtype(inputs[0]["dtype"]).name
-    size, layout = picture_input(path, dtype, extents, size, ("float32", *QUANTISED))
+    size, layout = picture_input(path, dtype, extents, conversion.size, ("float32", *QUANTISED))
     if None in extents:
         raise ModelError(f"{path} takes pictures of any size: export it for {size[0]}x{size[1]}")
-    return network, size, layout, dtype
+    return ReadModel(network, DESCRIPTION.title, size, layout, dtype, network.only, exportable=False)

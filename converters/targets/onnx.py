@@ -12,13 +12,13 @@ from torch import Tensor
 
 from edge_vss.bundle import TensorSpec
 from edge_vss.converters.cost import gmac
-from edge_vss.converters.readers._artifact import around, one_line
+from edge_vss.converters.readers._artifact import around
 from edge_vss.converters.readers.onnx import OPSETS
 from edge_vss.converters.silence import quiet
 from edge_vss.converters.targets import TargetDescription
 from edge_vss.converters.targets._onnx_passes import LAST, prune, tidy, uncopy, upsample_channels_last
 from edge_vss.converters.values import Artifact, Part
-from edge_vss.errors import MissingExtra, ModelError
+from edge_vss.errors import MissingExtra, ModelError, one_line
 
 OPSET = 18
 """What torch's exporter writes without converting; every ONNX Runtime from 1.14 on reads it."""
@@ -100,19 +100,18 @@ def reveal(path: Path, specs: tuple[TensorSpec, ...], to: Path) -> None:
 
 def _graph(part: Part) -> Any:
     names = [spec.name for spec in part.inputs]
-    given = [spec.name for spec in part.outputs + part.hidden]
+    results = [spec.name for spec in part.outputs + part.hidden]
     inputs = part.zeros()
     chain = around(part.module, part.role, "onnx")
     if chain is None:
-        return export_module(part.role, part.module, inputs, names, given)
+        return export_module(part.role, part.module, inputs, names, results)
     before, network, after = chain
     with torch.no_grad():
         middle = network(before(*inputs))
-    # The given graph keeps its opset where that is allowed; the two small graphs around it can be written at
-    # any.
+    # The artifact keeps its opset where that is allowed. The two small graphs can be written at any.
     return network.splice(
         export_module(part.role, before, inputs, names, ["network_input"], network.opset),
-        export_module(part.role, after, (middle,), ["network_output"], given, network.opset),
+        export_module(part.role, after, (middle,), ["network_output"], results, network.opset),
     )
 
 

@@ -14,14 +14,14 @@ from typing import Any
 import torch
 
 from edge_vss.converters.cost import gmac
-from edge_vss.converters.readers._artifact import around, one_line
+from edge_vss.converters.readers._artifact import around
 from edge_vss.converters.readers.openvino import OpenVinoNetwork
 from edge_vss.converters.silence import quiet
 from edge_vss.converters.targets import TargetDescription
 from edge_vss.converters.targets._onnx_passes import argmax_channels_last
 from edge_vss.converters.targets.onnx import export_module, graph, save
 from edge_vss.converters.values import Artifact, Part
-from edge_vss.errors import MissingExtra, ModelError
+from edge_vss.errors import MissingExtra, ModelError, one_line
 
 DESCRIPTION = TargetDescription(
     "OpenVINO, an .xml and a .bin per graph",
@@ -48,7 +48,7 @@ def _write(part: Part, folder: Path, metadata: Mapping[str, str]) -> Artifact:
     file = folder / f"{part.role}.xml"
     chain = around(part.module, part.role, "openvino")
     if chain is not None and isinstance(chain[1], OpenVinoNetwork):
-        model, cost = _around_given(part, *chain)
+        model, cost = _around_artifact(part, *chain)
     else:
         # Without ONNX Runtime's passes: OpenVINO resizes channels-last maps at a tenth of the speed.
         exported = graph(part)
@@ -78,22 +78,22 @@ def _from_onnx(exported: Any, part: Part) -> tuple[Any, float]:
             raise
         except Exception as error:  # OpenVINO has one class for all of its errors, and it is not exported
             raise ModelError(
-                f"{part.role}: OpenVINO cannot express this graph ({' '.join(str(error).split())[-300:]}): "
+                f"{part.role}: OpenVINO cannot express this graph ({one_line(error)}): "
                 "change the operator named, or convert with --target onnx"
             ) from None
 
 
-def _around_given(part: Part, before: Any, network: OpenVinoNetwork, after: Any) -> tuple[Any, float]:
+def _around_artifact(part: Part, before: Any, network: OpenVinoNetwork, after: Any) -> tuple[Any, float]:
     inputs = part.zeros()
     with torch.no_grad():
         first = before(*inputs)
         middle = network(first)
     ends = []
-    for module, given, names, outputs in (
+    for module, examples, names, outputs in (
         (before, inputs, [spec.name for spec in part.inputs], ["network_input"]),
         (after, (middle,), ["network_output"], [spec.name for spec in part.outputs + part.hidden]),
     ):
-        ends.append(_from_onnx(export_module(part.role, module, given, names, outputs), part)[0])
+        ends.append(_from_onnx(export_module(part.role, module, examples, names, outputs), part)[0])
     model = network.splice(*ends)
     hidden = {spec.name for spec in part.hidden}
     for result in model.get_results():

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from edge_vss.converters.cost import gmac_of
 from edge_vss.converters.ops.selective_scan import in_chunks
-from edge_vss.converters.readers._artifact import around, one_line
+from edge_vss.converters.readers._artifact import around
 from edge_vss.converters.readers.tflite import TfliteNetwork
-from edge_vss.converters.silence import hushed, quiet
+from edge_vss.converters.silence import quiet
 from edge_vss.converters.targets import TargetDescription
 from edge_vss.converters.targets import _flatbuffer as flatbuffer
 from edge_vss.converters.values import Artifact, Part
-from edge_vss.errors import MissingExtra, ModelError
+from edge_vss.errors import MissingExtra, ModelError, one_line
 
 FILE = "graphs.tflite"
 ELSEWHERE = "give the model another way (an exported program or a state dict), or convert with --target onnx"
@@ -36,25 +36,25 @@ def export(parts: Sequence[Part], folder: Path, metadata: Mapping[str, Mapping[s
 
     Raises MissingExtra without litert-torch, ModelError for a module or an operator that it cannot express.
     """
-    given = {part.role: around(part.module, part.role, "tflite") for part in parts}
-    model = _converted({part.role: _traced(part) for part in parts if given[part.role] is None})
+    chains = {part.role: around(part.module, part.role, "tflite") for part in parts}
+    model = _converted({part.role: _traced(part) for part in parts if chains[part.role] is None})
     for part in parts:
-        if (chain := given[part.role]) is not None:
-            at = flatbuffer.append(model, _around_given(part, *chain))[0]
+        if (chain := chains[part.role]) is not None:
+            at = flatbuffer.append(model, _around_artifact(part, *chain))[0]
             flatbuffer.sign(model, part.role, at)
     names = {part.role: ([s.name for s in part.inputs], [s.name for s in part.outputs]) for part in parts}
     flatbuffer.name_tensors(model, names)
     entries = {f"{key}:{role}": value for role, held in metadata.items() for key, value in held.items()}
     flatbuffer.add_metadata(model, entries)
     flatbuffer.write(folder / FILE, model)
-    costs = {part.role: 0.0 if given[part.role] else gmac_of(part) for part in parts}
+    costs = {part.role: 0.0 if chains[part.role] else gmac_of(part) for part in parts}
     return [Artifact(part.role, FILE, costs[part.role]) for part in parts]
 
 
 def _converted(traced: Mapping[str, tuple[torch.nn.Module, tuple[Tensor, ...]]]) -> Any:
     """Several graphs of torch's operators, as one model that shares their weights."""
     try:
-        with quiet(), hushed():
+        with quiet():
             import litert_torch
     except ImportError:
         raise MissingExtra("litert-torch", "convert-tflite", "writing TFLite") from None
@@ -62,7 +62,7 @@ def _converted(traced: Mapping[str, tuple[torch.nn.Module, tuple[Tensor, ...]]])
     for role, (module, inputs) in traced.items():
         converter = converter.signature(role, module, inputs)
     try:
-        with quiet(), hushed(), tempfile.TemporaryDirectory() as scratch:
+        with quiet(), tempfile.TemporaryDirectory() as scratch:
             file = Path(scratch) / FILE
             converter.convert().export(str(file))
             return flatbuffer.read(file)
@@ -70,8 +70,8 @@ def _converted(traced: Mapping[str, tuple[torch.nn.Module, tuple[Tensor, ...]]])
         raise ModelError(f"TFLite cannot express this model ({one_line(error)}): {ELSEWHERE}") from None
 
 
-def _around_given(part: Part, before: Any, network: TfliteNetwork, after: Any) -> Any:
-    """The given file with what stands around it in its first subgraph."""
+def _around_artifact(part: Part, before: Any, network: TfliteNetwork, after: Any) -> Any:
+    """The artifact's file, with the stages before and after it in its first subgraph."""
     inputs = part.zeros()
     with torch.no_grad():
         first = before(*inputs)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -11,6 +12,11 @@ from edge_vss.errors import BundleError
 from edge_vss.video import Size
 
 DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
+
+MOST_DEEP = 32
+"""Lists and objects within each other; what a reader does with them calls itself."""
+MOST_TEXT = 1000
+"""Characters of a name, a path, or what else is a text."""
 
 _T = TypeVar("_T")
 
@@ -24,11 +30,14 @@ def typed(value: object, kind: type[_T], where: str) -> _T:
     # bool is an int in Python, and never one here
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise broken(f'"{where}" is {_brief(value)}, and has to be {_NAMES[kind]}')
+    if isinstance(value, str) and len(value) > MOST_TEXT:
+        raise broken(f'"{where}" has {len(value)} characters, and {MOST_TEXT} is the most')
     return value
 
 
 def _brief(value: object) -> str:
-    text = repr(value)
+    # Of a list with a million entries, only so many are looked at.
+    text = repr(value[:40] if isinstance(value, (str, list)) else value)
     return text if len(text) <= 40 else text[:37] + "..."
 
 
@@ -88,3 +97,44 @@ class Reader:
         if value not in DTYPES:
             raise broken(f'"{self.where}dtype" is {value!r}, and has to be one of {", ".join(DTYPES)}')
         return value
+
+
+def strict_json(text: str) -> object:
+    """JSON as its standard has it (RFC 8259), in what programs read alike (RFC 7493, I-JSON).
+
+    Raises ValueError for anything else: NaN and Infinity, a key that appears twice, half a surrogate pair,
+    and for more than `MOST_DEEP` lists and objects within each other.
+    """
+    too_deep = f"it is nested more than {MOST_DEEP} deep"
+    try:
+        data: object = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
+    except RecursionError:
+        raise ValueError(too_deep) from None
+    level = [data]
+    for _ in range(MOST_DEEP + 1):
+        level = [inner for value in level for inner in _within(value)]
+    if level:
+        raise ValueError(too_deep)
+    if "\\ud" in text.lower():
+        # Raises UnicodeEncodeError, a ValueError, where something has no UTF-8.
+        json.dumps(data, ensure_ascii=False).encode()
+    return data
+
+
+def _within(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is not a number in JSON")
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {_brief(key)} appears twice")
+        found[key] = value
+    return found

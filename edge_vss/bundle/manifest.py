@@ -1,4 +1,4 @@
-"""What a manifest says, as plain values. Their specification is in edge_vss.bundle."""
+"""What a manifest says, as plain values. The norm is docs/bundle.md."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Manifest:
     palette: tuple[tuple[int, int, int], ...]
     """RGB, one per class."""
     ignore: int | None
-    """The id that truth maps use for "not labelled", if any."""
+    """The id that ground truth uses for "not labelled", if any."""
     graphs: tuple[GraphSpec, ...]
     state: tuple[StateSpec, ...]
     routes: dict[str, tuple[str, ...]]

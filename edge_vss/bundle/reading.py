@@ -2,44 +2,140 @@
 
 from __future__ import annotations
 
-import json
+import errno
+import os
 import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
-from edge_vss.bundle.json_fields import Reader, broken, typed
+from edge_vss.bundle.json_fields import Reader, broken, strict_json, typed
 from edge_vss.bundle.manifest import FORMAT, VERSION, GraphSpec, Manifest, MotionSpec, StateSpec, TensorSpec
-from edge_vss.bundle.rules import MANIFEST, check_contract, check_files
+from edge_vss.bundle.rules import MANIFEST, Stamp, check_contract, check_files, stamp
 from edge_vss.errors import BundleError
+from edge_vss.files import open_inside, read_plain
+
+MANIFEST_BYTES = 4 << 20
+"""The largest manifest that is read. Ours have a few kB."""
+_ATTEMPTS = 10
 
 
 def read(path: Path, check_hashes: bool = True) -> Manifest:
     """The manifest of the bundle at ``path``, with every MUST checked. Raises BundleError, in one line.
 
-    ``check_hashes=False`` skips reading the graph files; they still have to exist inside the folder.
+    Changes nothing and waits for nothing. ``check_hashes=False`` skips reading the graph files; they still
+    have to exist inside the folder.
+    """
+    return _settled(Path(path), check_hashes)[0]
+
+
+@contextmanager
+def loading(path: Path) -> Iterator[Manifest]:
+    """The manifest, as `read` gives it, for a block that opens the graph files.
+
+    Raises BundleError as `read` does, and when the block ends where a file is not the one any more that was
+    checked: then what was opened in the block is not to be used.
     """
     path = Path(path)
-    if not path.is_dir():
-        found = "is a file" if path.exists() else "does not exist"
-        raise BundleError(f"{path} {found}: a bundle is a folder that `edge-vss convert` wrote")
+    manifest, stamps = _settled(path, check_hashes=True)
+    yield manifest
+    if changed := [name for name, was in stamps.items() if stamp(path, name) != was]:
+        raise BundleError(f"{path}: {changed[0]} was changed while it was loaded: load the bundle again")
+
+
+def _settled(path: Path, check_hashes: bool) -> tuple[Manifest, dict[str, Stamp]]:
+    """One bundle, and not parts of two where it is replaced meanwhile: the new one is whole."""
+    for left in reversed(range(_ATTEMPTS)):
+        # Open as long as it is read: the number of a folder that is removed may go to the next one at once.
+        with _pinned(path):
+            before = _identity(path)
+            try:
+                return _checked(path, check_hashes)
+            except BundleError:
+                if not left or _identity(path) == before:
+                    raise
+    raise AssertionError("unreachable")
+
+
+@contextmanager
+def _pinned(path: Path) -> Iterator[None]:
     try:
-        data = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BundleError(
-            f"{path} has no {MANIFEST}: it is not a bundle; make one with `edge-vss convert`"
-        ) from None
-    except OSError as error:
-        raise BundleError(
-            f"{path / MANIFEST} cannot be read ({error.strerror}): check the place and its permissions"
-        ) from None
-    except (ValueError, RecursionError) as error:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+    except (OSError, ValueError):  # Windows opens no folders
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _checked(path: Path, check_hashes: bool) -> tuple[Manifest, dict[str, Stamp]]:
+    text = _manifest_text(path)
+    try:
+        data = strict_json(text)
+    except ValueError as error:
         raise BundleError(f"{path / MANIFEST} is not valid JSON ({error}): convert the model again") from None
+    stamps: dict[str, Stamp] = {}
     try:
         manifest = parse(data)
         for graph in manifest.graphs:
-            check_files(path, graph, check_hashes)
+            stamps |= check_files(path, manifest.target, graph, check_hashes)
     except BundleError as error:
         raise BundleError(f"{path}: {error}") from None
-    return manifest
+    return manifest, stamps
+
+
+def _manifest_text(path: Path) -> str:
+    try:
+        return read_plain(open_inside(path, MANIFEST), MANIFEST_BYTES).decode("utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        raise BundleError(_no_bundle(path)) from None
+    except UnicodeDecodeError as error:
+        raise BundleError(
+            f"{path / MANIFEST} is not valid JSON ({error.reason}): convert the model again"
+        ) from None
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EINVAL, errno.EFBIG) and path.is_dir():
+            raise BundleError(
+                f"{path / MANIFEST} has to be a plain file of at most {MANIFEST_BYTES >> 20} MB "
+                f"({error.strerror}): do not use this bundle"
+            ) from None
+        raise BundleError(
+            f"{path / MANIFEST} cannot be read ({error.strerror}): check the place and its permissions"
+        ) from None
+
+
+def _no_bundle(path: Path) -> str:
+    if path.is_dir():
+        return f"{path} has no {MANIFEST}: it is not a bundle; make one with `edge-vss convert`"
+    if os.path.lexists(path):
+        kind = "is a link that leads nowhere" if path.is_symlink() and not path.exists() else "is a file"
+        return f"{path} {kind}: a bundle is a folder that `edge-vss convert` wrote"
+    if aside := left_aside(path):
+        return (
+            f"{path} does not exist, but the bundle that was there is left in {aside[0]}: a conversion "
+            "was stopped; move it back, or convert again"
+        )
+    return f"{path} does not exist: a bundle is a folder that `edge-vss convert` wrote"
+
+
+def left_aside(path: Path) -> list[Path]:
+    """Bundles that wait beside ``path`` to be replaced, or were left there when that was stopped."""
+    beside = f".{path.name}.replaced-"
+    try:
+        folders = sorted(found for found in path.absolute().parent.iterdir() if found.name.startswith(beside))
+    except OSError:
+        return []
+    return [folder / path.name for folder in folders if (folder / path.name / MANIFEST).is_file()]
 
 
 def parse(data: object) -> Manifest:
@@ -61,9 +157,9 @@ def parse(data: object) -> Manifest:
     manifest = Manifest(
         version=version,
         family=top.get("family", str),
-        options=top.get("options", dict),
+        options=_options(top),
         target=top.get("target", str),
-        source={key: typed(value, str, f"source.{key}") for key, value in top.get("source", dict).items()},
+        source=_texts(top, "source"),
         frame_size=top.size("frame_size"),
         colour=top.get("colour", str),
         classes=tuple(typed(name, str, "classes") for name in top.get("classes", list)),
@@ -88,9 +184,9 @@ def parse(data: object) -> Manifest:
         },
         policy=top.get("policy", str),
         motion=None if motion is None else _motion(Reader(motion, "motion.")),
-        parity=top.get("parity", dict),
-        tools=top.get("tools", dict),
-        precision=top.get("precision", dict, default={"weights": "fp32"}),
+        parity=_parity(Reader(top.get("parity", dict), "parity.")),
+        tools=_texts(top, "tools"),
+        precision=_precision(top),
     )
     check_contract(manifest)
     return manifest
@@ -122,6 +218,42 @@ def _motion(reader: Reader) -> MotionSpec:
             "upgrade edge-vss"
         )
     return MotionSpec(reader.size("grid"), units, direction, trace, sampling)
+
+
+def _texts(top: Reader, key: str) -> dict[str, str]:
+    return {name: typed(value, str, f"{key}.{name}") for name, value in top.get(key, dict).items()}
+
+
+def _options(top: Reader) -> dict[str, object]:
+    """Free, but for the entry that says how the model was given."""
+    options: dict[str, object] = top.get("options", dict)
+    model = Reader(Reader(options, "options.").get("model", dict, default={}), "options.model.")
+    for key, kind in (("factory", str), ("output", str), ("high", dict), ("preprocess", dict)):
+        if key in typed(model.data, dict, "options.model"):
+            model.get(key, kind, optional=True)
+    return options
+
+
+def _precision(top: Reader) -> dict[str, object]:
+    precision: dict[str, object] = top.get("precision", dict, default={"weights": "fp32"})
+    Reader(precision, "precision.").get("weights", str)
+    return precision
+
+
+def _parity(parity: Reader) -> dict[str, object]:
+    """Free, but for the numbers that are shown."""
+    graphs: Mapping[str, object] = parity.get("graphs", dict, default={})
+    measured = {f"graphs.{role}": found for role, found in graphs.items()}
+    measured["rollout"] = parity.get("rollout", dict, default={})
+    for place, found in measured.items():
+        reader = Reader(found, f"parity.{place}.")
+        largest = reader.get("max_abs", dict, default={})
+        for name in largest:
+            Reader(largest, f"parity.{place}.max_abs.").number(name)
+        if "labels_equal" in typed(found, dict, f"parity.{place}"):
+            reader.number("labels_equal")
+    data: dict[str, object] = typed(parity.data, dict, "parity")
+    return data
 
 
 def _colour(entry: object) -> tuple[int, int, int]:

@@ -1,16 +1,31 @@
-"""Every MUST of the bundle (edge_vss.bundle), as a check."""
+"""Every MUST of the bundle (docs/bundle.md), as a check."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path, PurePosixPath
+import errno
+import math
+import os
+from pathlib import Path
+from typing import BinaryIO
 
+import numpy as np
+
+from edge_vss.bundle.artifacts import check_content, check_names
 from edge_vss.bundle.json_fields import broken
-from edge_vss.bundle.manifest import GraphSpec, Manifest, TensorSpec
+from edge_vss.bundle.manifest import GraphSpec, Manifest, StateSpec, TensorSpec
 from edge_vss.errors import BundleError
-from edge_vss.files import sha256
+from edge_vss.files import open_inside, sha256_of
 
 MANIFEST = "manifest.json"
+MOST_BYTES = 2 << 30
+"""Of all tensors that a manifest describes, together: four times what a 4K picture with its scores takes."""
+MOST = {"graphs": 64, "state": 256, "routes": 16}
+"""Entries of each list."""
+MOST_TENSORS = 256
+"""Inputs or outputs of one graph."""
+MOST_ROLES = 64
+"""Graphs on one route."""
+_RESERVED = ("image", "motion", "labels", "score_check")
 
 
 def check_contract(manifest: Manifest) -> None:
@@ -24,43 +39,36 @@ def check_contract(manifest: Manifest) -> None:
         )
     if manifest.ignore is not None and not 0 <= manifest.ignore <= 255:
         raise broken(f'"ignore" is {manifest.ignore}, and has to be 0 to 255')
+    _check_counts(manifest)
     roles = [graph.role for graph in manifest.graphs]
     if len(set(roles)) != len(roles):
         raise broken(f"two graphs have the same role ({', '.join(roles)})")
-    named = {"state": [state.name for state in manifest.state]}
+    lists: list[tuple[str, list[str], tuple[str, ...]]] = [
+        ("state", [state.name for state in manifest.state], _RESERVED)
+    ]
     for graph in manifest.graphs:
-        named[f"{graph.role}'s inputs"] = [spec.name for spec in graph.inputs]
-        named[f"{graph.role}'s outputs"] = [spec.name for spec in graph.outputs]
-    for what, names in named.items():
+        lists += [
+            (f"{graph.role}'s inputs", [spec.name for spec in graph.inputs], ()),
+            (f"{graph.role}'s outputs", [spec.name for spec in graph.outputs], _RESERVED[:2]),
+        ]
+    for what, names, reserved in lists:
         if len(set(names)) != len(names):
             raise broken(f"two tensors of the {what} have the same name ({', '.join(names)})")
+        if taken := [name for name in names if name in reserved]:
+            raise broken(f"a tensor of the {what} is called {taken[0]!r}, which has a meaning of its own")
     for state in manifest.state:
-        if state.dtype == "uint8" and not 0 <= state.initial <= 255:
-            raise broken(f"the state {state.name!r} starts as {state.initial:g}, which uint8 cannot hold")
+        if not _can_hold(state):
+            raise broken(
+                f"the state {state.name!r} starts as {state.initial:g}, which {state.dtype} cannot hold"
+            )
     if "start" not in manifest.routes:
         raise broken('"routes" has no "start"')
-    height, width = manifest.frame_size
-    seen = {
-        "image": TensorSpec("image", (1, height, width, 3), "uint8"),
-        "labels": TensorSpec("labels", (1, height, width), "uint8"),
-        "score_check": TensorSpec("score_check", (1,), "float32"),
-        **{
-            name: TensorSpec(name, state.shape, state.dtype)
-            for state in manifest.state
-            for name in (state.name, state.next)
-            if name
-        },
-    }
-    if manifest.motion is not None:
-        seen["motion"] = TensorSpec("motion", (1, 2, *manifest.motion.grid), "float32")
-    given = {"image", *(state.name for state in manifest.state), *(("motion",) if manifest.motion else ())}
+    _check_shapes(manifest)
+    at_first = {"image", *(state.name for state in manifest.state), *(("motion",) if manifest.motion else ())}
     for route, route_roles in manifest.routes.items():
-        available, produced = set(given), set[str]()
+        available, produced = set(at_first), set[str]()
         for role in route_roles:
             graph = manifest.graph(role)
-            for spec in graph.inputs + graph.outputs:
-                if seen.setdefault(spec.name, spec) != spec:
-                    raise broken(f"{role}: {_show(spec)} is {_show(seen[spec.name])} elsewhere")
             if missing := [spec.name for spec in graph.inputs if spec.name not in available]:
                 raise broken(f"{role} reads {missing[0]!r} on the {route} route, where nothing gives it")
             produced |= {spec.name for spec in graph.outputs}
@@ -70,38 +78,114 @@ def check_contract(manifest: Manifest) -> None:
     written = {spec.name for graph in manifest.graphs for spec in graph.outputs}
     if constant := [state.name for state in manifest.state if (state.next or state.name) not in written]:
         raise broken(f"no graph writes the state {constant[0]!r}")
+    check_names(manifest)
 
 
-def check_files(folder: Path, graph: GraphSpec, check_hash: bool) -> None:
-    """A graph's files lie in the folder and are the recorded ones. Raises BundleError where not."""
-    _check_one(folder, graph, graph.file, graph.sha256 if check_hash else None)
-    if graph.data:
-        _check_one(folder, graph, graph.data, graph.data_sha256 if check_hash else None)
+def _check_shapes(manifest: Manifest) -> None:
+    """A tensor has one shape and dtype wherever it appears, and all of them together fit."""
+    height, width = manifest.frame_size
+    known = [
+        TensorSpec("image", (1, height, width, 3), "uint8"),
+        TensorSpec("labels", (1, height, width), "uint8"),
+        TensorSpec("score_check", (1,), "float32"),
+    ]
+    if manifest.motion is not None:
+        known.append(TensorSpec("motion", (1, 2, *manifest.motion.grid), "float32"))
+    seen = {spec.name: spec for spec in known}
+    places = [
+        ("state", TensorSpec(name, state.shape, state.dtype))
+        for state in manifest.state
+        for name in (state.name, state.next)
+        if name
+    ]
+    places += [(graph.role, spec) for graph in manifest.graphs for spec in graph.inputs + graph.outputs]
+    for place, spec in places:
+        if seen.setdefault(spec.name, spec) != spec:
+            raise broken(f"{place}: {_show(spec)} is {_show(seen[spec.name])} elsewhere")
+    total = sum(_nbytes(spec) for spec in seen.values())
+    if total > MOST_BYTES:
+        raise broken(
+            f"the tensors take {total / 1e9:.1f} GB together, and {MOST_BYTES / 1e9:.1f} GB is the most"
+        )
 
 
-def _check_one(folder: Path, graph: GraphSpec, name: str, digest: str | None) -> None:
-    relative = PurePosixPath(name)
-    if not name or relative.is_absolute() or ".." in relative.parts or re.search(r"[\\:\0]", name):
-        raise BundleError(f"the file {name!r} of {graph.role} leaves the bundle: do not use this bundle")
-    file = folder / relative
+def _check_counts(manifest: Manifest) -> None:
+    counts = [(f'"{name}"', len(getattr(manifest, name)), most) for name, most in MOST.items()]
+    for graph in manifest.graphs:
+        counts += [
+            (f"the inputs of {graph.role}", len(graph.inputs), MOST_TENSORS),
+            (f"the outputs of {graph.role}", len(graph.outputs), MOST_TENSORS),
+        ]
+    counts += [(f"the route {route}", len(roles), MOST_ROLES) for route, roles in manifest.routes.items()]
+    for what, count, most in counts:
+        if count > most:
+            raise broken(f"{what} has {count} entries, and {most} is the most")
+
+
+def _can_hold(state: StateSpec) -> bool:
+    kind = np.dtype(state.dtype)
+    if kind.kind == "f":
+        return abs(state.initial) <= float(np.finfo(kind).max)
+    least, most = (0, 1) if kind.kind == "b" else (np.iinfo(kind).min, np.iinfo(kind).max)
+    return state.initial.is_integer() and least <= int(state.initial) <= most
+
+
+def _nbytes(spec: TensorSpec) -> int:
+    return math.prod(spec.shape) * np.dtype(spec.dtype).itemsize
+
+
+Stamp = tuple[int, int, int, int, int]
+"""What changes where a file is changed or replaced: device, inode, size, and the times of both."""
+
+
+def check_files(folder: Path, target: str, graph: GraphSpec, check_hash: bool = True) -> dict[str, Stamp]:
+    """A graph's files are plain files in the folder, the recorded ones, and of the kind of ``target``.
+
+    Gives the stamp of each file, by name. Raises BundleError for the first that is wrong. Without
+    ``check_hash`` nothing is read.
+    """
+    listed = [(graph.file, graph.sha256)] + [(graph.data, graph.data_sha256)] * bool(graph.data)
+    return {name: _check_one(folder, target, graph, name, digest, check_hash) for name, digest in listed}
+
+
+def stamp(folder: Path, name: str) -> Stamp | None:
+    """The stamp of a file of the bundle now; None where it cannot be opened any more."""
     try:
-        _check_place(folder, file, graph.role, name)
-        if digest is not None and sha256(file) != digest:
+        with open_inside(folder, name) as file:
+            return _stamp(file)
+    except OSError:
+        return None
+
+
+def _check_one(
+    folder: Path, target: str, graph: GraphSpec, name: str, digest: str, check_hash: bool
+) -> Stamp:
+    try:
+        with open_inside(folder, name) as file:
+            if check_hash:
+                if sha256_of(file) != digest:
+                    raise BundleError(
+                        f"{name} is altered (its SHA-256 is not the recorded one): convert the model again"
+                    )
+                if name == graph.file:
+                    file.seek(0)
+                    check_content(target, graph, file)
+            return _stamp(file)
+    except FileNotFoundError:
+        raise BundleError(f"the file {name} of {graph.role} is missing: convert the model again") from None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
             raise BundleError(
-                f"{name} is altered (its SHA-256 is not the recorded one): convert the model again"
-            )
-    except (OSError, ValueError) as error:  # a name that no file can have raises the latter
-        reason = error.strerror if isinstance(error, OSError) else error
+                f"the file {name!r} of {graph.role} is reached by a link: do not use this bundle"
+            ) from None
         raise BundleError(
-            f"{name[:80]!r} cannot be read ({reason}): check permissions, or convert the model again"
+            f"{name!r} cannot be read ({error.strerror}): check permissions, or convert the model again"
         ) from None
 
 
-def _check_place(folder: Path, file: Path, role: str, name: str) -> None:
-    if not file.resolve().is_relative_to(folder.resolve()):
-        raise BundleError(f"the file {name!r} of {role} leaves the bundle by a link: do not use this bundle")
-    if not file.is_file():
-        raise BundleError(f"the file {name} of {role} is missing: convert the model again")
+def _stamp(file: BinaryIO) -> Stamp:
+    found = os.fstat(file.fileno())
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _show(spec: TensorSpec) -> str:

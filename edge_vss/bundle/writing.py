@@ -1,10 +1,11 @@
 """Writing a bundle: whole or not at all.
 
-A folder is built as ``.NAME.building-*`` beside its place. The one that it replaces waits as
-``.NAME.replaced-*/NAME`` meanwhile, because no rename puts a folder over another: for that moment NAME is
-missing, and a process killed in it leaves the old folder aside, from where `recover` brings it back. Whoever
-uses such a folder holds a lock on it, which the kernel lets go of with the process: what nobody holds is left
-over.
+A folder is built as ``.NAME.building-*`` beside its place. Where a bundle is there already, the two folders
+change places in one step, so that there is a whole bundle at every moment. Not every system can do that. On
+others the old bundle waits as ``.NAME.replaced-*/NAME`` until the new one has its place: for that moment NAME
+is missing, and a process killed in it leaves the old bundle aside, from where the next one that writes NAME
+brings it back (`recover`). Whoever uses a hidden folder holds a lock on it, which the kernel lets go of with
+the process: what nobody holds is left over.
 """
 
 from __future__ import annotations
@@ -12,16 +13,18 @@ from __future__ import annotations
 import glob
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
+from edge_vss.bundle.exchange import exchange
 from edge_vss.bundle.manifest import FORMAT, Manifest
 from edge_vss.bundle.reading import parse
 from edge_vss.bundle.rules import MANIFEST, check_files
+from edge_vss.claim import lock
 from edge_vss.errors import BundleError
 
 
@@ -30,7 +33,7 @@ def write(folder: Path, manifest: Manifest) -> None:
     text = json.dumps({"format": FORMAT, **asdict(manifest)}, indent=1, allow_nan=False)
     parse(json.loads(text))
     for graph in manifest.graphs:
-        check_files(folder, graph, check_hash=True)
+        check_files(folder, manifest.target, graph)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
 
@@ -39,10 +42,15 @@ def check_target(target: Path) -> None:
 
     A bundle that a killed process left aside counts, and is brought back.
     """
-    recover(target)
-    if target.is_symlink() or (
-        target.exists() and not (target / MANIFEST).is_file() and not _is_empty(target)
-    ):
+    try:
+        recover(target)
+        taken = target.is_symlink() or (
+            target.exists() and not (target / MANIFEST).is_file() and not _is_empty(target)
+        )
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise BundleError(f"{target} cannot be looked at ({reason}): choose another name") from None
+    if taken:
         raise BundleError(f"{target} exists and is not a bundle: choose another name, or remove it first")
 
 
@@ -82,11 +90,11 @@ def building(target: Path) -> Iterator[Path]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         folder, claim = _beside(target, "building")
-    except OSError as error:
-        raise BundleError(f"cannot write beside {target}: {error.strerror}; choose another folder") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise BundleError(f"cannot write beside {target}: {reason}; choose another folder") from None
     try:
         yield folder
-        folder.chmod(0o777 & ~_umask())
         _sync(folder)
         _swap(folder, target)
     except OSError as error:
@@ -100,12 +108,6 @@ def building(target: Path) -> Iterator[Path]:
 
 def _is_empty(path: Path) -> bool:
     return path.is_dir() and not any(path.iterdir())
-
-
-def _umask() -> int:
-    value = os.umask(0)
-    os.umask(value)
-    return value
 
 
 def _sync(folder: Path) -> None:
@@ -123,6 +125,9 @@ def _swap(folder: Path, target: Path) -> None:
     check_target(target)
     if not target.exists():
         folder.rename(target)
+        return
+    # What was there is in ``folder`` then, and goes with it.
+    if exchange(folder, target):
         return
     beside, claim = _beside(target, "replaced")
     aside = beside / target.name
@@ -144,7 +149,8 @@ def _swap(folder: Path, target: Path) -> None:
 def _beside(target: Path, kind: str) -> tuple[Path, int | None]:
     """A new hidden folder beside ``target``, and the claim on it: None where the file system has no locks."""
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.{kind}-", dir=target.parent))
+        folder = target.parent / f".{target.name}.{kind}-{secrets.token_hex(6)}"
+        folder.mkdir()
         try:
             claim = _claim(folder)
         except (OSError, ImportError):
@@ -159,16 +165,12 @@ def _claim(folder: Path, wait: bool = False) -> int | None:
 
     Raises OSError where the file system has no locks, ImportError where Python has none (Windows).
     """
-    import fcntl
-
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        # Its last owner may have removed it before letting go.
-        if folder.exists() and os.path.samestat(os.fstat(descriptor), folder.stat()):
+        if lock(descriptor, folder, wait):
             return descriptor
     except BlockingIOError:
         pass

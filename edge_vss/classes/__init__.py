@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import colorsys
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_vss.classes import files
-from edge_vss.classes.rows import Entry
+from edge_vss.classes.rows import Entry, brief
 from edge_vss.errors import OptionError
 
+MOST_NAME = 200
+"""Characters of a class's name."""
 Colour = tuple[int, int, int]
 
 
@@ -21,7 +24,7 @@ class ClassSet:
     palette: tuple[Colour, ...]
     """RGB, one per class, all different."""
     ignore: int | None
-    """The id that truth maps use for "not labelled", or None."""
+    """The id that ground truth uses for "not labelled", or None."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -40,7 +43,7 @@ def presets() -> list[str]:
 
 
 def find(spec: str) -> ClassSet:
-    """The classes of ``camvid``, ``cityscapes`` or ``streets``, of a file, or just so many of them.
+    """The classes of a known set (`presets` lists them), of a file, or just so many of them.
 
     A file may have any of the forms of `edge_vss.classes.files`: one name per line, with ids and colours or
     without, CSV, JSON, YAML and more. A count and a file ignore id 255. Raises OptionError.
@@ -51,10 +54,10 @@ def find(spec: str) -> ClassSet:
     if spec.isdecimal() and spec.isascii():
         return _counted(spec)
     path = Path(spec)
-    if not path.is_file():
+    if not spec or not os.path.exists(path):
+        known = ", ".join(presets())
         raise OptionError(
-            f"no class set is called {spec!r}: choose one of {', '.join(presets())}, a count, or a file of "
-            "class names"
+            f"no class set is called {brief(spec)!r}: choose one of {known}, a count, or a file of names"
         )
     return _listed(path, files.read(path))
 
@@ -62,7 +65,7 @@ def find(spec: str) -> ClassSet:
 def _counted(spec: str) -> ClassSet:
     count = int(spec) if len(spec) < 6 else 0
     if not 1 <= count <= 255:
-        raise OptionError(f"{spec} classes: a label map has room for 1 to 255")
+        raise OptionError(f"{brief(spec)} classes: a label map has room for 1 to 255")
     return ClassSet(
         tuple(f"class {index}" for index in range(count)), tuple(map(_generated, range(count))), 255
     )
@@ -81,6 +84,11 @@ def _listed(path: Path, entries: list[Entry], ignore: int = 255) -> ClassSet:
             raise OptionError(f"{place}: the id {identity} is not one of a label map, which has 0 to 254")
         if identity in names:
             raise OptionError(f"{place}: the id {identity} appears twice: give every class its own")
+        if len(entry.name) > MOST_NAME:
+            raise OptionError(
+                f"{place}: the name has {len(entry.name)} characters, and {MOST_NAME} is the most: "
+                "give one class name per line"
+            )
         if entry.name in names.values():
             raise OptionError(f"{place}: the class {entry.name!r} appears twice")
         names[identity] = entry.name

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from edge_vss.classes.rows import Colour, Entry, colour_of, from_rows, rgb
 from edge_vss.errors import MissingExtra, OptionError
+from edge_vss.files import open_plain, read_plain
 
 MOST_BYTES = 1 << 20
 """A list of 255 names takes a hundredth of this; what is longer is another kind of file."""
@@ -49,8 +50,8 @@ def read(path: Path) -> list[Entry]:
         entries = _from_yaml(path, text)
     else:
         entries = from_rows(path, text)
-    given = [entry for entry in entries if entry.id is not None]
-    if given and len(given) != len(entries):
+    numbered = [entry for entry in entries if entry.id is not None]
+    if numbered and len(numbered) != len(entries):
         odd = next(entry for entry in entries if entry.id is None)
         raise _refused(path, odd.line, f"{odd.name!r} has no id, and others have one")
     return entries
@@ -58,12 +59,10 @@ def read(path: Path) -> list[Entry]:
 
 def _decoded(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise OptionError(f"{path} cannot be read ({error.strerror}): check the file") from None
-    if len(data) > MOST_BYTES:
-        raise OptionError(f"{path} has more than {MOST_BYTES} bytes: give a list of class names")
+        data = read_plain(open_plain(path), MOST_BYTES)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise OptionError(f"{path} cannot be read as text ({reason}): give one class name per line") from None
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
     try:
         return data.decode(encoding)

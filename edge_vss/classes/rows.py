@@ -18,7 +18,7 @@ Row = tuple[int, list[str]]
 _CVAT = re.compile(r"^([^:]+):(\d{1,3},\d{1,3},\d{1,3})?:[^:]*:[^:]*$")
 _NUMBERED = re.compile(r"^(\d{1,3})\s*[:.)=-]\s*(\D.*)$")
 _THREE = re.compile(r"\d{1,3} +\d{1,3} +\d{1,3}\s")
-_WHOLE = re.compile(r"-?\d{1,6}")
+_WHOLE = re.compile(r"-?\d+")
 _HEX = re.compile(r"(?:#|0[xX])[0-9a-fA-F]{6}(?:[0-9a-fA-F]{2})?")
 
 _HEADS = {
@@ -100,6 +100,17 @@ def from_rows(path: Path, text: str) -> list[Entry]:
     return _spaced(path, lines)
 
 
+def number_of(digits: str) -> int:
+    """A whole number. Of one that is too long to be read, seven digits are too many as well."""
+    size = int((digits.lstrip("-").lstrip("0") or "0")[:7])
+    return -size if digits.startswith("-") else size
+
+
+def brief(text: str) -> str:
+    """A stranger's text, short enough for a message."""
+    return text if len(text) <= 80 else f"{text[:60]}..."
+
+
 def colour_of(text: str) -> Colour | None:
     """``#rgb``, ``#rrggbb``, ``0xrrggbb`` or ``r,g,b`` → RGB; None for anything else."""
     text = text.strip()
@@ -129,11 +140,9 @@ def _clean(name: str) -> str:
 
 
 def _colour(path: Path, number: int, cells: list[str]) -> Colour:
-    found = colour_of(cells[0]) if len(cells) == 1 else rgb([int(cell) for cell in cells])
+    found = colour_of(cells[0]) if len(cells) == 1 else rgb([number_of(cell) for cell in cells])
     if found is None:
-        raise OptionError(
-            f"{path}, line {number}: the colour {' '.join(cells)} goes past 255: give numbers from 0 to 255"
-        )
+        raise OptionError(f"{path}, line {number}: the colour {brief(' '.join(cells))} goes past 255")
     return found
 
 
@@ -191,7 +200,7 @@ def _entry(path: Path, number: int, cells: list[str], name: int, place: Place) -
     if place.id is not None:
         if not _WHOLE.fullmatch(cells[place.id]):
             raise OptionError(f"{path}, line {number}: the id {cells[place.id]!r} is no number: check it")
-        identity = int(cells[place.id])
+        identity = number_of(cells[place.id])
     colour = None
     if place.red is not None:
         colours = cells[place.red : place.red + (1 if place.whole_colour else 3)]
@@ -227,7 +236,7 @@ def _place(path: Path, rows: list[Row], before: int) -> Place:
         if before in (1, 3):
             return Place(1, 2) if before == 1 else Place(4, 1)
         for at in (0, 3):
-            ids = [int(cells[at]) for _, cells in rows]
+            ids = [number_of(cells[at]) for _, cells in rows]
             if sorted(ids) == list(range(min(ids), min(ids) + len(ids))) and min(ids) in (0, 1):
                 return Place(1, 2) if at == 0 else Place(4, 1)
     raise OptionError(
@@ -274,7 +283,7 @@ def _only_names(path: Path, split: list[Spaced]) -> bool:
     if (before, after) != (0, 1) or any(_HEX.fullmatch(row.after[0]) for row in split):
         return False
     names = {" ".join(row.name) for row in split}
-    ids = sorted(int(row.after[0]) for row in split)
+    ids = sorted(number_of(row.after[0]) for row in split)
     if len(names) < len(split) or len(split) == 1:
         return True
     if ids not in ([*range(len(ids))], [*range(1, len(ids) + 1)]):

@@ -5,14 +5,17 @@ Nothing is imported before it is needed: ``edge-vss --help`` opens neither a dec
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from typing import Annotated
 
 import typer
 
 from edge_vss import __version__
 from edge_vss.cli import compare, convert, demo, doctor, evaluate, inspect, motion, profile, run, verify
-from edge_vss.cli.terminal import guarded
+from edge_vss.cli._family import BundleFamilyCommand, FamilyCommand
+from edge_vss.cli.terminal import READER_LEFT, guarded
 
 VERBS = (
     convert.convert,
@@ -27,6 +30,13 @@ VERBS = (
     demo.demo,
 )
 """In the order of a user's first day; each one's first line is its help."""
+
+CLASSES = {
+    convert.convert: FamilyCommand,
+    compare.compare: FamilyCommand,
+    verify.verify: BundleFamilyCommand,
+}
+"""Of the verbs that take a family's own options."""
 
 # Typer's rich help doubles the time of --help, and draws a box around what should be one line.
 app = typer.Typer(
@@ -43,7 +53,13 @@ def main() -> None:
     """The ``edge-vss`` program, once all of it is imported."""
     # A service manager stops a program with SIGTERM; a recording must be closed then as well.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    app()
+    try:
+        app()
+    except SystemExit as done:
+        if done.code == READER_LEFT:
+            # Python writes out what is left when it ends, and would complain that nobody reads it.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
 
 
 def _version(asked: bool) -> None:
@@ -62,4 +78,4 @@ def _root(
 
 
 for _verb in VERBS:
-    app.command()(guarded(_verb))
+    app.command(cls=CLASSES.get(_verb))(guarded(_verb))

@@ -3,44 +3,80 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from edge_vss.bundle import Manifest
+from edge_vss.bundle import GraphSpec, Manifest
 from edge_vss.cli.terminal import table
+from edge_vss.report import Json, Report, plain
 
 
-def contents(bundle: Path, manifest: Manifest, policy: str | None = None) -> dict[str, Any]:
-    from dataclasses import asdict
+@dataclass(frozen=True)
+class Cost(Report):
+    """What a frame costs on average."""
 
-    contents = asdict(manifest)
-    for graph in contents["graphs"]:
-        graph["bytes"] = _bytes(bundle, graph["file"], graph["data"])
-    contents["state_bytes"] = sum(state.nbytes for state in manifest.state)
-    contents["gmac_per_frame"] = _average(bundle, manifest, policy)
-    return contents
-
-
-def _bytes(bundle: Path, *files: str) -> int:
-    return sum((bundle / file).stat().st_size for file in files if file)
+    policy: str
+    key_share: float | None
+    """Share of key frames, 0 to 1; None where the policy lets the video decide."""
+    gmac: float | None
+    """Billions of multiply-accumulates per frame; None like ``key_share``."""
 
 
-def _average(bundle: Path, manifest: Manifest, policy: str | None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Contents(Report):
+    """A manifest, and the sizes of what belongs to it."""
+
+    manifest: Manifest
+    graph_bytes: dict[str, int]
+    """Size of each graph's files, by role."""
+    state_bytes: int
+    """Memory that the state of one video takes."""
+    gmac_per_frame: Cost
+
+    def to_json(self) -> dict[str, Json]:
+        """The manifest's keys, each graph with its ``bytes``, and the two sums."""
+        graphs: list[Json] = [
+            {**_object(graph), "bytes": self.graph_bytes[graph.role]} for graph in self.manifest.graphs
+        ]
+        return {
+            **_object(self.manifest),
+            "graphs": graphs,
+            "state_bytes": self.state_bytes,
+            "gmac_per_frame": self.gmac_per_frame.to_json(),
+        }
+
+
+def _object(value: Manifest | GraphSpec) -> dict[str, Json]:
+    return {name: plain(item) for name, item in asdict(value).items()}
+
+
+def contents(bundle: Path, manifest: Manifest, policy: str | None = None) -> Contents:
+    """What the bundle holds; the cost is that of ``policy``, or of the bundle's own."""
+    return Contents(
+        manifest=manifest,
+        graph_bytes={graph.role: _bytes(bundle, graph) for graph in manifest.graphs},
+        state_bytes=sum(state.nbytes for state in manifest.state),
+        gmac_per_frame=_cost(bundle, manifest, policy),
+    )
+
+
+def _bytes(bundle: Path, graph: GraphSpec) -> int:
+    return sum((bundle / file).stat().st_size for file in (graph.file, graph.data) if file)
+
+
+def _cost(bundle: Path, manifest: Manifest, policy: str | None) -> Cost:
     from edge_vss.runtimes.policy import Interval, default, parse
 
     chosen = parse(policy) if policy else default(manifest.policy, bundle)
     share = 1 / chosen.frames if isinstance(chosen, Interval) else None
-    gmac = None if share is None else manifest.gmac_per_frame(share)
-    return {"policy": str(chosen), "key_share": share, "gmac": gmac}
+    return Cost(str(chosen), share, None if share is None else manifest.gmac_per_frame(share))
 
 
 def show_graphs(bundle: Path, manifest: Manifest) -> None:
-    parity = manifest.parity.get("graphs", {}) | {"rollout": manifest.parity.get("rollout", {})}
-    rows = [
-        (graph.role, graph.file, _bytes(bundle, graph.file, graph.data) / 1e6, graph.gmac)
-        for graph in manifest.graphs
-    ]
+    """Two tables: the graphs with their sizes and costs, and how near their numbers are to the model's."""
+    rows = [(graph.role, graph.file, _bytes(bundle, graph) / 1e6, graph.gmac) for graph in manifest.graphs]
     table(("graph", "file", "MB", "GMAC"), rows)
+    parity = manifest.parity.get("graphs", {}) | {"rollout": manifest.parity.get("rollout", {})}
     agreements = [
         (
             name,

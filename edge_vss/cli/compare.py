@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from edge_vss.bundle.rules import MANIFEST
+from edge_vss.cli._family import family_options
+from edge_vss.cli._hushed import hushed
 from edge_vss.cli._values import size_of, three_of
 from edge_vss.cli.options import (
     Bgr,
@@ -16,22 +19,25 @@ from edge_vss.cli.options import (
     Debug,
     Factory,
     Family,
+    Ffmpeg,
     FrameSize,
-    HighBranch,
     Json,
     Mean,
     Motion,
     PolicyName,
+    Reconnect,
     Scale,
     Std,
     Threads,
-    Variant,
+    Timeout,
+    opening,
 )
 from edge_vss.cli.terminal import emit, say, table, writable
 from edge_vss.errors import OptionError
 
 
 def compare(
+    context: typer.Context,
     paths: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -51,100 +57,86 @@ def compare(
     scale: Scale = None,
     bgr: Bgr = False,
     family: Family = "propagate",
-    variant: Variant = None,
-    hr: HighBranch = None,
     policy: PolicyName = None,
     motion: Motion = "auto",
+    timeout: Timeout = 10.0,
+    reconnect: Reconnect = 0.0,
+    ffmpeg: Ffmpeg = None,
     threads: Threads = 0,
     frames: Annotated[int, typer.Option("--frames", min=16, help="How many frames are measured.")] = 96,
     json: Json = None,
     debug: Debug = False,
 ) -> None:
-    special = {name: value for name, value in {"variant": variant, "high": hr}.items() if value is not None}
-    _compare(
-        paths or [],
-        json,
-        precisions=precision,
-        policy=policy,
-        motion=motion,
-        threads=threads,
-        frames=frames,
+    """Every engine and precision on one video, side by side: which is the fastest here, and how exact.
+
+    Without anything, the packaged sample is compared.
+    """
+    from edge_vss.converters.conversion import Conversion
+    from edge_vss.runtimes.tools import compare as work
+
+    how = opening(motion=motion, timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg)
+    writable(json)
+    named = paths or []
+    if len(named) == 1:
+        raise OptionError(f"{named[0]} alone is nothing to compare on: give a video as the last argument")
+    conversion = Conversion(
         classes=classes,
         size=size_of(size),
         factory=factory,
         mean=three_of(mean, "--mean"),
         std=three_of(std, "--std"),
         scale=scale,
-        bgr=bgr or None,
+        bgr=bgr,
         family=family,
-        options=special or None,
+        options=family_options(context),
     )
-
-
-def _compare(
-    paths: list[Path],
-    json: str | None,
-    *,
-    precisions: str,
-    policy: str | None,
-    motion: str,
-    threads: int,
-    frames: int,
-    **options: Any,
-) -> None:
-    """The last of ``paths`` is the video; without any, the packaged sample's."""
-    from edge_vss.runtimes.tools import compare as work
-
-    writable(json)
-    if len(paths) == 1:
-        raise OptionError(f"{paths[0]} alone is nothing to compare on: give a video as the last argument")
-    given = {name: value for name, value in options.items() if value is not None}
     with tempfile.TemporaryDirectory(prefix="edge-vss-compare-") as name:
         folder = Path(name)
-        models, source = paths[:-1], paths[-1] if paths else folder / "streets.mp4"
-        if not paths:
+        conversions = [replace(conversion, model=path) for path in named[:-1]]
+        source = named[-1] if named else folder / "streets.mp4"
+        if not named:
             from edge_vss.demo.scene.encode import write
             from edge_vss.demo.show import sample_model
 
-            model, given = sample_model(given.get("family", "propagate"))
             say("drawing a street, encoding it as H.264")
             write(source, frames=frames, seed=7)
-            models = [model]
+            conversions = [sample_model(family)]
         chosen: list[work.Candidate] = []
         problems: list[str] = []
-        for index, path in enumerate(models):
-            if (path / MANIFEST).is_file():
-                chosen += work.candidates(path)
+        for index, each in enumerate(conversions):
+            if each.path is not None and (each.path / MANIFEST).is_file():
+                chosen += work.candidates(each.path)
                 continue
-            from edge_vss.converters.matrix import every
+            with hushed(debug) as tell:
+                from edge_vss.converters.matrix import convert_each
 
-            made, missing = every(path, folder / str(index), precisions.split(","), source, say, **given)
+                made, missing = convert_each(each, folder / str(index), precision.split(","), source, tell)
             chosen += [candidate for made_bundle in made for candidate in work.candidates(made_bundle)]
             problems += missing
         found = work.compare(
-            chosen, source, policy=policy, motion=motion, threads=threads, frames=frames, tell=say
+            chosen, source, policy=policy, opening=how, threads=threads, frames=frames, tell=say
         )
-    found["left_out"] = problems
+    found = replace(found, left_out=tuple(problems))
     emit(found, json)
-    running = [row for row in found["rows"] if "problem" not in row]
     table(
         ("", "fps", "p95 ms", "key ms", "memory MB", "start s", "labels equal %"),
         [
             (
-                row["name"],
-                row["fps"],
-                row["latency_ms"]["p95"],
-                row["graphs_ms"]["key"],
-                row["memory_mb"],
-                row["start_seconds"],
-                None if row["agreement"] is None else 100 * row["agreement"],
+                row.candidate.name,
+                row.measured.fps,
+                row.measured.latency_ms.p95,
+                row.measured.graphs_ms["key"],
+                row.measured.memory_mb,
+                row.measured.start_seconds,
+                None if row.agreement is None else 100 * row.agreement,
             )
-            for row in running
+            for row in found.rows
+            if row.measured is not None
         ],
     )
-    for row in found["rows"]:
-        if "problem" in row:
-            say(f"{row['name']}: {row['problem']}")
-    for line in (*problems, *work.quantised_is_slower(found["rows"])):
+    for row in found.rows:
+        if row.problem:
+            say(f"{row.candidate.name}: {row.problem}")
+    for line in (*problems, *work.slower_than_full(found.rows)):
         say(line)
-    say(found["recommendation"])
+    say(found.recommendation)

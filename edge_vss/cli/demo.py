@@ -27,18 +27,14 @@ def demo(
     debug: Debug = False,
 ) -> None:
     """The main job on a sample that needs no download: every frame against scheduled."""
-    _demo(out, frames, interval, family, json)
-
-
-def _demo(out: Path, frames: int, interval: int | None, family: str, json: str | None) -> None:
     from edge_vss.demo.show import demo as show
 
     writable(json, made=out)
     found = show(out, frames, interval, tell=say, family=family)
     emit(found, json)
     rows = [
-        (name, side["fps"], side["miou"], side["mvc8"], f"{side['key_share']:.1%}", side["gmac_per_frame"])
-        for name, side in (("every frame", found["every_frame"]), (found["policy"], found["scheduled"]))
+        (name, side.fps, side.miou, side.mvc8, f"{side.key_share:.1%}", side.gmac_per_frame)
+        for name, side in (("every frame", found.every_frame), (found.policy, found.scheduled))
     ]
     table(("", "fps", "mIoU %", "mVC8 %", "key frames", "GMAC / frame"), rows)
-    say(f"{found['speedup']:.2f} times as fast; look at {found['picture']} and {found['overlay']}")
+    say(f"{found.speedup:.2f} times as fast; look at {found.picture} and {found.overlay}")

@@ -2,51 +2,50 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from edge_vss.cli.options import Debug, Json
 from edge_vss.cli.terminal import emit, say, table
+
+if TYPE_CHECKING:
+    from edge_vss.runtimes.tools.doctor import Engine, MachineReport
 
 
 def doctor(json: Json = None, debug: Debug = False) -> None:
     """Which engines, codecs, accelerators and cameras are here, and what to install."""
-    _doctor(json)
-
-
-def _doctor(json: str | None) -> None:
     from edge_vss.runtimes.tools.doctor import report
 
     found = report()
     emit(found, json)
-    video, cpu, opencv = found["video"], found["cpu"], found["opencv"]
-    features = ", ".join(cpu["features"])
-    rows = [
-        (
-            "machine",
-            " · ".join(filter(None, (found["board"], cpu["model"], f"{cpu['cores']} cores", features))),
-        ),
-        ("system", f"{found['platform']} · Python {found['python']}"),
-        (
-            "video",
-            f"PyAV {video['pyav']} · FFmpeg {video['ffmpeg']}" if video["pyav"] else "PyAV does not load",
-        ),
-        ("OpenCV", f"{opencv['version']} ({opencv['package']})" if opencv["version"] else "not installed"),
-    ]
-    for name, engine in found["engines"].items():
-        installed = " · ".join((f"{engine['package']} {engine['version']}", *engine["providers"]))
-        rows.append(
-            (f"engine {name}", installed if engine["version"] else f"not installed: {engine['install']}")
-        )
-    rows += [("accelerator", f"{device['name']} ({device['device']})") for device in found["accelerators"]]
-    rows += [("camera", f"{camera['device']} {camera['name']}") for camera in found["cameras"]]
-    rows.append(
-        ("convert", " · ".join(f"{name} {number or 'missing'}" for name, number in found["convert"].items()))
-    )
-    table(("edge-vss " + (found["edge_vss"] or ""), "found"), rows)
+    table(("edge-vss " + (found.edge_vss or ""), "found"), _rows(found))
     codecs = [
-        (name, c["decoder"], c["encoder"], "yes" if c["vectors"] else "no: flow instead")
-        for name, c in video["codecs"].items()
+        (name, codec.decoder, codec.encoder, "yes" if codec.vectors else "no: flow instead")
+        for name, codec in found.video.codecs.items()
     ]
     table(("codec", "decoder", "encoder", "motion vectors"), codecs)
-    for line in found["missing"]:
+    for line in found.missing or ("nothing is missing",):
         say(line)
-    if not found["missing"]:
-        say("nothing is missing")
+
+
+def _rows(found: MachineReport) -> list[tuple[str, str]]:
+    video, cpu, opencv = found.video, found.cpu, found.opencv
+    machine = (found.board, cpu.model, f"{cpu.cores} cores", ", ".join(cpu.features))
+    rows = [
+        ("machine", " · ".join(filter(None, machine))),
+        ("system", f"{found.platform} · Python {found.python}"),
+        ("video", f"PyAV {video.pyav} · FFmpeg {video.ffmpeg}" if video.pyav else "PyAV does not load"),
+        ("OpenCV", f"{opencv.version} ({opencv.package})" if opencv.version else "not installed"),
+    ]
+    rows += [(f"engine {name}", _engine(engine)) for name, engine in found.engines.items()]
+    rows += [("accelerator", f"{device.name} ({device.device})") for device in found.accelerators]
+    rows += [("camera", f"{camera.device} {camera.name}") for camera in found.cameras]
+    versions = (f"{name} {number or 'missing'}" for name, number in found.convert.items())
+    return [*rows, ("convert", " · ".join(versions))]
+
+
+def _engine(engine: Engine) -> str:
+    if not engine.installed:
+        return f"not installed: {engine.install}"
+    named = " ".join(filter(None, (engine.package, engine.version))) or "installed"
+    note = "for reference only" if engine.reference else ""
+    return " · ".join(filter(None, (named, f"runs {', '.join(engine.targets)}", *engine.providers, note)))

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from math import isnan
 
 from edge_vss.cli.options import (
     Bundle,
     Debug,
     Engine,
+    EngineChoice,
+    Ffmpeg,
+    GroundTruthFolder,
     Hint,
     Ignore,
     Json,
+    Limit,
     Motion,
     PolicyName,
     Provider,
+    Reconnect,
     Source,
     Threads,
+    Timeout,
+    opening,
 )
 from edge_vss.cli.terminal import cell, emit, places, progress, say, table
 
@@ -26,18 +30,14 @@ from edge_vss.cli.terminal import cell, emit, places, progress, say, table
 def evaluate(
     bundle: Bundle,
     source: Source,
-    ground_truth: Annotated[
-        Path,
-        typer.Option(
-            "--ground-truth",
-            "--truth",
-            metavar="DIR",
-            help="Label maps: one PNG of class ids per frame, in order.",
-        ),
-    ],
+    ground_truth: GroundTruthFolder,
     ignore: Ignore = None,
     policy: PolicyName = None,
+    limit: Limit = None,
     motion: Motion = "auto",
+    timeout: Timeout = 10.0,
+    reconnect: Reconnect = 0.0,
+    ffmpeg: Ffmpeg = None,
     engine: Engine = None,
     provider: Provider = "",
     hint: Hint = "",
@@ -45,53 +45,32 @@ def evaluate(
     json: Json = None,
     debug: Debug = False,
 ) -> None:
-    """Compare with true label maps: mIoU, WIoU, mVC, per class and per distance from the key frame."""
-    _evaluate(
-        bundle,
-        source,
-        ground_truth,
-        json,
-        ignore=ignore,
-        policy=policy,
-        motion=motion,
-        engine={"engine": engine, "threads": threads, "provider": provider, "hint": hint},
-    )
-
-
-def _evaluate(
-    bundle: Path,
-    source: str,
-    ground_truth: Path,
-    json: str | None,
-    *,
-    ignore: int | None,
-    policy: str | None,
-    motion: str,
-    engine: dict[str, Any],
-) -> None:
-    from edge_vss.runtimes.segmenter import load
+    """Compare with the ground truth: mIoU, WIoU, mVC, per class and per distance from the key frame."""
     from edge_vss.runtimes.sinks import check_places
     from edge_vss.runtimes.tools.evaluate import evaluate as score
     from edge_vss.runtimes.tools.ground_truth import GroundTruth
 
+    how = opening(motion=motion, timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg)
     check_places(places(json), source)
     maps = GroundTruth(ground_truth)
-    segmenter = load(bundle, **engine)
-    with progress(len(maps)) as advance:
+    segmenter = EngineChoice(engine, threads, provider, hint).load(bundle)
+    with progress(min(len(maps), limit or len(maps))) as advance:
         found = score(
             segmenter,
             source,
             maps,
             policy=policy,
             ignore=ignore,
-            motion=motion,
+            opening=how,
             on_frame=lambda *_: advance(),
+            limit=limit,
         )
     emit(found, json)
-    table(("class", "IoU %"), list(found["iou"].items()))
-    distances = [(str(gap), value) for gap, value in enumerate(found["miou_by_distance"])]
-    table(("frames from the key frame", "mIoU %"), distances)
-    names = ("miou", "wiou", "mvc8", "mvc16")
-    say("  ".join(f"{name} {found[name]:.2f}" if found[name] is not None else f"{name} -" for name in names))
-    cost, seconds = cell(found["gmac_per_frame"]), cell(found["seconds"])
-    say(f"{found['frames']} frames, {found['keyframes']} key frames, {cost} GMAC per frame, {seconds} s")
+    table(("class", "IoU %"), list(found.iou.items()))
+    table(
+        ("frames since the key frame", "mIoU %"), [(str(n), v) for n, v in enumerate(found.miou_by_distance)]
+    )
+    scores = {"miou": found.miou, "wiou": found.wiou, "mvc8": found.mvc8, "mvc16": found.mvc16}
+    say("  ".join(f"{name} -" if isnan(score) else f"{name} {score:.2f}" for name, score in scores.items()))
+    cost, seconds = cell(found.gmac_per_frame), cell(found.seconds)
+    say(f"{found.frames} frames, {found.keyframes} key frames, {cost} GMAC per frame, {seconds} s")

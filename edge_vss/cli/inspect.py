@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from edge_vss.cli._contents import contents, show_graphs
 from edge_vss.cli.options import Bundle, Debug, Json, PolicyName
 from edge_vss.cli.terminal import cell, emit, say, table
@@ -11,10 +9,6 @@ from edge_vss.cli.terminal import cell, emit, say, table
 
 def inspect(bundle: Bundle, policy: PolicyName = None, json: Json = None, debug: Debug = False) -> None:
     """What is inside a bundle: graphs, shapes, state, sizes, cost."""
-    _inspect(bundle, policy, json)
-
-
-def _inspect(bundle: Path, policy: str | None, json: str | None) -> None:
     from edge_vss.bundle import read
 
     manifest = read(bundle)
@@ -37,12 +31,8 @@ def _inspect(bundle: Path, policy: str | None, json: str | None) -> None:
         (s.name, s.dtype, "x".join(map(str, s.shape)), s.initial, s.nbytes / 1e6) for s in manifest.state
     ]
     table(("state", "type", "shape", "starts as", "MB"), state)
-    say(f"state: {found['state_bytes'] / 1e6:.2f} MB for every video that is segmented at once")
+    say(f"state: {found.state_bytes / 1e6:.2f} MB for every video that is segmented at once")
     table(("route", "graphs"), [(route, " → ".join(roles)) for route, roles in manifest.routes.items()])
-    average = found["gmac_per_frame"]
-    share = (
-        f"{average['key_share']:.0%} key frames"
-        if average["key_share"] is not None
-        else "depends on the video"
-    )
-    say(f"policy {average['policy']}: {share}, {cell(average['gmac'])} GMAC per frame")
+    cost = found.gmac_per_frame
+    share = "depends on the video" if cost.key_share is None else f"{cost.key_share:.0%} key frames"
+    say(f"policy {cost.policy}: {share}, {cell(cost.gmac)} GMAC per frame")

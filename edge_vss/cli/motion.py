@@ -7,46 +7,51 @@ from typing import Annotated
 
 import typer
 
-from edge_vss.cli.options import Debug, Ignore, Json, Limit, Source, Truth
+from edge_vss.cli.options import (
+    Debug,
+    Ffmpeg,
+    GroundTruthIfAny,
+    Ignore,
+    Json,
+    Limit,
+    Reconnect,
+    Source,
+    Timeout,
+    opening,
+)
 from edge_vss.cli.terminal import emit, flat, places, progress, say, table
+from edge_vss.text import without_password
 
 
 def motion(
     source: Source,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the vectors into a video.")] = None,
-    ground_truth: Truth = None,
-    interval: Annotated[int, typer.Option(min=1, help="Frames from one given label map to the next.")] = 5,
+    ground_truth: GroundTruthIfAny = None,
+    interval: Annotated[int, typer.Option(min=1, help="Frames from one label map used to the next.")] = 5,
     ignore: Ignore = None,
     limit: Limit = None,
+    timeout: Timeout = 10.0,
+    reconnect: Reconnect = 0.0,
+    ffmpeg: Ffmpeg = None,
     json: Json = None,
     debug: Debug = False,
 ) -> None:
     """What a stream's motion vectors are worth, and how to encode better."""
-    _motion(source, out, ground_truth, interval, ignore, limit, json)
-
-
-def _motion(
-    source: str,
-    out: Path | None,
-    ground_truth: Path | None,
-    interval: int,
-    ignore: int | None,
-    limit: int | None,
-    json: str | None,
-) -> None:
     from edge_vss.runtimes.sinks import check_places
-    from edge_vss.runtimes.tools.stream_report import Findings, draw, survey
+    from edge_vss.runtimes.tools.stream_report import Findings, draw, report
 
+    how = opening(timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg)
     check_places(places(json, video=out), source)
     findings, interrupted = Findings(), False
     try:
         with progress(limit) as advance:
-            found = survey(
+            found = report(
                 source,
                 ground_truth,
                 interval,
                 ignore=ignore,
                 limit=limit,
+                opening=how,
                 on_frame=advance,
                 findings=findings,
             )
@@ -55,13 +60,13 @@ def _motion(
             raise
         found, interrupted = findings.result(), True
     emit(found, json)
-    table(("", source), [row for row in flat(found) if row[0] != "advice"])
-    for line in found["advice"]:
+    table(("", without_password(source)), [row for row in flat(found.to_json()) if row[0] != "advice"])
+    for line in found.advice:
         say(line)
     if interrupted:
         say(f"interrupted after {findings.frames} frames; this is what they say")
         raise typer.Exit(130)
     if out is not None:
-        with progress(found["frames"]) as advance:
-            drawn = draw(source, out, limit=limit, on_frame=advance)
+        with progress(found.frames) as advance:
+            drawn = draw(source, out, limit=limit, opening=how, on_frame=advance)
         say(f"{drawn} frames in {out}")

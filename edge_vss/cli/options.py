@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from edge_vss.runtimes.segmenter import Segmenter
+    from edge_vss.runtimes.tools.opening import Opening
 
 Bundle = Annotated[Path, typer.Argument(help="A bundle that convert wrote (NAME.vss).", show_default=False)]
 Factory = Annotated[
@@ -13,9 +19,6 @@ Factory = Annotated[
     typer.Option(
         "--model", metavar="FILE.py:FACTORY", help="The function that builds a state dict's network."
     ),
-]
-HighBranch = Annotated[
-    Path | None, typer.Option("--hr", metavar="FILE", help="The key frames' network, of arseg's two files.")
 ]
 Source = Annotated[
     str,
@@ -36,7 +39,10 @@ PolicyName = Annotated[
         help="interval:N, gop, gop:N, adaptive or adaptive:X; without it, the bundle's own.",
     ),
 ]
-Motion = Annotated[str, typer.Option("--motion", help="Where motion comes from: auto, codec, flow or none.")]
+Motion = Annotated[
+    str,
+    typer.Option("--motion", metavar="NAME", help="Where motion comes from: auto, codec, flow or none."),
+]
 Engine = Annotated[
     str | None,
     typer.Option("--engine", metavar="NAME", help="Inference engine; without it, the target's own."),
@@ -47,18 +53,38 @@ Provider = Annotated[
         "--provider", metavar="NAME", help="What the engine computes on: cpu, cuda, tensorrt, gpu, npu, auto."
     ),
 ]
-Hint = Annotated[str, typer.Option("--hint", metavar="NAME", help="OpenVINO: latency or throughput.")]
+Hint = Annotated[
+    str, typer.Option("--hint", metavar="NAME", help="What the engine is tuned for: latency or throughput.")
+]
 Threads = Annotated[int, typer.Option("--threads", min=0, help="Threads of the engine; 0 lets it choose.")]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Stop after N frames.")]
-Truth = Annotated[
-    Path | None,
+Timeout = Annotated[
+    float,
+    typer.Option("--timeout", metavar="SECONDS", help="The longest silence of a stream that is waited for."),
+]
+Reconnect = Annotated[
+    float,
     typer.Option(
-        "--ground-truth",
-        "--truth",
-        metavar="DIR",
-        help="True label maps: one PNG of class ids per frame, in order.",
+        "--reconnect", min=0, metavar="SECONDS", help="Try a live stream that has ended again for so long."
     ),
 ]
+Ffmpeg = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ffmpeg",
+        metavar="KEY=VALUE",
+        help="An option for FFmpeg, such as rtsp_transport=tcp; may be given again.",
+        show_default=False,
+    ),
+]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Stop after N frames.")]
+_GROUND_TRUTH = typer.Option(
+    "--ground-truth",
+    "--truth",
+    metavar="DIR",
+    help="Label maps to compare with: one PNG of class ids per frame, in order.",
+)
+GroundTruthFolder = Annotated[Path, _GROUND_TRUTH]
+GroundTruthIfAny = Annotated[Path | None, _GROUND_TRUTH]
 Ignore = Annotated[
     int | None, typer.Option("--ignore", min=0, max=255, metavar="ID", help="The id that counts for nothing.")
 ]
@@ -72,10 +98,47 @@ FrameSize = Annotated[
 ]
 Mean = Annotated[str | None, typer.Option(metavar="R,G,B", help="Subtracted after --scale.")]
 Std = Annotated[str | None, typer.Option(metavar="R,G,B", help="Divided by, after --mean.")]
-Scale = Annotated[
-    float | None,
-    typer.Option(help="What a pixel (0 to 255) is multiplied by first; arseg: size of the small pictures."),
-]
+Scale = Annotated[float | None, typer.Option(help="What a pixel (0 to 255) is multiplied by first.")]
 Bgr = Annotated[bool, typer.Option("--bgr", help="The model wants blue first.")]
-Family = Annotated[str, typer.Option(help="How the model is split.")]
-Variant = Annotated[str | None, typer.Option(metavar="NAME", help="Which network of the family.")]
+Family = Annotated[
+    str, typer.Option(metavar="NAME", help="How the model is split. With --help, its options are shown too.")
+]
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """What ``--engine``, ``--threads``, ``--provider`` and ``--hint`` say together."""
+
+    engine: str | None
+    threads: int
+    provider: str
+    hint: str
+
+    def load(self, bundle: Path) -> Segmenter:
+        """The bundle with its graphs compiled. Raises what `edge_vss.load` raises."""
+        from edge_vss.runtimes.segmenter import load
+
+        return load(bundle, self.engine, self.threads, self.provider, self.hint)
+
+
+def opening(
+    *,
+    motion: str = "auto",
+    timeout: float,
+    reconnect: float,
+    ffmpeg: Sequence[str] | None,
+    live: bool | None = None,
+) -> Opening:
+    """What ``--motion``, ``--timeout``, ``--reconnect`` and ``--ffmpeg`` say together."""
+    pairs = dict(pair_of(text, "--ffmpeg", "rtsp_transport=tcp") for text in ffmpeg or ())
+    from edge_vss.runtimes.tools.opening import Opening
+
+    return Opening(motion, live, timeout, reconnect, pairs)
+
+
+def pair_of(text: str, option: str, example: str) -> tuple[str, str]:
+    """The two sides of ``NAME=VALUE``. Bad usage where there are none."""
+    name, separator, value = text.partition("=")
+    if not (name and separator and value):
+        raise typer.BadParameter(f"{text!r} is not like {example}", param_hint=option)
+    return name, value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -11,93 +11,81 @@ from edge_vss.cli.options import (
     Bundle,
     Debug,
     Engine,
+    EngineChoice,
+    Ffmpeg,
     Hint,
     Json,
     Limit,
     Motion,
     PolicyName,
     Provider,
+    Reconnect,
     Source,
     Threads,
+    Timeout,
+    opening,
 )
 from edge_vss.cli.terminal import emit, places, say, table
+
+NOISE = 0.03
+"""Share by which two runs of the same thing may differ."""
 
 
 def profile(
     bundle: Bundle,
     source: Source,
     policy: PolicyName = None,
-    motion: Motion = "auto",
-    engine: Engine = None,
-    provider: Provider = "",
-    hint: Hint = "",
-    threads: Threads = 0,
     limit: Limit = None,
     against: Annotated[
         Path | None,
         typer.Option(metavar="BUNDLE", help="Compare with this bundle (the same in fp32) under the policy."),
     ] = None,
     sink: Annotated[
-        str, typer.Option(metavar="NAME", help="What writes the labels: labels, video, jsonl or none.")
+        str,
+        typer.Option(
+            metavar="NAME", help="What writes the labels: labels, video, jsonl, another package's, or none."
+        ),
     ] = "labels",
+    motion: Motion = "auto",
+    timeout: Timeout = 10.0,
+    reconnect: Reconnect = 0.0,
+    ffmpeg: Ffmpeg = None,
+    engine: Engine = None,
+    provider: Provider = "",
+    hint: Hint = "",
+    threads: Threads = 0,
     json: Json = None,
     debug: Debug = False,
 ) -> None:
     """Where the time goes, against the key graph on every frame, in turn in the same run."""
-    _profile(
-        bundle,
-        source,
-        json,
-        policy=policy,
-        motion=motion,
-        engine={"engine": engine, "threads": threads, "provider": provider, "hint": hint},
-        limit=limit,
-        sink=sink,
-        against=against,
-    )
-
-
-def _profile(
-    bundle: Path,
-    source: str,
-    json: str | None,
-    *,
-    policy: str | None,
-    motion: str,
-    engine: dict[str, Any],
-    limit: int | None,
-    sink: str,
-    against: Path | None,
-) -> None:
-    from edge_vss.runtimes.segmenter import load
     from edge_vss.runtimes.sinks import check_places
     from edge_vss.runtimes.tools.benchmark import profile as measure
 
+    how = opening(motion=motion, timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg)
     check_places(places(json), source)
-    segmenter = load(bundle, **engine)
-    other = None if against is None else load(against, threads=engine["threads"])
-    found = measure(segmenter, source, policy, motion=motion, sink=sink, limit=limit, against=other)
+    segmenter = EngineChoice(engine, threads, provider, hint).load(bundle)
+    # The other bundle may be for another engine: the options of this one say nothing to it.
+    other = None if against is None else EngineChoice(None, threads, "", "").load(against)
+    found = measure(segmenter, source, policy, opening=how, sink=sink, limit=limit, against=other)
     emit(found, json)
     baseline = "key graph on every frame" if against is None else str(against)
-    sides = ((found["policy"], found), (baseline, found["baseline"]))
-    rows = [
+    sides = [
         (
             name,
-            side["fps"],
-            f"{side['key_share']:.1%}",
-            *(side["latency_ms"][p] for p in ("p50", "p95", "p99")),
+            side.fps,
+            f"{side.key_share:.1%}",
+            side.latency_ms.p50,
+            side.latency_ms.p95,
+            side.latency_ms.p99,
         )
-        for name, side in sides
+        for name, side in ((found.policy, found), (baseline, found.baseline))
     ]
-    table(("", "fps", "key frames", "p50 ms", "p95 ms", "p99 ms"), rows)
-    stages = [
-        (name, *(found["stages"][name][p] for p in ("p50", "p95", "p99", "count")))
-        for name in found["stages"]
-    ]
+    table(("", "fps", "key frames", "p50 ms", "p95 ms", "p99 ms"), sides)
+    stages = [(name, spent.p50, spent.p95, spent.p99, spent.count) for name, spent in found.stages.items()]
     table(("stage", "p50 ms", "p95 ms", "p99 ms", "times"), stages)
-    say(f"{found['speedup']:.2f} times as fast, {found['peak_rss_mb']:.0f} MB at the peak")
+    say(f"{found.speedup:.2f} times as fast, {found.peak_rss_mb:.0f} MB at the peak")
     if segmenter.manifest.precision["weights"] == "int8":
         if against is None:
-            say("whether int8 pays here, --against and the bundle in fp32 would tell")
-        elif found["speedup"] < 0.97:
+            say("to find out whether int8 is faster here, give the bundle in fp32 as --against")
+        elif found.speedup < 1 - NOISE:
             say(f"int8 is slower than {against} here: take that")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,19 +13,28 @@ from edge_vss.cli.options import (
     Bundle,
     Debug,
     Engine,
+    EngineChoice,
+    Ffmpeg,
     Hint,
     Json,
     Limit,
     Motion,
     PolicyName,
     Provider,
+    Reconnect,
     Source,
     Threads,
+    Timeout,
+    opening,
+    pair_of,
 )
 from edge_vss.cli.terminal import emit, places, progress, say
+from edge_vss.report import Report
+from edge_vss.video import Cause
 
 if TYPE_CHECKING:
-    from edge_vss.runtimes.sinks import Sink
+    from edge_vss.runtimes.sinks import Sink, SinkDescription
+    from edge_vss.runtimes.tools.opening import Opening
     from edge_vss.video import Frame, Prediction
 
 
@@ -40,42 +50,103 @@ def run(
         str | None,
         typer.Option(metavar="FILE|-", help="Write one JSON line per frame; - is standard output."),
     ] = None,
-    motion: Motion = "auto",
-    engine: Engine = None,
-    provider: Provider = "",
-    hint: Hint = "",
-    threads: Threads = 0,
+    sink: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=PLACE",
+            help="Write with any sink, another package's too; may be given again.",
+            show_default=False,
+        ),
+    ] = None,
     limit: Limit = None,
     live: Annotated[
         bool, typer.Option("--live", help="Never fall behind: leave frames without inference when late.")
     ] = False,
+    motion: Motion = "auto",
+    timeout: Timeout = 10.0,
+    reconnect: Reconnect = 0.0,
+    ffmpeg: Ffmpeg = None,
+    engine: Engine = None,
+    provider: Provider = "",
+    hint: Hint = "",
+    threads: Threads = 0,
     state: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Go on from this state if it is there, and leave the last one in it."
+            metavar="FILE", help="Go on from this state if it is there, and keep the newest one in it."
         ),
     ] = None,
+    state_every: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="How often --state is saved meanwhile.")
+    ] = 10.0,
     json: Json = None,
     debug: Debug = False,
 ) -> None:
     """Segment a video, stream or camera into label maps, an overlay video or JSON lines."""
-    # The folder first: files may go into it.
-    sinks = {"labels": save_labels, "video": out, "jsonl": jsonl}
-    chosen = {name: str(path) for name, path in sinks.items() if path is not None}
-    if json == "-" and jsonl == "-":
-        raise typer.BadParameter("--json - and --jsonl - both want standard output: give one of them a file")
+    short = {"labels": save_labels, "video": out, "jsonl": jsonl}
+    sinks = _sinks({name: str(place) for name, place in short.items() if place is not None}, sink or [])
+    if [*sinks.values(), json].count("-") > 1:
+        raise typer.BadParameter("only one of the outputs can go to standard output: give the others a file")
     _run(
         bundle,
         source,
-        chosen,
+        sinks,
         json,
         policy=policy,
-        motion=motion,
-        engine={"engine": engine, "threads": threads, "provider": provider, "hint": hint},
+        how=opening(
+            motion=motion, timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg, live=True if live else None
+        ),
+        engine=EngineChoice(engine, threads, provider, hint),
         limit=limit,
-        live=live or None,
         state=state,
+        state_every=state_every,
     )
+
+
+@dataclass(frozen=True)
+class RunSummary(Report):
+    """What a run did. Times in seconds."""
+
+    frames: int
+    """Frames with labels."""
+    skipped: int
+    """Frames that passed without inference."""
+    damaged_packets: int
+    packet_losses: int
+    keyframes: int
+    key_share: float
+    """Share of the frames with labels that are key frames, 0 to 1."""
+    fps: float
+    seconds: float
+    stages_seconds: dict[str, float]
+    """By stage, all frames together."""
+    busy_seconds: dict[str, float]
+    """How long each of the three threads worked."""
+    outputs: dict[str, str]
+    """Sink → place."""
+
+    def __str__(self) -> str:
+        counts = {
+            "skipped": self.skipped,
+            "damaged packets": self.damaged_packets,
+            "packet losses": self.packet_losses,
+        }
+        notes = [f"{self.frames} frames", *(f"{number} {name}" for name, number in counts.items() if number)]
+        return f"{', '.join(notes)}; {self.key_share:.1%} key frames, {self.fps:.1f} fps"
+
+
+def _sinks(short: dict[str, str], pairs: list[str]) -> dict[str, str]:
+    """Sink → place, of the short options and of ``--sink``. Those that write folders come first: they make
+    their folder, and others may write into it."""
+    chosen = dict(short)
+    for text in pairs:
+        name, place = pair_of(text, "--sink", "labels=seen/")
+        if name in chosen:
+            raise typer.BadParameter(f"the sink {name} has two places: give one", param_hint="--sink")
+        chosen[name] = place
+    from edge_vss.runtimes.sinks import SINKS
+
+    return dict(sorted(chosen.items(), key=lambda pair: not SINKS.find(pair[0]).description.folder))
 
 
 def _run(
@@ -85,31 +156,27 @@ def _run(
     json: str | None,
     *,
     policy: str | None,
-    motion: str,
-    engine: dict[str, Any],
+    how: Opening,
+    engine: EngineChoice,
     limit: int | None,
-    live: bool | None,
     state: Path | None,
+    state_every: float,
 ) -> None:
     """``sinks`` maps a sink's name to its place."""
-    from edge_vss.runtimes._state_file import check_place
+    from edge_vss.runtimes._state_keeper import StateKeeper
     from edge_vss.runtimes.pipeline import run as segment
-    from edge_vss.runtimes.segmenter import load
-    from edge_vss.runtimes.sinks import SinkContext, check_places, open_sink
-    from edge_vss.runtimes.sources import open_source
+    from edge_vss.runtimes.sinks import SINKS, SinkContext, check_places, open_sink
 
     check_places(places(json, **sinks, state=state), source)
-    segmenter = load(bundle, **engine)
+    segmenter = engine.load(bundle)
     session = segmenter.session(policy)
-    if state is not None:
-        check_place(state)
-    if state is not None and state.exists():
-        session.state.restore(state)
-        say(f"going on from {state}")
     tally = _Tally()
     with ExitStack() as stack:
-        opened = stack.enter_context(open_source(source, motion=motion, live=live))
-        if motion == "auto" and opened.info.codec and not opened.info.exports_vectors:
+        keeper: StateKeeper | None = None
+        if state is not None:
+            keeper = stack.enter_context(StateKeeper(state, session.state, state_every, tell=say))
+        opened = stack.enter_context(how.open(source, session, sinks=sinks))
+        if how.motion_for(session, sinks) == "auto" and opened.info.codec and not opened.info.exports_vectors:
             codec = opened.info.codec
             say(f"{codec} exports no motion vectors: motion is optical flow, which takes more time")
         context = SinkContext.of(segmenter.manifest, opened.info)
@@ -120,10 +187,14 @@ def _run(
         total = min((n for n in (opened.info.frames, limit) if n), default=None)
         advance = stack.enter_context(progress(total))
         failed = False
+
+        def on_frame(_: Frame, prediction: Prediction | None) -> None:
+            advance()
+            if keeper is not None and prediction is not None:
+                keeper.after_step()
+
         try:
-            report = segment(
-                opened, session, [*outs.values(), tally], on_frame=lambda *_: advance(), limit=limit
-            )
+            report = segment(opened, session, [*outs.values(), tally], on_frame=on_frame, limit=limit)
         except KeyboardInterrupt:
             say(f"interrupted after {tally.frames} frames; what is written is whole")
             raise typer.Exit(130) from None
@@ -133,47 +204,36 @@ def _run(
         finally:
             for name, place in sinks.items():
                 if place != "-":
-                    say(_written(name, place, outs[name], failed))
-            if state is not None and len(session.state):
-                session.state.save(state)
-    share = report.keyframes / report.frames if report.frames else 0.0
-    counts = {
-        "frames": report.frames,
-        "skipped": report.skipped,
-        "damaged_packets": opened.errors,
-        "packet_losses": report.losses,
-    }
-    emit(
-        {
-            **counts,
-            "keyframes": report.keyframes,
-            "key_share": share,
-            "fps": report.fps,
-            "seconds": report.seconds,
-            "stages_seconds": dict(report.stages),
-            "busy_seconds": report.busy,
-            "outputs": sinks,
-        },
-        json,
+                    say(_written(SINKS.find(name).description, place, outs[name], failed))
+    summary = RunSummary(
+        frames=report.frames,
+        skipped=report.skipped,
+        damaged_packets=opened.errors,
+        packet_losses=report.losses,
+        keyframes=report.keyframes,
+        key_share=report.keyframes / report.frames if report.frames else 0.0,
+        fps=report.fps,
+        seconds=report.seconds,
+        stages_seconds=report.stages,
+        busy_seconds=report.busy,
+        outputs=sinks,
     )
-    notes = [
-        f"{number} {name.replace('_', ' ')}" for name, number in counts.items() if number or name == "frames"
-    ]
-    say(f"{', '.join(notes)}; {share:.1%} key frames, {report.fps:.1f} fps")
+    emit(summary, json)
+    say(str(summary))
     if tally.forced:
         say(f"{tally.forced} key frames came without an I-frame, because the policy is {session.policy}")
 
 
-def _written(name: str, place: str, out: _Counted, failed: bool) -> str:
+def _written(description: SinkDescription, place: str, out: _Counted, failed: bool) -> str:
     """What is in a sink's place now."""
-    what = "label maps" if name == "labels" else "frames"
+    from edge_vss.runtimes.sinks import Remarks
+
     if not out.frames:
-        return f"no {what} were written to {place}"
+        return f"no {description.unit} were written to {place}"
     # Where a disk is full, the last frames that the encoder took are not in the file.
-    most = "at most " if failed and name == "video" else ""
-    older = getattr(out.sink, "older", 0)
-    left = f"; {older} older ones were left there" if older else ""
-    return f"{most}{out.frames} {what} in {place}{left}"
+    most = "at most " if failed and description.behind else ""
+    remark = out.sink.remark() if isinstance(out.sink, Remarks) else ""
+    return f"{most}{out.frames} {description.unit} in {place}{'; ' if remark else ''}{remark}"
 
 
 class _Counted:
@@ -199,7 +259,7 @@ class _Tally:
 
     def write(self, frame: Frame, prediction: Prediction) -> None:
         self.frames += 1
-        self.forced += prediction.decision.reason.startswith("no I-frame")
+        self.forced += prediction.decision.cause is Cause.NO_I_FRAME
 
     def close(self) -> None:
         pass

@@ -7,28 +7,26 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec
 
 import typer
 
-from edge_vss.errors import EdgeVssError, MissingExtra, SinkError
+from edge_vss.errors import EdgeVssError, SinkError, one_line
 from edge_vss.files import check_writable
+from edge_vss.plugins import missing_extra
+from edge_vss.report import Report
+from edge_vss.text import printable
 
 P = ParamSpec("P")
 
 _ANY_WIDTH = 10_000
 """More characters than any row has."""
 
-_EXTRAS = {
-    "cv2": ("opencv-python-headless", "onnxruntime"),
-    "onnxruntime": ("onnxruntime", "onnxruntime"),
-    "torch": ("torch", "convert"),
-    "onnx": ("onnx", "convert"),
-    "onnxscript": ("onnxscript", "convert"),
-}
+READER_LEFT = 141
+"""The exit status where nobody reads standard output any more, as in ``| head``: 128 and SIGPIPE's number."""
 
 
 def guarded(command: Callable[P, None]) -> Callable[P, None]:
@@ -45,9 +43,7 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             raise
         except Exception as error:
             if isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError):
-                # The reader left (`| head`); Python would complain once more when it flushes at exit.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-                raise typer.Exit(141) from None
+                raise typer.Exit(READER_LEFT) from None
             if kwargs.get("debug"):
                 raise
             say(f"error: {explain(error)}")
@@ -58,26 +54,28 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
 
 def explain(error: Exception) -> str:
     """One line: what went wrong, the value, what to do."""
-    if isinstance(error, ImportError) and error.name and error.name.partition(".")[0] in _EXTRAS:
-        package, extra = _EXTRAS[error.name.partition(".")[0]]
-        error = MissingExtra(package, extra, "this command")
-    text = " ".join(str(error).split())
+    if isinstance(error, ImportError):
+        error = missing_extra(error, "this command") or error
     if isinstance(error, EdgeVssError):
-        return text
+        return str(error)
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename or 'a file'}; check the place and its free space"
-    return f"unexpected {type(error).__name__}: {text or 'no message'}; run again with --debug to see where"
+        place = printable(str(error.filename or "a file"))
+        return f"{error.strerror}: {place}; check the place and its free space"
+    return f"unexpected {one_line(error, named=True)}; run again with --debug to see where"
 
 
 def say(line: str) -> None:
-    """A line on standard error, which is for people; standard output is for programs."""
-    typer.echo(line, err=True)
+    """Print a line for people, on standard error. Standard output is for programs.
+
+    Names in it may be a stranger's: what would act on the terminal is shown escaped, a line end too.
+    """
+    typer.echo(printable(line), err=True)
 
 
 def writable(place: str | None, made: Path | None = None) -> None:
-    """Raise SinkError where `emit` could not write its JSON, so that this is known before any work is done.
+    """Raise SinkError where `emit` could not write its JSON. Called first, it saves the work in vain.
 
-    ``made`` is a folder that the command is going to make: a file in it is not looked at before it is there.
+    ``made`` is a folder that the command will make: a file inside it cannot be tried before.
     """
     if place is None or place == "-":
         return
@@ -89,19 +87,18 @@ def writable(place: str | None, made: Path | None = None) -> None:
 
 
 def places(json: str | None, **places: str | Path | None) -> dict[str, str | Path]:
-    """What a command writes: name → place, with the JSON of ``--json`` among them."""
+    """All that a command writes, name → place; ``json`` is where ``--json`` goes."""
     return {name: place for name, place in {**places, "json": json}.items() if place is not None}
 
 
-def emit(result: Mapping[str, Any], place: str | None) -> None:
-    """Write a result as JSON to a file, to standard output for ``-``, or not at all for None.
+def emit(result: Report, place: str | None) -> None:
+    """Write a report as JSON to a file, to standard output for ``-``, or not at all for None.
 
-    Numbers that are not finite become null: JSON has no others. Raises SinkError where the file cannot be
-    written.
+    Raises SinkError where the file cannot be written.
     """
     if place is None:
         return
-    text = json.dumps(_plain(result), indent=2, allow_nan=False) + "\n"
+    text = json.dumps(result.to_json(), indent=2, allow_nan=False) + "\n"
     if place == "-":
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -118,22 +115,11 @@ def _writing_json(place: str) -> Iterator[None]:
         raise SinkError(f"cannot write JSON to {place}: {error.strerror}; choose another file") from error
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
-        value = value.item()
-    elif hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
-
-
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """A table on standard error, numbers to the right; nothing at all without rows."""
+    """Print a table on standard error, columns of numbers to the right. Without rows, print nothing.
+
+    As in `say`, what would act on the terminal is shown escaped.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -144,17 +130,22 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     drawn = Table(header_style="bold", box=None, pad_edge=False)
     for place, name in enumerate(columns):
         numeric = all(isinstance(row[place], (int, float, type(None))) for row in taken)
-        drawn.add_column(name, justify="right" if numeric else "left", no_wrap=not place, overflow="fold")
+        drawn.add_column(
+            Text(printable(name)),
+            justify="right" if numeric else "left",
+            no_wrap=not place,
+            overflow="fold",
+        )
     for row in taken:
-        drawn.add_row(*(Text(cell(value)) for value in row))
-    # In a file there is no edge to fold at, and a digest in two pieces is of no use.
+        drawn.add_row(*(Text(printable(cell(value))) for value in row))
+    # A file is as wide as its lines. Folding would cut a digest in two.
     console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _ANY_WIDTH)
     console.print(drawn)
     console.print()
 
 
 def cell(value: Any) -> str:
-    """A value as a person wants to read it: three or four digits that matter, a dash for nothing."""
+    """A value for people: numbers with three or four digits, a dash for None and NaN."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "-"
     if isinstance(value, bool):
@@ -167,7 +158,7 @@ def cell(value: Any) -> str:
 
 
 def flat(value: Any, name: str = "") -> list[tuple[str, Any]]:
-    """Nested mappings as rows of a table: dotted name, value."""
+    """The values in nested mappings, each with its path: ``{"a": {"b": 1}}`` gives ``("a.b", 1)``."""
     if isinstance(value, dict):
         return [
             row for key, item in value.items() for row in flat(item, f"{name}.{key}" if name else str(key))
@@ -177,7 +168,10 @@ def flat(value: Any, name: str = "") -> list[tuple[str, Any]]:
 
 @contextmanager
 def progress(total: int | None, what: str = "frames") -> Iterator[Callable[[], None]]:
-    """A bar with frames per second and the time left, when a person watches; gives what to call per frame."""
+    """Show a bar with frames per second and the time left, where standard error is a terminal.
+
+    Gives a function to call after every frame.
+    """
     if not sys.stderr.isatty():
         yield lambda: None
         return

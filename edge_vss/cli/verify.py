@@ -7,42 +7,37 @@ from typing import Annotated
 
 import typer
 
-from edge_vss.cli.options import Bundle, Debug, Factory, HighBranch, Json
+from edge_vss.cli._family import family_options
+from edge_vss.cli._hushed import hushed
+from edge_vss.cli.options import Bundle, Debug, Factory, Json
 from edge_vss.cli.terminal import emit, flat, say, table, writable
 
 
 def verify(
+    context: typer.Context,
     bundle: Bundle,
     model: Annotated[
         Path | None, typer.Argument(help="The trained model the bundle was made from.", show_default=False)
     ] = None,
     factory: Factory = None,
-    hr: HighBranch = None,
     trust_pickle: Annotated[bool, typer.Option("--trust-pickle", help="Unpickle a whole module.")] = False,
     json: Json = None,
     debug: Debug = False,
 ) -> None:
     """Check a bundle's hashes and contracts, and its numbers against the model it came from."""
-    _verify(bundle, model, factory, hr, trust_pickle, json)
-
-
-def _verify(
-    bundle: Path,
-    model: Path | None,
-    factory: str | None,
-    high: Path | None,
-    trust_pickle: bool,
-    json: str | None,
-) -> None:
     writable(json)
     if model is None:
         from edge_vss.runtimes.tools.self_check import check
 
         found = check(bundle)
     else:
-        from edge_vss.converters.verify import verify as compare
+        with hushed(debug):
+            from edge_vss.converters.conversion import Conversion
+            from edge_vss.converters.verify import verify as compare
 
-        found = compare(bundle, model, factory=factory, high=high, trust_pickle=trust_pickle)
+            options = family_options(context)
+            conversion = Conversion(model, factory=factory, options=options, trust_pickle=trust_pickle)
+            found = compare(bundle, conversion)
     emit(found, json)
-    table(("check", "result"), flat(found))
+    table(("check", "result"), flat(found.to_json()))
     say(f"{bundle} is whole")

@@ -1,2 +1,1 @@
-"""The sample that needs no download: a street drawn here,
-small networks trained on it, and a picture to look at."""
+"""The sample that needs no download: a street drawn here, small networks trained on it, and a picture."""

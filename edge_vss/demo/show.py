@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,13 @@ from numpy.typing import NDArray
 from edge_vss.bundle import Manifest
 from edge_vss.errors import MissingExtra, OptionError, SinkError
 from edge_vss.metrics import confusion, miou
+from edge_vss.report import Report
 from edge_vss.video import Frame, Prediction
+
+if TYPE_CHECKING:
+    from edge_vss.converters.conversion import Conversion
+    from edge_vss.runtimes.tools.benchmark import SpeedReport
+    from edge_vss.runtimes.tools.evaluate import EvaluationReport
 
 SEED = 20
 """The drive to show: one that the sample's network was not trained on."""
@@ -22,9 +29,42 @@ ROWS = 4
 
 Labels = NDArray[np.uint8]
 
-
 INTERVALS = {"propagate": 5, "arseg": 12}
 """Families that have a sample → frames from one key frame to the next."""
+
+
+@dataclass(frozen=True)
+class Way(Report):
+    """One of the two ways to segment the clip; scores in percent."""
+
+    fps: float
+    key_share: float
+    """Share of key frames, 0 to 1."""
+    miou: float
+    wiou: float
+    mvc8: float
+    mvc16: float
+    gmac_per_frame: float
+    """Billions of multiply-accumulates per frame."""
+    miou_by_distance: list[float]
+    """Entry d: mIoU of the frames d after their key frame."""
+
+
+@dataclass(frozen=True)
+class DemoReport(Report):
+    """What was gained, and where to look at it."""
+
+    frames: int
+    policy: str
+    every_frame: Way
+    """The network on every frame."""
+    scheduled: Way
+    """Under the policy."""
+    speedup: float
+    clip: Path
+    bundle: Path
+    overlay: Path
+    picture: Path
 
 
 def demo(
@@ -33,11 +73,13 @@ def demo(
     interval: int | None = None,
     tell: Callable[[str], None] = lambda line: None,
     family: str = "propagate",
-) -> dict[str, Any]:
-    """Run everything into the folder ``out`` and say what was gained; ``tell`` hears what goes on.
+) -> DemoReport:
+    """Run everything into the folder ``out`` and say what was gained; ``tell`` is called before each step.
 
-    Writes ``streets.mp4`` with its label maps in ``truth/``, ``streets.vss``, ``overlay.mp4``, ``sheet.png``;
-    what an earlier run left there is replaced. Raises MissingExtra without the converter's half.
+    Writes ``streets.mp4`` with its label maps in ``ground_truth/``, ``streets.vss``, ``overlay.mp4`` and
+    ``sheet.png``; what an earlier run left there is replaced.
+
+    Raises MissingExtra without the converter's half.
     """
     for package in ("torch", "onnx", "onnxscript", "onnxruntime", "cv2"):
         if find_spec(package) is None:
@@ -56,7 +98,7 @@ def demo(
     if frames < 16:
         raise OptionError(f"a demo of {frames} frames shows nothing: give 16 or more")
     policy = f"interval:{interval}"
-    clip, ground_truth, bundle = out / "streets.mp4", out / "truth", out / "streets.vss"
+    clip, ground_truth, bundle = out / "streets.mp4", out / "ground_truth", out / "streets.vss"
     overlay, picture = out / "overlay.mp4", out / "sheet.png"
     _prepare(out, ground_truth)
 
@@ -67,7 +109,7 @@ def demo(
     segmenter = load(bundle)
     tell(f"running every frame through the network and {policy}, in turn")
     speed = profile(segmenter, clip, policy, sink="none")
-    tell("comparing both with the true labels")
+    tell("comparing both with the ground truth")
     shown = _rows(frames, interval)
     kept: dict[tuple[str, int], tuple[NDArray[np.uint8], Labels, int]] = {}
 
@@ -78,54 +120,53 @@ def demo(
 
         return take
 
-    every = evaluate(segmenter, clip, ground_truth, policy="interval:1", on_frame=keep("every"))
+    every_frame = evaluate(segmenter, clip, ground_truth, policy="interval:1", on_frame=keep("every"))
     scheduled = evaluate(segmenter, clip, ground_truth, policy=policy, on_frame=keep("scheduled"))
     tell("drawing what was seen")
     with open_source(clip) as source:
         context = SinkContext.of(manifest, source.info)
         run(source, segmenter.session(policy), [open_sink("video", overlay, context)])
-    found = {
-        "frames": frames,
-        "policy": policy,
-        "every_frame": {"fps": speed["baseline"]["fps"], "key_share": 1.0, **_quality(every)},
-        "scheduled": {"fps": speed["fps"], "key_share": speed["key_share"], **_quality(scheduled)},
-        "speedup": speed["speedup"],
-        "clip": str(clip),
-        "bundle": str(bundle),
-        "overlay": str(overlay),
-        "picture": str(picture),
-    }
-    _draw(picture, found, shown, kept, ground_truth, manifest.classes, manifest.palette)
+    found = DemoReport(
+        frames=frames,
+        policy=policy,
+        every_frame=_way(speed.baseline, every_frame),
+        scheduled=_way(speed, scheduled),
+        speedup=speed.speedup,
+        clip=clip,
+        bundle=bundle,
+        overlay=overlay,
+        picture=picture,
+    )
+    _draw(picture, found, interval, shown, kept, ground_truth, manifest.classes, manifest.palette)
     return found
 
 
 def _converted(bundle: Path, family: str, policy: str) -> Manifest:
     from edge_vss.converters.convert import convert
 
-    model, options = sample_model(family)
-    return convert(model, bundle, policy=policy, force=True, **options)
+    return convert(replace(sample_model(family), policy=policy), bundle, force=True)
 
 
-def sample_model(family: str = "propagate") -> tuple[Path, dict[str, Any]]:
-    """The packaged network of a family, and the options that it is converted with."""
+def sample_model(family: str = "propagate") -> Conversion:
+    """The packaged network of a family, and how it is converted."""
+    from edge_vss.converters.conversion import Conversion
     from edge_vss.demo.sample import ARSEG_HIGH, ARSEG_LOW, MEAN, SIZE, STD, WEIGHTS
 
     if family == "arseg":
-        return ARSEG_LOW, {
-            "family": family,
-            "options": {"variant": "streets-bise18", "high": ARSEG_HIGH},
-        }
-    return WEIGHTS, {
-        "size": SIZE,
-        "classes": "streets",
-        "factory": f"{_source('edge_vss.converters.networks.streetnet')}:streetnet",
-        "mean": MEAN,
-        "std": STD,
-    }
+        options = {"variant": "streets-bise18", "high": ARSEG_HIGH}
+        return Conversion(ARSEG_LOW, family=family, options=options)
+    return Conversion(
+        WEIGHTS,
+        size=SIZE,
+        classes="streets",
+        factory=f"{_source('edge_vss.converters.networks.streetnet')}:streetnet",
+        mean=MEAN,
+        std=STD,
+    )
 
 
 def _prepare(out: Path, ground_truth: Path) -> None:
-    # A shorter clip than last time must not find label maps of frames that it has not.
+    # Label maps of a longer clip, from an earlier run, would be too many for this one.
     try:
         ground_truth.mkdir(parents=True, exist_ok=True)
         for old in ground_truth.glob("*.png"):
@@ -142,25 +183,33 @@ def _source(module: str) -> str:
     return spec.origin
 
 
-def _quality(found: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: found[name] for name in ("miou", "wiou", "mvc8", "mvc16", "gmac_per_frame", "miou_by_distance")
-    }
+def _way(speed: SpeedReport, scores: EvaluationReport) -> Way:
+    return Way(
+        fps=speed.fps,
+        key_share=speed.key_share,
+        miou=scores.miou,
+        wiou=scores.wiou,
+        mvc8=scores.mvc8,
+        mvc16=scores.mvc16,
+        gmac_per_frame=scores.gmac_per_frame,
+        miou_by_distance=scores.miou_by_distance,
+    )
 
 
 def _rows(frames: int, interval: int) -> list[int]:
     """Frames spread over the clip, each further from its key frame than the one before."""
     picked = []
     for row in range(ROWS):
-        gap = round((row + 1) / ROWS * (interval - 1))
-        start = round((row + 0.5) / ROWS * frames) // interval * interval
-        picked.append(min(start + gap, frames - 1))
+        frames_since_key = round((row + 1) / ROWS * (interval - 1))
+        key = round((row + 0.5) / ROWS * frames) // interval * interval
+        picked.append(min(key + frames_since_key, frames - 1))
     return picked
 
 
 def _draw(
     path: Path,
-    found: dict[str, Any],
+    found: DemoReport,
+    interval: int,
     shown: list[int],
     kept: dict[tuple[str, int], tuple[NDArray[np.uint8], Labels, int]],
     ground_truth: Path,
@@ -176,9 +225,9 @@ def _draw(
     rows = []
     for index in shown:
         true = maps[index]
-        image, every, _ = kept["every", index]
-        _, scheduled, gap = kept["scheduled", index]
-        after = "a key frame" if gap == 0 else f"{gap} after its key frame"
+        image, full, _ = kept["every", index]
+        _, scheduled, since = kept["scheduled", index]
+        after = "a key frame" if since == 0 else f"{since} after its key frame"
 
         def painted(labels: Labels, caption: str, image: NDArray[np.uint8] = image) -> Tile:
             return Tile(paint(image, labels, palette), caption)
@@ -190,15 +239,14 @@ def _draw(
             [
                 Tile(image, f"frame {index}"),
                 painted(true, "ground truth"),
-                painted(every, agreement(every)),
+                painted(full, agreement(full)),
                 painted(scheduled, f"{after}, {agreement(scheduled)}"),
             ]
         )
-    every, scheduled = (found[way]["miou"] for way in ("every_frame", "scheduled"))
-    interval = found["policy"].partition(":")[2]
-    gain = f"{found['speedup']:.1f} times as fast, mIoU {scheduled:.1f} instead of {every:.1f}"
-    title = f"{found['frames']} frames, a key frame every {interval}: {gain}"
-    columns = ("video", "ground truth", "network on every frame", f"edge-vss, {found['policy']}")
+    reached, possible = (f"{way.miou:.1f}" for way in (found.scheduled, found.every_frame))
+    gain = f"{found.speedup:.1f} times as fast, mIoU {reached} instead of {possible}"
+    title = f"{found.frames} frames, a key frame every {interval}: {gain}"
+    columns = ("video", "ground truth", "network on every frame", f"edge-vss, {found.policy}")
     sheet = draw(title, columns, rows, list(zip(classes, palette, strict=True)))
     if not cv2.imwrite(str(path), sheet[..., ::-1]):
         raise SinkError(f"cannot write {path}: check the folder and its free space")

@@ -1,6 +1,7 @@
 """One file per inference engine: the function ``load`` compiles a graph, ``DESCRIPTION`` says what it runs.
 
-Here are the types of both, and what the engines share.
+Here are the types of both, and what the engines share. tests/test_engines.py is what every engine has to
+pass, another package's too: name it there with ``EDGE_VSS_ENGINES=NAME:TARGET``.
 """
 
 from __future__ import annotations
@@ -17,25 +18,69 @@ from numpy.typing import NDArray
 
 from edge_vss.bundle import GraphSpec
 from edge_vss.errors import EngineError, OptionError
+from edge_vss.errors import one_line as one_line
 from edge_vss.plugins import Kind, Plugin
 
 Array: TypeAlias = NDArray[Any]
 
 
+class EngineTensor(Protocol):
+    """A tensor that an engine keeps its own way, on an accelerator for example. No later call changes it."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As numpy's."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """As numpy's."""
+
+    def numpy(self) -> Array:
+        """What it holds. Later calls do not change the array; it may be read-only."""
+
+
+Tensor: TypeAlias = Array | EngineTensor
+"""What goes into a graph and comes out of it."""
+
+
 class Graph(Protocol):
     """A compiled graph. May be called by several threads at once."""
 
-    def __call__(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
-        """Takes what it needs from ``tensors`` by name, and gives its outputs by name, as new arrays.
+    def __call__(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Takes what it needs from ``tensors`` by name, and gives its outputs by name.
+
+        It takes arrays, what it has given itself, and what other engines give (`as_array`). What it gives
+        belongs to the caller: later calls leave it as it is, and an array may be written to.
 
         Raises EngineError for a tensor that is missing or of another shape or dtype, and where the engine
         fails.
         """
 
 
+class ArrayGraph(Protocol):
+    """A compiled graph that gives numpy arrays, whatever its engine keeps."""
+
+    def __call__(self, tensors: Mapping[str, Tensor]) -> dict[str, Array]:
+        """As a Graph."""
+
+
+def as_array(tensor: Tensor) -> Array:
+    """A tensor as numpy has it. Copies only what an engine keeps its own way."""
+    return tensor if isinstance(tensor, np.ndarray) else tensor.numpy()
+
+
+def giving_arrays(graph: Graph) -> ArrayGraph:
+    """The same graph, for callers that read everything it gives."""
+
+    def call(tensors: Mapping[str, Tensor]) -> dict[str, Array]:
+        return {name: as_array(tensor) for name, tensor in graph(tensors).items()}
+
+    return call
+
+
 @dataclass(frozen=True)
 class EngineOptions:
-    """How a graph is to be run. An engine that has no choice of something is not given it."""
+    """How a graph is to be run. An engine only gets the options that its description lists."""
 
     threads: int = 0
     """Threads inside one graph; 0 leaves the number to the engine."""
@@ -43,6 +88,12 @@ class EngineOptions:
     """What computes (``cpu``, ``cuda``, ``gpu``, ...); empty is the engine's usual one."""
     hint: str = ""
     """``latency`` or ``throughput``; empty is the engine's usual one."""
+
+    def __post_init__(self) -> None:
+        if self.threads < 0:
+            raise OptionError(
+                f"threads must be 0 or more, got {self.threads}: 0 leaves the number to the engine"
+            )
 
 
 class Load(Protocol):
@@ -61,6 +112,11 @@ def no_accelerators() -> list[str]:
     return []
 
 
+def no_problem() -> str:
+    """For engines that work wherever they are installed."""
+    return ""
+
+
 @dataclass(frozen=True)
 class EngineDescription:
     """What an engine says of itself. Reading it imports no vendor's library."""
@@ -72,62 +128,73 @@ class EngineDescription:
     packages: tuple[str, ...]
     """The distributions that bring one of these; the first is the usual one."""
     extra: str
-    """The extra of edge-vss that installs the usual one."""
+    """The extra of edge-vss that installs the usual one; empty where none does."""
     options: frozenset[str] = frozenset()
     """Which of ``provider`` and ``hint`` it has a choice of."""
     accelerators: Callable[[], list[str]] = no_accelerators
     """The values of ``provider`` here that are no CPU. Imports the vendor's library."""
     reference: bool = False
     """True for an engine that is right and slow: never the usual one, never recommended."""
+    contract: Callable[[Path], str | None] | None = None
+    """Reads the contract (JSON) that the converter put into a file of the first target; None where the engine
+    cannot."""
+    problem: Callable[[], str] = no_problem
+    """What keeps the installed package from working here, with the way out, in one line; empty where nothing
+    does. Imports no vendor's library."""
 
     @property
     def installed(self) -> bool:
         """Whether what it imports is there. Nothing is imported to find that out."""
         return any(find_spec(module) is not None for module in self.modules)
 
+    @property
+    def install(self) -> str:
+        """The command that installs the usual one."""
+        return f'pip install "edge-vss[{self.extra}]"' if self.extra else f"pip install {self.packages[0]}"
+
 
 ENGINES: Kind[Load, EngineDescription] = Kind("engine", __name__, "load", EngineDescription)
 
 
-def usual_engine(target: str) -> str:
-    """The name of the engine for an artifact format, where the user names none.
+def engine_for(target: str, options: EngineOptions, name: str = "") -> Plugin[Load, EngineDescription]:
+    """The engine called ``name`` for graphs of an artifact format; the usual one where no name is given.
+
+    Raises OptionError where no engine runs the format, and for an engine that is not known, does not run it,
+    or has no choice of an option that is set.
+    """
+    plugin = ENGINES.find(name) if name else usual_engine(target)
+    targets = plugin.description.targets
+    if target not in targets:
+        raise OptionError(
+            f"the engine {plugin.name} runs {' and '.join(targets)}, and this bundle is for {target}: "
+            f"leave --engine out, or convert with --target {targets[0]}"
+        )
+    chosen = {option for option in ("provider", "hint") if getattr(options, option)}
+    if unknown := sorted(chosen - plugin.description.options):
+        raise OptionError(f"the engine {plugin.name} has no choice of {unknown[0]}: leave --{unknown[0]} out")
+    return plugin
+
+
+def usual_engine(target: str) -> Plugin[Load, EngineDescription]:
+    """The engine that an artifact format is run by where the user names none.
 
     Raises OptionError where no engine runs it.
     """
     found = [plugin for plugin in ENGINES.all() if target in plugin.description.targets]
-    ranked = sorted(found, key=lambda plugin: _rank(plugin, target))
-    if not ranked:
+    if not found:
         known = sorted({target for plugin in ENGINES.all() for target in plugin.description.targets})
         raise OptionError(
             f"no engine here runs {target!r} graphs, only {', '.join(known)}: upgrade edge-vss, or convert "
             "the model with --target"
         )
-    return ranked[0].name
+    return min(found, key=lambda plugin: _rank(plugin, target))
 
 
-def _rank(plugin: Plugin[Load, EngineDescription], target: str) -> tuple[bool, bool, bool]:
-    description = plugin.description
-    # Not by what is installed: a bundle should not change its engine because a package was added.
-    return description.reference, description.targets[0] != target, not description.installed
-
-
-def engine_for(name: str, target: str, options: EngineOptions) -> Load:
-    """The function of the engine ``name``.
-
-    Raises OptionError for an engine that is not known, does not run ``target``, or has no choice of an option
-    that is given.
-    """
-    plugin = ENGINES.find(name)
-    targets = plugin.description.targets
-    if target not in targets:
-        raise OptionError(
-            f"the engine {name} runs {' and '.join(targets)}, and this bundle is for {target}: "
-            f"leave --engine out, or convert with --target {targets[0]}"
-        )
-    given = {name for name in ("provider", "hint") if getattr(options, name)}
-    if unknown := sorted(given - plugin.description.options):
-        raise OptionError(f"the engine {name} has no choice of {unknown[0]}: leave --{unknown[0]} out")
-    return plugin.call
+def _rank(plugin: Plugin[Load, EngineDescription], target: str) -> tuple[bool, bool, bool, bool]:
+    """Smallest for the usual engine of a target."""
+    engine = plugin.description
+    # What is installed comes last: a bundle should not change its engine because a package was added.
+    return engine.reference, engine.targets[0] != target, not plugin.built_in, not engine.installed
 
 
 HINTS = ("latency", "throughput")
@@ -149,24 +216,25 @@ def cache_folder(engine: str) -> Path | None:
     return folder if os.access(folder, os.W_OK) else None
 
 
-def check_given(graph: GraphSpec, tensors: Mapping[str, NDArray[np.generic]]) -> list[NDArray[np.generic]]:
-    """The graph's inputs in order, each as one block of memory. EngineError for one that is missing or of
-    another shape or dtype, for engines that would not notice."""
-    given = []
+def checked_inputs(graph: GraphSpec, tensors: Mapping[str, Tensor]) -> list[Tensor]:
+    """The graph's inputs in order, for engines that would not notice a wrong one.
+
+    Raises EngineError for one that is missing or of another shape or dtype.
+    """
+    found = []
     for spec in graph.inputs:
         if spec.name not in tensors:
-            raise EngineError(f"{graph.role}: the tensor {spec.name!r} is not given")
-        array = tensors[spec.name]
-        if array.shape != spec.shape or array.dtype != spec.dtype:
+            raise EngineError(f"{graph.role}: the input {spec.name!r} is missing: hand it in")
+        tensor = tensors[spec.name]
+        if tensor.shape != spec.shape or tensor.dtype != spec.dtype:
             raise EngineError(
-                f"{graph.role}: {spec.name} is {array.dtype} {array.shape}, "
+                f"{graph.role}: {spec.name} is {tensor.dtype} {tensor.shape}, "
                 f"and has to be {spec.dtype} {spec.shape}"
             )
-        given.append(np.ascontiguousarray(array))
-    return given
+        found.append(tensor)
+    return found
 
 
-def one_line(error: BaseException) -> str:
-    """What a library says, short enough for one line."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else f"{text[:140]} ... {text[-150:]}"
+def input_arrays(graph: GraphSpec, tensors: Mapping[str, Tensor]) -> list[Array]:
+    """`checked_inputs` as arrays, each in one block of memory. One that is so already is not copied."""
+    return [np.ascontiguousarray(as_array(tensor)) for tensor in checked_inputs(graph, tensors)]

@@ -1,4 +1,4 @@
-"""Engine ``numpy``: ONNX's reference evaluator. Slow and plain: for tests, and to settle doubts."""
+"""Engine ``numpy``: ONNX's reference evaluator. Slow and plain: for tests, and to check other engines by."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 
 from edge_vss.bundle import GraphSpec
 from edge_vss.errors import EngineError, MissingExtra
-from edge_vss.runtimes.engines import EngineDescription, EngineOptions, Graph, check_given, one_line
+from edge_vss.runtimes.engines import (
+    Array,
+    EngineDescription,
+    EngineOptions,
+    Graph,
+    Tensor,
+    input_arrays,
+    one_line,
+)
 
 DESCRIPTION = EngineDescription(
     targets=("onnx",), modules=("onnx",), packages=("onnx",), extra="convert", reference=True
@@ -29,7 +37,7 @@ def load(path: Path, graph: GraphSpec, options: EngineOptions = EngineOptions())
     except ImportError:
         raise MissingExtra("onnx", "convert", "the numpy engine") from None
 
-    class GatherElements(OpRun):  # type: ignore[misc]
+    class GatherElements(OpRun):
         # onnx's own goes through numpy.choose, which takes at most 64 elements along an axis.
         op_domain = ""
 
@@ -52,10 +60,10 @@ def load(path: Path, graph: GraphSpec, options: EngineOptions = EngineOptions())
             f"the manifest has {inputs} and {outputs}: convert the model again"
         )
 
-    def call(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
-        given = check_given(graph, tensors)
+    def call(tensors: Mapping[str, Tensor]) -> dict[str, Array]:
+        arrays = input_arrays(graph, tensors)
         try:
-            results = evaluator.run(outputs, dict(zip(inputs, given, strict=True)))
+            results = evaluator.run(outputs, dict(zip(inputs, arrays, strict=True)))
         except Exception as error:
             raise EngineError(f"{graph.role}: the reference evaluator failed ({one_line(error)})") from None
         return dict(zip(outputs, results, strict=True))

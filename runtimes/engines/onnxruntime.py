@@ -7,26 +7,40 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_vss.bundle import GraphSpec, TensorSpec
 from edge_vss.errors import EngineError, MissingExtra
-from edge_vss.runtimes.engines import EngineDescription, EngineOptions, Graph, check_given, one_line
+from edge_vss.runtimes.engines import (
+    Array,
+    EngineDescription,
+    EngineOptions,
+    Graph,
+    Tensor,
+    as_array,
+    checked_inputs,
+    input_arrays,
+    one_line,
+)
+from edge_vss.runtimes.engines._memory import OutputMemory
 
 CPU = "CPUExecutionProvider"
 SCAN = b'"\x04Scan'
 """How a node's operator is written in an ONNX file: field 4, four bytes."""
+DEVICES = {"cuda": "cuda", "tensorrt": "cuda"}
+"""Provider → what ONNX Runtime calls its memory, where outputs stay in it until somebody reads them."""
 
 _DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64"}
 
 
 def load(path: Path, graph: GraphSpec, options: EngineOptions = EngineOptions()) -> Graph:
-    """One graph, ready to call: tensors by name in, outputs by name out. Extra tensors are passed over.
+    """One graph, ready to call: tensors by name in, outputs by name out. Extra tensors are ignored.
 
-    ``threads`` 0 leaves the choice to ONNX Runtime (one per core). ``provider`` is what computes: ``cpu``, or
-    what this build of ONNX Runtime has (``cuda``, ``tensorrt``); what that cannot run, the CPU does. The call
-    may be shared by several threads. Raises MissingExtra without onnxruntime, EngineError for a provider that
-    is not there, if ONNX Runtime refuses the file, the file breaks its contract, or a call fails.
+    ``threads`` 0 leaves the number to ONNX Runtime (one per core). ``provider`` is what computes: ``cpu``, or
+    what this build of ONNX Runtime has (``cuda``, ``tensorrt``). What the provider cannot run, the CPU runs.
+    With ``cuda`` and ``tensorrt`` the outputs stay in the GPU's memory until they are read.
+
+    Raises MissingExtra without onnxruntime, EngineError for a provider that is not there, if ONNX Runtime
+    refuses the file, the file breaks its contract, or a call fails.
     """
     try:
         import onnxruntime as ort
@@ -36,13 +50,13 @@ def load(path: Path, graph: GraphSpec, options: EngineOptions = EngineOptions())
     settings.log_severity_level = 4
     settings.intra_op_num_threads = options.threads
     settings.inter_op_num_threads = 1
-    # Idle workers that spin take the core on which the decoder is at work. A scan is thousands of short
-    # operations: there workers that sleep in between cost more, and they stop when it is over.
+    # A worker thread that waits in a busy loop ("spins") takes a core from the decoder. But a graph with a
+    # scan is thousands of short operations: waking a thread for each of them would cost more than spinning.
     scans = SCAN in path.read_bytes()
     settings.add_session_config_entry("session.intra_op.allow_spinning", "1" if scans else "0")
     settings.add_session_config_entry("session.force_spinning_stop", "1")
-    # A planned block of memory comes on top of what the first run has taken: 1.1 GB become 2.0 with the
-    # largest network, and no graph here runs quicker for it.
+    # With this on, ONNX Runtime plans one large block after the first run and keeps the first run's memory
+    # as well: 2.0 GB instead of 1.1 with the largest network. No graph here runs faster with it.
     settings.enable_mem_pattern = False
     chosen = _provider(options.provider or "cpu", ort.get_available_providers())
     try:
@@ -51,7 +65,7 @@ def load(path: Path, graph: GraphSpec, options: EngineOptions = EngineOptions())
         raise EngineError(
             f"ONNX Runtime refuses {path} ({one_line(error)}): convert the model again"
         ) from None
-    # Where a provider's own libraries are missing, ONNX Runtime goes on with the CPU.
+    # Where the provider's own libraries are missing, ONNX Runtime uses the CPU and says nothing.
     if session.get_providers()[0] != chosen:
         raise EngineError(
             f"ONNX Runtime has {options.provider}, and cannot start it: check its driver and libraries, or "
@@ -60,23 +74,66 @@ def load(path: Path, graph: GraphSpec, options: EngineOptions = EngineOptions())
     _compare(path, "inputs", graph.inputs, session.get_inputs())
     _compare(path, "outputs", graph.outputs, session.get_outputs())
 
-    def call(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
-        given = check_given(graph, tensors)
-        # Written straight into arrays of the caller's: outputs in ONNX Runtime's own memory would split it,
-        # and the next step take more.
-        results = {spec.name: np.empty(spec.shape, spec.dtype) for spec in graph.outputs}
+    device = DEVICES.get((options.provider or "cpu").lower())
+    return _on_device(session, graph, device) if device else _on_cpu(session, graph)
+
+
+def _on_cpu(session: Any, graph: GraphSpec) -> Graph:
+    memory = OutputMemory(graph.outputs)
+
+    def call(tensors: Mapping[str, Tensor]) -> dict[str, Array]:
+        inputs, outputs = input_arrays(graph, tensors), memory.arrays()
         try:
+            # Reads and writes the arrays where they are: nothing is copied.
             binding = session.io_binding()
-            for spec, array in zip(graph.inputs, given, strict=True):
+            for spec, array in zip(graph.inputs, inputs, strict=True):
                 binding.bind_cpu_input(spec.name, array)
-            for name, array in results.items():
+            for name, array in outputs.items():
                 binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
             session.run_with_iobinding(binding)
         except Exception as error:
-            raise EngineError(f"{graph.role}: ONNX Runtime failed ({one_line(error)})") from None
-        return results
+            raise _failed(graph, error) from None
+        return outputs
 
     return call
+
+
+class _DeviceTensor:
+    """An output in the memory of the device that computed it."""
+
+    def __init__(self, value: Any, spec: TensorSpec) -> None:
+        self.value, self.shape, self.dtype = value, spec.shape, np.dtype(spec.dtype)
+
+    def numpy(self) -> Array:
+        """A copy in the computer's own memory."""
+        return np.array(self.value.numpy())
+
+
+def _on_device(session: Any, graph: GraphSpec, device: str) -> Graph:
+    def call(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        inputs = checked_inputs(graph, tensors)
+        try:
+            binding = session.io_binding()
+            for spec, tensor in zip(graph.inputs, inputs, strict=True):
+                if isinstance(tensor, _DeviceTensor):
+                    binding.bind_ortvalue_input(spec.name, tensor.value)
+                else:
+                    binding.bind_cpu_input(spec.name, np.ascontiguousarray(as_array(tensor)))
+            for spec in graph.outputs:
+                binding.bind_output(spec.name, device)
+            session.run_with_iobinding(binding)
+            values = binding.get_outputs()
+        except Exception as error:
+            raise _failed(graph, error) from None
+        return {
+            spec.name: _DeviceTensor(value, spec) for spec, value in zip(graph.outputs, values, strict=True)
+        }
+
+    return call
+
+
+def _failed(graph: GraphSpec, error: Exception) -> EngineError:
+    return EngineError(f"{graph.role}: ONNX Runtime failed ({one_line(error)})")
 
 
 def _short(providers: list[str]) -> dict[str, str]:
@@ -121,6 +178,18 @@ def _accelerators() -> list[str]:
     ]
 
 
+def _contract(file: Path) -> str | None:
+    import onnxruntime as ort
+
+    settings = ort.SessionOptions()
+    settings.log_severity_level = 4
+    # Only the metadata is read: nothing has to be optimised for that.
+    settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    held = ort.InferenceSession(str(file), settings, providers=[CPU]).get_modelmeta().custom_metadata_map
+    contract: str | None = held.get("edge_vss")
+    return contract
+
+
 DESCRIPTION = EngineDescription(
     targets=("onnx",),
     modules=("onnxruntime",),
@@ -128,4 +197,5 @@ DESCRIPTION = EngineDescription(
     extra="onnxruntime",
     options=frozenset({"provider"}),
     accelerators=_accelerators,
+    contract=_contract,
 )

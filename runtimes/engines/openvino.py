@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edge_vss.bundle import GraphSpec, TensorSpec
 from edge_vss.errors import EngineError, MissingExtra, OptionError
 from edge_vss.runtimes.engines import (
     HINTS,
+    Array,
     EngineDescription,
     EngineOptions,
     Graph,
+    Tensor,
     cache_folder,
-    check_given,
+    input_arrays,
     one_line,
 )
+from edge_vss.runtimes.engines._memory import OutputMemory
 
 _DTYPES = {"f32": "float32", "f64": "float64", "f16": "float16", "boolean": "bool"}
 _DTYPES |= {f"u{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)}
@@ -28,11 +29,11 @@ _DTYPES |= {f"i{bits}": f"int{bits}" for bits in (8, 16, 32, 64)}
 
 
 def load(path: Path, graph: GraphSpec, options: EngineOptions = EngineOptions()) -> Graph:
-    """One graph, ready to call: tensors by name in, outputs by name out. Extra tensors are passed over.
+    """One graph, ready to call: tensors by name in, outputs by name out. Extra tensors are ignored.
 
     ``provider`` is a device that OpenVINO finds (``cpu``, ``gpu``, ``npu``, ``auto``); ``hint`` is
-    ``latency`` or ``throughput`` (for several sessions at once). What was compiled is kept on disk, so that
-    the next start is quick (``cache_folder``). The call may be shared by several threads.
+    ``latency`` or ``throughput`` (for several sessions at once). The compiled graph is kept on disk, so that
+    the next start is quick (``cache_folder``).
 
     Raises MissingExtra without openvino, OptionError for a hint that is not known, EngineError for a device
     that is not there, for a file that is refused or breaks its contract, and for a call that fails.
@@ -53,12 +54,15 @@ def load(path: Path, graph: GraphSpec, options: EngineOptions = EngineOptions())
         raise EngineError(f"OpenVINO finds no {provider} here: it has {have}, auto")
     config: dict[str, Any] = {"PERFORMANCE_HINT": hint.upper()}
     if device == "CPU":
-        # Where a processor knows bfloat16, OpenVINO would round to it unasked.
+        # Without this, OpenVINO rounds to bfloat16 on every processor that can compute with it.
         config |= {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": options.threads}
-        # Pinned workers wait for the core on which the decoder is at work.
+        # A pinned worker cannot move to a free core, and would wait while the decoder uses its own.
         config["ENABLE_CPU_PINNING"] = False
     if cache := cache_folder("openvino"):
-        config["CACHE_DIR"] = str(cache)
+        # OpenVINO tells files apart by path and time, and would take the compiled graph of another bundle
+        # that was unpacked to the same place. A folder of its own for every content.
+        digest = hashlib.sha256(f"{graph.sha256} {graph.data_sha256}".encode()).hexdigest()[:16]
+        config["CACHE_DIR"] = str(cache / digest)
     try:
         compiled = core.compile_model(str(path), device, config)
     except Exception as error:  # OpenVINO has one class for all errors, and it is RuntimeError in the end
@@ -71,20 +75,21 @@ def load(path: Path, graph: GraphSpec, options: EngineOptions = EngineOptions())
         raise EngineError(
             f"{path} has {len(compiled.inputs)} inputs, the manifest {len(inputs)}: convert the model again"
         )
-    kept = threading.local()
+    memory, own = OutputMemory(graph.outputs), threading.local()
 
-    def call(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
-        if not hasattr(kept, "request"):
-            kept.request = compiled.create_infer_request()
-        given = check_given(graph, tensors)
-        # Written straight into arrays that are the caller's: nothing is copied, and nothing is shared.
-        results = {spec.name: np.empty(spec.shape, spec.dtype) for spec in graph.outputs}
+    def call(tensors: Mapping[str, Tensor]) -> dict[str, Array]:
+        # A request runs one call at a time: each thread has its own.
+        if not hasattr(own, "request"):
+            own.request = compiled.create_infer_request()
+        arrays, results = input_arrays(graph, tensors), memory.arrays()
         try:
-            for port, array in zip(inputs, given, strict=True):
-                kept.request.set_tensor(port, ov.Tensor(array, shared_memory=True))
+            # Reads and writes the arrays where they are: nothing is copied.
+            for port, array in zip(inputs, arrays, strict=True):
+                own.request.set_tensor(port, ov.Tensor(array, shared_memory=True))
             for port, spec in zip(outputs, graph.outputs, strict=True):
-                kept.request.set_tensor(port, ov.Tensor(results[spec.name], shared_memory=True))
-            kept.request.infer()
+                own.request.set_tensor(port, ov.Tensor(results[spec.name], shared_memory=True))
+            # Without share_outputs it makes a copy of everything it has written, which nobody reads.
+            own.request.infer(share_outputs=True)
         except Exception as error:
             raise EngineError(f"{graph.role}: OpenVINO failed ({one_line(error)})") from None
         return results
@@ -116,6 +121,13 @@ def _accelerators() -> list[str]:
     return [device.lower() for device in ov.Core().available_devices if device != "CPU"]
 
 
+def _contract(file: Path) -> str | None:
+    import openvino as ov
+
+    model = ov.Core().read_model(str(file))
+    return str(model.get_rt_info(["edge_vss"]).astype(str)) if model.has_rt_info(["edge_vss"]) else None
+
+
 DESCRIPTION = EngineDescription(
     targets=("openvino", "onnx"),
     modules=("openvino",),
@@ -123,4 +135,5 @@ DESCRIPTION = EngineDescription(
     extra="openvino",
     options=frozenset({"provider", "hint"}),
     accelerators=_accelerators,
+    contract=_contract,
 )

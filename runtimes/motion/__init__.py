@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from edge_vss.plugins import Kind
-from edge_vss.video import Frame, StreamInfo
+from edge_vss.video import Frame, Packet, StreamInfo
+
+Listener = Callable[[Packet], None]
+"""Takes packets. It is called in the thread that reads the frames, so it should be quick: a parser works in a
+thread of its own, and takes the packets from a queue."""
+
+
+@dataclass(frozen=True)
+class Feed:
+    """What a motion provider works on: the frames, and the packets for one that asks for them."""
+
+    frames: Iterable[Frame]
+    """The frames in display order, without motion."""
+
+    stream: StreamInfo
+    """What is known about their source."""
+
+    listen: Callable[[Listener], None]
+    """Hands every packet from now on to a listener, in decoding order, each before the frame that it holds.
+
+    Call it before the first frame is taken: then no packet is missed. After a seek, the provider is called
+    again with another feed. A source without packets (images, arrays) never calls the listener. The bytes are
+    copied for a listener only.
+    """
 
 
 class Measure(Protocol):
     """A motion provider's one function."""
 
-    def __call__(self, frames: Iterable[Frame], stream: StreamInfo) -> Iterator[Frame]:
+    def __call__(self, feed: Feed) -> Iterator[Frame]:
         """The same frames in the same order, with their ``motion`` set."""
 
 

@@ -1,32 +1,30 @@
-"""Telling references apart by their pixels, where a codec's vector says "before" or "after" but not which
-frame.
+"""Finding out which frame a vector refers to, where the codec only says "before" or "after".
 
-With B-frames or several references a vector may span any number of frames. Every vector is therefore a set
-of hypotheses: that it spans 1, 2, … frames, so that the motion of one frame is that fraction of it. The
-motion between the previous shown frame and this one is also told, in reverse, by the previous frame's own
-vectors towards later frames. The pixels decide: each cell takes the hypothesis that makes the previous
-shown frame match it best, and then tries its neighbours' motion, because a block's neighbour often moves
-with it and was coded with a better vector.
+With B-frames or several references, a vector may span any number of frames. So every vector is taken as
+several guesses: it may span 1 frame, or 2, and so on. The motion of one frame is then that part of it. The
+previous frame's vectors towards later frames, turned round, are guesses about this frame too.
 
-Only shown frames are needed, so nothing waits for the future, and the vectors that span one frame, which
-B-frames are full of and which follow the motion most closely, win over those of an anchor four frames away.
+The pixels decide. Each cell takes the guess that makes it match the previous shown frame best. Then it tries
+the motion of its neighbours: a neighbour often moves with it and was coded with a better vector.
+
+Only frames that were already shown are needed, so nothing waits for the future. B-frames hold many vectors
+that span one frame. Those follow the motion most closely, and win over vectors that span four frames.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.runtimes.motion._vectors import CELL_PX, Displacement, Known, cells, fill, grid_of
-from edge_vss.video import Frame, Size
+from edge_vss.video import Frame, MotionVectors, Size
 
 SPANS = (1, 2)
-"""Frames a vector between neighbouring B-frames may span. More hypotheses find chance matches: measured 0.1
-mIoU worse."""
+"""How many frames a vector from or to a B-frame may span. More guesses match by chance: 0.1 mIoU worse."""
 
 _MANY_CELLS = 6500  # 854×480
 _NEIGHBOURS = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1))
@@ -37,9 +35,9 @@ class Shown:
     """What must be kept of a shown frame to tell the next one's references apart."""
 
     half: NDArray[np.uint8]
-    """Brightness at half the frame's width and height."""
+    """(h, w) brightness at half the frame's width and height."""
 
-    vectors: NDArray[Any] | None
+    vectors: MotionVectors | None
     picture_type: str
     size: Size
 
@@ -58,37 +56,59 @@ def keep(frame: Frame) -> Shown:
     """Reduce a frame to what its successor needs."""
     height, width = frame.size
     half = cv2.resize(frame.luma, (max(width // 2, 1), max(height // 2, 1)), interpolation=cv2.INTER_AREA)
-    return Shown(half, frame.vectors, frame.picture_type, frame.size)
+    return Shown(np.asarray(half, np.uint8), frame.vectors, frame.picture_type, frame.size)
 
 
 def hypotheses(current: Shown, previous: Shown, since_anchor: int) -> list[Hypothesis]:
     """Every motion that this frame's vectors and the previous frame's forward ones allow.
 
-    ``since_anchor`` counts the shown frames since the last I- or P-frame: a P-frame refers to that one or
-    an earlier one, never to the B-frames shown between, which are decoded after it.
+    ``since_anchor`` counts the shown frames since the last I- or P-frame. A P-frame refers to that frame or
+    to an earlier one. It never refers to the B-frames shown in between: they are decoded after it. Where the
+    vectors say which frame they refer to, nothing is guessed.
     """
     grid = grid_of(current.size)
     spans = (since_anchor, 2 * since_anchor) if current.picture_type == "P" else SPANS
-    found: list[Hypothesis] = []
-    back, known = cells(current.vectors, grid)
-    if known.any():
-        found += [Hypothesis(back / np.float32(span), known, span) for span in spans]
-    ahead, known = cells(current.vectors, grid, ahead=True)
-    if known.any():
-        found += [Hypothesis(ahead / np.float32(-span), known, -span) for span in SPANS]
-    before, known = cells(previous.vectors, grid, ahead=True)
-    if known.any():
-        found += [_arriving(before / np.float32(span), known, span) for span in SPANS]
+    found = [
+        Hypothesis(back / np.float32(span), known, span)
+        for back, known, span in _by_span(current.vectors, grid, spans)
+    ]
+    found += [
+        Hypothesis(ahead / np.float32(-span), known, -span)
+        for ahead, known, span in _by_span(current.vectors, grid, SPANS, ahead=True)
+    ]
+    found += [
+        _arriving(before / np.float32(span), known, span)
+        for before, known, span in _by_span(previous.vectors, grid, SPANS, ahead=True)
+    ]
     return found
+
+
+def _by_span(
+    vectors: MotionVectors | None, grid: Size, guesses: Sequence[int], *, ahead: bool = False
+) -> Iterator[tuple[Displacement, Known, int]]:
+    """One direction's vectors on the grid, once for every span that they have or may have."""
+    if vectors is None:
+        return
+    unknown = vectors
+    if vectors.reference is not None:
+        spans = np.abs(vectors.reference)
+        for span in np.unique(spans[spans > 0]).tolist():
+            displacement, known = cells(vectors.only(spans == span), grid, ahead=ahead)
+            if known.any():
+                yield displacement, known, span
+        unknown = vectors.only(spans == 0)
+    displacement, known = cells(unknown, grid, ahead=ahead)
+    if known.any():
+        yield from ((displacement, known, span) for span in guesses)
 
 
 def elect(
     current: Shown, previous: Shown, found: list[Hypothesis]
 ) -> tuple[Displacement, Known, NDArray[np.int8]]:
-    """The motion of each cell towards the previous shown frame that its pixels confirm best.
+    """The motion of each cell towards the previous shown frame: the guess that its pixels match best.
 
-    Returns displacement (2, h, w) in pixels, filled everywhere; known (h, w), where a vector spoke for the
-    cell; and the span (h, w) int8 of the vector chosen, negative where it pointed ahead.
+    Returns displacement (2, h, w) in pixels, filled everywhere; known (h, w), True where the cell had a
+    vector; and the span (h, w) int8 of the vector taken, negative where it pointed ahead.
     """
     match = _Match(current, previous)
     known = np.zeros(match.grid, np.bool_)
@@ -110,8 +130,8 @@ class _Match:
 
     def __init__(self, current: Shown, previous: Shown) -> None:
         self.grid = h, w = grid_of(current.size)
-        # 16 samples a cell are worth 0.8 mIoU over 4 at 480×360, for twice the time; on larger frames a
-        # cell is a smaller part of the scene, and the time is what hurts.
+        # On 480×360, 16 samples a cell give 0.8 mIoU more than 4 do, and take twice the time. On larger
+        # frames a cell shows less of the scene, so 4 are enough.
         per_side = 4 if h * w <= _MANY_CELLS else 2
         self.sampled = (w * per_side, h * per_side)
         step = CELL_PX / 2 / per_side
@@ -145,13 +165,12 @@ class _Match:
         x, y = self.x + dx * np.float32(0.5), self.y + dy * np.float32(0.5)
         seen = cv2.remap(self.previous, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         apart = cv2.absdiff(seen, self.current).astype(np.float32)
-        cost: NDArray[np.float32] = cv2.resize(apart, self.grid[::-1], interpolation=cv2.INTER_AREA)
-        return cost
+        return np.asarray(cv2.resize(apart, self.grid[::-1], interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _arriving(motion: Displacement, known: Known, span: int) -> Hypothesis:
-    # The previous frame says where its content goes; this frame's cell asks where its content came from:
-    # the answer lies one step of that motion away, and points back.
+    # The previous frame's vectors say where its content goes. Here the question is where this frame's content
+    # came from. The answer is found one step of that motion away, and points the other way.
     h, w = known.shape
     across, down = np.meshgrid(np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32))
     x, y = across - motion[0] / CELL_PX, down - motion[1] / CELL_PX

@@ -1,20 +1,12 @@
-"""Codec motion vectors → a displacement for every cell of a regular grid.
-
-The vectors are FFmpeg's ``AVMotionVector`` (libavutil/motion_vector.h) as PyAV hands them out: (dst_x,
-dst_y) is the centre of the block in the current frame, motion/motion_scale its displacement in pixels,
-current → reference, and ``source`` the direction of the reference in time (negative: shown before,
-positive: shown after), not which one it is.
-"""
+"""Motion vectors → a displacement for every cell of a regular grid."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_vss.video import Size
+from edge_vss.video import MotionVectors, Size
 
 CELL_PX = 8
 """Side of a cell in pixels. No decoder that exports vectors reports blocks smaller than 8×8."""
@@ -22,7 +14,10 @@ CELL_PX = 8
 Displacement = NDArray[np.float32]
 Known = NDArray[np.bool_]
 
-_HALO = 4
+_LARGEST = 16
+"""Side of the largest block in cells: AV1 and VVC have blocks of 128 pixels. Larger ones are cut to it."""
+
+_HALO = _LARGEST
 # Blocks reach into the coded padding (1080 rows are coded as 1088) and, in some codecs, past the left and
 # top edge.
 
@@ -32,35 +27,34 @@ def grid_of(size: Size, cell_px: int = CELL_PX) -> Size:
     return -(-size[0] // cell_px), -(-size[1] // cell_px)
 
 
-def cells(vectors: NDArray[Any] | None, grid: Size, *, ahead: bool = False) -> tuple[Displacement, Known]:
+def cells(vectors: MotionVectors | None, grid: Size, *, ahead: bool = False) -> tuple[Displacement, Known]:
     """Lay one direction's vectors on a grid: displacement (2, h, w) float32 in pixels, x then y, and known
     (h, w).
 
-    ``ahead`` chooses the vectors that point at frames shown later. Where blocks overlap, the last vector
-    wins, as in the decoder. Cells without a vector are zero and not known.
+    ``ahead`` chooses the vectors that point at frames shown later. Where two vectors are for the
+    same block, the last one counts. Cells without a vector are zero and not known.
     """
     h, w = grid
+    if vectors is not None and (ahead or (len(vectors) and vectors.direction.max() > 0)):
+        vectors = vectors.only(vectors.direction > 0 if ahead else vectors.direction < 0)
     if vectors is None or not len(vectors):
         return np.zeros((2, h, w), np.float32), np.zeros((h, w), np.bool_)
-    direction = vectors["source"]
-    if ahead or direction.max() > 0:
-        vectors = vectors[direction > 0] if ahead else vectors[direction < 0]
-    block_h, block_w = vectors["h"].astype(np.int32), vectors["w"].astype(np.int32)
-    row = np.clip((vectors["dst_y"] - (block_h >> 1)) // CELL_PX, -_HALO, h) + _HALO
-    column = np.clip((vectors["dst_x"] - (block_w >> 1)) // CELL_PX, -_HALO, w) + _HALO
+    row = np.clip(vectors.top_px // CELL_PX, -_HALO, h) + _HALO
+    column = np.clip(vectors.left_px // CELL_PX, -_HALO, w) + _HALO
     padded_w = w + 2 * _HALO
-    first = row * padded_w + column
-    scale = np.maximum(vectors["motion_scale"], 1).astype(np.float32)
+    first = row.astype(np.intp) * padded_w + column
     # One complex number a cell, so that x and y are scattered in one pass; NaN where no vector comes.
     motion = np.empty(len(vectors), np.complex64)
-    motion.real, motion.imag = vectors["motion_x"] / scale, vectors["motion_y"] / scale
+    motion.real, motion.imag = vectors.displacement_px
     field = np.full((h + 2 * _HALO) * padded_w, np.nan, np.complex64)
-    shape = np.maximum(block_h // CELL_PX, 1) * 8 + np.maximum(block_w // CELL_PX, 1)
+    # Blocks of one shape are laid down together. Its code has two digits: height and width in cells.
+    tall, wide = (np.clip(side // CELL_PX, 1, _LARGEST) for side in (vectors.height_px, vectors.width_px))
+    shape = (tall - 1) * _LARGEST + (wide - 1)
     for code in np.flatnonzero(np.bincount(shape)).tolist():
         of_shape = shape == code
         start, values = first[of_shape], motion[of_shape]
-        for i in range(min(code // 8, _HALO)):
-            for j in range(min(code % 8, _HALO)):
+        for i in range(code // _LARGEST + 1):
+            for j in range(code % _LARGEST + 1):
                 field[start + (i * padded_w + j)] = values
     inside = field.reshape(-1, padded_w)[_HALO : _HALO + h, _HALO : _HALO + w]
     known = ~np.isnan(inside.real)

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from time import perf_counter
 
-from edge_vss.runtimes.motion import MotionDescription, codec, flow
-from edge_vss.video import Frame, StreamInfo
+from edge_vss.plugins import LOG
+from edge_vss.runtimes.motion import Feed, MotionDescription, codec, flow
+from edge_vss.video import Frame
 
 DESCRIPTION = MotionDescription("the decoder's vectors where there are some, else optical flow", vectors=True)
 TRUSTED = 0.5
-"""Coverage below which a frame's vectors give way to flow: an I-frame inside the interval, or mostly intra
-blocks."""
+"""Where a frame's vectors cover less than this share of it, flow is taken: on I-frames, and where most blocks
+are intra."""
 
 
-def measure(frames: Iterable[Frame], stream: StreamInfo) -> Iterator[Frame]:
+def measure(feed: Feed) -> Iterator[Frame]:
     """The same frames, with motion from their vectors, and from flow on the frames whose vectors say too
     little."""
-    if not stream.exports_vectors:
-        yield from flow.measure(frames, stream)
+    if not feed.stream.exports_vectors:
+        codec_name = feed.stream.codec or "images"
+        LOG.info("%s: no motion vectors (%s), so motion is optical flow", feed.stream.uri, codec_name)
+        yield from flow.measure(feed)
         return
     dense = flow.Flow()
     last: Frame | None = None
-    for frame in codec.measure(frames, stream):
+    for frame in codec.measure(feed):
         began = perf_counter()
         if last is not None and frame.motion is not None and frame.motion.coverage < TRUSTED:
-            # Flow runs on few frames, so the predecessor is reduced only now that it is needed.
+            # Flow runs on few frames. So the frame before is reduced only now.
             dense.keep(last)
+            LOG.debug("frame %d: too few motion vectors, so optical flow is taken", frame.index)
             frame.motion = dense(frame) or frame.motion
         last = frame
         frame.seconds["motion"] += perf_counter() - began

@@ -3,34 +3,34 @@ is certain."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from time import perf_counter
 
 import numpy as np
 
-from edge_vss.runtimes.motion import MotionDescription
+from edge_vss.runtimes.motion import Feed, MotionDescription
 from edge_vss.runtimes.motion._references import Shown, elect, hypotheses, keep
 from edge_vss.runtimes.motion._vectors import CELL_PX, cells, fill, grid_of
 from edge_vss.video import Frame, MotionField, StreamInfo
 
 DESCRIPTION = MotionDescription("the decoder's vectors", vectors=True)
 ENOUGH = 0.05
-"""Coverage below which a frame says nothing about its motion (an I-frame, a cut): the previous frame's goes
-on."""
+"""Where vectors cover less than this share of a frame (an I-frame, a cut), the motion of the frame before is
+kept."""
 
 
-def measure(frames: Iterable[Frame], stream: StreamInfo) -> Iterator[Frame]:
+def measure(feed: Feed) -> Iterator[Frame]:
     """The same frames, with the motion that their vectors tell, towards the previous shown frame.
 
-    A stream with one reference and no B-frames needs the vectors alone. In others the references are told
-    apart by their pixels (edge_vss.runtimes.motion._references). Holes, such as intra blocks, are filled from
-    their neighbours and are not ``known``; a frame without vectors keeps the motion of the one before.
+    A stream with one reference and no B-frames needs the vectors alone. In others, the pixels tell which
+    frame a vector refers to (edge_vss.runtimes.motion._references). Holes, such as intra blocks, are filled
+    from their neighbours and are not ``known``. A frame without vectors keeps the motion of the one before.
     """
     before: MotionField | None = None
     previous: Shown | None = None
     since_anchor = 1
-    certain = _one_reference(stream)
-    for frame in frames:
+    certain = _one_reference(feed.stream)
+    for frame in feed.frames:
         began = perf_counter()
         if frame.start:
             before, previous, since_anchor = None, None, 1

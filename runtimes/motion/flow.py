@@ -1,33 +1,32 @@
-"""Motion by dense optical flow, for sources whose codec tells none: raw cameras, image folders, HEVC, VP9,
-AV1."""
+"""Motion by dense optical flow, for sources without motion vectors: cameras, images, HEVC, VP9, AV1."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from time import perf_counter
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_vss.runtimes.motion import MotionDescription
+from edge_vss.runtimes.motion import Feed, MotionDescription
 from edge_vss.runtimes.motion._vectors import CELL_PX, at_centres, grid_of
-from edge_vss.video import Frame, MotionField, StreamInfo
+from edge_vss.video import Frame, MotionField
 
 DESCRIPTION = MotionDescription("optical flow between shown pictures", vectors=False)
 LONGEST_PX = 640
-"""Flow is computed on a frame reduced to this length of its longer side: on 720p a quarter of the work."""
+"""The longer side of the reduced frame that flow is computed on. For 720p this is a quarter of the work."""
 
 MATCHED = 12.0
-"""Grey levels (0 to 255) by which a cell's mean brightness may differ from where the flow points, to count
-as known."""
+"""A cell is ``known`` where its mean brightness differs by less than this (grey levels, 0 to 255) from the
+place that the flow points to."""
 
 
-def measure(frames: Iterable[Frame], stream: StreamInfo) -> Iterator[Frame]:
+def measure(feed: Feed) -> Iterator[Frame]:
     """The same frames, with dense inverse search flow (Kroeger et al. 2016, OpenCV's DIS) to the previous
     shown frame."""
     dense = Flow()
-    for frame in frames:
+    for frame in feed.frames:
         began = perf_counter()
         if frame.start:
             dense.forget()
@@ -52,14 +51,15 @@ class Flow:
         self._previous = _reduce(frame.luma)
 
     def __call__(self, frame: Frame) -> MotionField | None:
-        """Motion to the frame before, on cells of CELL_PX; None on a first frame. DIS needs 8 pixels a side
-        at least."""
+        """Motion to the frame before, on cells of CELL_PX. None on a first frame, after a change of size, and
+        where a side is shorter than 16 pixels, which is too small for the search."""
         previous = self._previous
         self.keep(frame)
         current = self._previous
         if previous is None or current is None or previous.shape != current.shape or min(current.shape) < 16:
             return None
-        flow = self._search.calc(current, previous, None)
+        # OpenCV's own types leave out that there may be no first guess.
+        flow = self._search.calc(current, previous, None)  # type: ignore[call-overload]
         grid = grid_of(frame.size)
         scale = current.shape[1] / frame.size[1]
         x, y = at_centres(current.shape, grid, CELL_PX * scale)
@@ -82,5 +82,4 @@ def _reduce(luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if scale == 1.0:
         return luma.copy()
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
-    reduced: NDArray[np.uint8] = cv2.resize(luma, size, interpolation=cv2.INTER_AREA)
-    return reduced
+    return np.asarray(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), np.uint8)

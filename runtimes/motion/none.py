@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-from edge_vss.runtimes.motion import MotionDescription
-from edge_vss.video import Frame, StreamInfo
+from edge_vss.runtimes.motion import Feed, MotionDescription
+from edge_vss.video import Frame
 
 DESCRIPTION = MotionDescription("no motion", vectors=False)
 
 
-def measure(frames: Iterable[Frame], stream: StreamInfo) -> Iterator[Frame]:
+def measure(feed: Feed) -> Iterator[Frame]:
     """The same frames, without motion."""
-    for frame in frames:
+    for frame in feed.frames:
         frame.seconds["motion"] = 0.0
         yield frame

@@ -12,17 +12,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from edge_vss.bundle import Manifest
-from edge_vss.errors import SinkError
+from edge_vss.errors import OptionError, SinkError
 from edge_vss.files import check_writable
 from edge_vss.plugins import Kind
 from edge_vss.runtimes.sources import IMAGE_SUFFIXES
 from edge_vss.video import Frame, Prediction, Size, StreamInfo
-
-_FILES = ("video", "jsonl", "json")
-"""Names of the outputs that are one file. ``labels`` is a folder; what other sinks' places are, they know."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +60,14 @@ class Sink(Protocol):
         """Finishes what was written. Raises SinkError where that fails."""
 
 
+@runtime_checkable
+class Remarks(Protocol):
+    """What a sink may offer as well."""
+
+    def remark(self) -> str:
+        """What a person should know of its place besides, in a few words; empty where there is nothing."""
+
+
 class Open(Protocol):
     """A sink's one function."""
 
@@ -79,10 +84,26 @@ class SinkDescription:
     """What it writes, in a few words."""
     unit: str = "frames"
     """What it writes one of per frame."""
-    folder: bool = False
-    """Whether its place is a folder; otherwise a file."""
+    place: Literal["file", "folder", "address"] = "file"
+    """What it writes to: a file, a folder that it makes, or something else that only it understands (a URL,
+    the name of a topic), which is not looked at before it is opened."""
     suffix: str = ""
     """The usual end of its file's name (``.mp4``)."""
+    behind: bool = False
+    """Whether it still holds frames that it was told to write, so that a failure may lose some of them."""
+    motion: bool = False
+    """Whether it looks at the frames' motion."""
+
+    @property
+    def folder(self) -> bool:
+        """Whether its place is a folder."""
+        return self.place == "folder"
+
+    def place_in(self, folder: Path, name: str) -> Path:
+        """A place in ``folder`` that it can write to. Raises OptionError where its places are addresses."""
+        if self.place == "address":
+            raise OptionError(f"a sink that writes {self.summary} goes to no file: choose another sink here")
+        return folder / f"{name}{self.suffix}"
 
 
 SINKS: Kind[Open, SinkDescription] = Kind("sink", __name__, "open", SinkDescription)
@@ -102,11 +123,15 @@ def check_places(places: Mapping[str, str | Path], source: object) -> None:
     """Refuses outputs (name → place) that would destroy the source or each other, and files that cannot be
     written. What is there stays as it is.
 
-    Sinks empty the file that they open, so this has to come before all of them. Raises SinkError.
+    A name is a sink's; any other stands for a file. Sinks empty the file that they open, so this has to come
+    before all of them. Raises SinkError.
     """
     read = _read_from(source)
     taken: dict[str, str] = {}
+    kinds = {name: _kind_of_place(name) for name in places}
     for name, place in places.items():
+        if kinds[name] == "address":
+            continue
         there = os.path.exists(place)
         # Standard output, /dev/null and pipes can be written to by several, and nothing in them is lost.
         if str(place) == "-" or (there and not os.path.isfile(place) and not os.path.isdir(place)):
@@ -120,9 +145,13 @@ def check_places(places: Mapping[str, str | Path], source: object) -> None:
         folder = Path(path).parent
         # A folder that is missing may be another output, which makes it.
         made = not folder.is_dir() and any(str(above) in taken for above in (folder, *folder.parents))
-        if name in _FILES and not made:
+        if kinds[name] == "file" and not made:
             with writing(places[name]):
                 check_writable(path)
+
+
+def _kind_of_place(name: str) -> str:
+    return SINKS.find(name).description.place if name in SINKS.names() else "file"
 
 
 def _read_from(source: object) -> list[str]:

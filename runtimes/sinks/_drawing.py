@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +30,23 @@ def blend(
     border[1:] |= (labels[1:] != labels[:-1]).view(np.uint8)
     cv2.copyTo(paint, border, mixed)
     return np.asarray(mixed, np.uint8)
+
+
+def overlay(
+    image: NDArray[np.uint8], labels: NDArray[np.uint8], palette: Sequence[Colour]
+) -> NDArray[np.uint8]:
+    """The labels' colours laid over a picture, which stays as it is: (H, W, 3) uint8 RGB.
+
+    ``labels`` is (H, W) uint8; class id i has the colour ``palette[i]``, ids beyond it are black.
+    """
+    return blend(image, labels, table_of(palette))
+
+
+def table_of(palette: Sequence[Colour]) -> NDArray[np.uint8]:
+    """A palette as a table for `blend`: (256, 3) uint8 RGB by class id, black beyond the palette."""
+    colours = np.zeros((256, 3), np.uint8)
+    colours[: len(palette)] = np.array(palette, np.uint8).reshape(-1, 3)
+    return colours
 
 
 def badge(image: NDArray[np.uint8], text: str, colour: Colour = WHITE) -> None:

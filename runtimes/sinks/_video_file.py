@@ -22,16 +22,18 @@ from edge_vss.video import Size
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".m4v": "mp4", ".ts": "mpegts"}
 
 _TIME_BASE = Fraction(1, 90_000)
-_FRAGMENT_SECONDS = 2.0
+_KEY_FRAME_SECONDS = 2.0
 
 
 class VideoFile:
     """RGB pictures with their own times, as H.264 (or MPEG-4 where this FFmpeg has no libx264).
 
-    The file is made, and what was in it lost, with the first picture. MP4 is written in fragments, each with
-    its own index, and made an ordinary MP4 by close(): after a kill or a power cut, everything but the last
-    two seconds still plays. Odd sizes get one more row or column; pictures of another size are scaled to the
-    first. Raises OptionError for an unknown type of file, SinkError where it cannot be written.
+    The file is made, and what was in it lost, with the first picture. After a kill, everything but the last
+    picture plays, at any rate of pictures: MP4 is written in fragments of one picture, each with its own
+    index, and made an ordinary MP4 by close(); MKV in clusters of one picture. After a power cut that holds
+    for what the system had put on the disk by then. Odd sizes get one more row or column; pictures of another
+    size are scaled to the first. Raises OptionError for an unknown type of file, SinkError where it cannot be
+    written.
     """
 
     def __init__(self, path: str | Path, size: Size, fps: float) -> None:
@@ -46,9 +48,13 @@ class VideoFile:
             raise OptionError(
                 f"{path} has no video type that can be written: let its name end in one of {kinds}"
             )
+        # A fragment is in the file when the next one begins, so the shortest ones lose least: two seconds of
+        # video are ten in a row that is written at a fifth of its rate. They cost 114 bytes a picture.
         options = {"flush_packets": "1"}
         if kind in ("mp4", "mov"):
-            options["movflags"] = "+hybrid_fragmented+frag_keyframe"
+            options["movflags"] = "+hybrid_fragmented+frag_every_frame"
+        elif kind == "matroska":
+            options["cluster_time_limit"] = "0"
         with _muxing(self._path):
             check_writable(self._path)
             # This makes no file yet: the header comes with the first packet. FFmpeg crashes on closing
@@ -64,7 +70,7 @@ class VideoFile:
         stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
         context = stream.codec_context
         context.time_base = _TIME_BASE
-        context.gop_size = max(1, round(_FRAGMENT_SECONDS * self._fps))
+        context.gop_size = max(1, round(_KEY_FRAME_SECONDS * self._fps))
         if encoder == "libx264":
             # Without look-ahead and B-frames a picture is in the file a frame later, so a kill loses little.
             context.options = {"preset": "veryfast", "tune": "zerolatency", "crf": "21"}
@@ -80,7 +86,8 @@ class VideoFile:
             )
         height, width = self._size
         if height % 2 or width % 2:
-            image = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+            even = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+            image = np.asarray(even, np.uint8)
         picture = av.VideoFrame.from_ndarray(image, "rgb24")
         picture.pts = self._pts(pts_seconds)
         picture.time_base = _TIME_BASE

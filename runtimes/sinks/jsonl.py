@@ -24,6 +24,8 @@ def open(path: str | Path, context: SinkContext) -> JsonLines:
 class JsonLines:
     """Every line is written out at once, so that a reader sees it and an interrupted run keeps it.
 
+    A kill can cut the last line alone, which then has no line end.
+
     Keys: ``index, pts_seconds, route, reason, frames_since_key, picture_type, size [h, w], seconds {stage},
     classes {name: share of the frame, 0 to 1}``; classes that do not occur are left out.
     """

@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_vss.claim import Claim
+from edge_vss.errors import SinkError
 from edge_vss.runtimes.sinks import SinkContext, SinkDescription, writing
 from edge_vss.video import Frame, Prediction
 
 Palette = tuple[tuple[int, int, int], ...]
 
-DESCRIPTION = SinkDescription("a palette PNG of class ids per frame", unit="label maps", folder=True)
+DESCRIPTION = SinkDescription("a palette PNG of class ids per frame", unit="label maps", place="folder")
 
 
 def open(path: str | Path, context: SinkContext) -> LabelFolder:
@@ -22,11 +24,16 @@ def open(path: str | Path, context: SinkContext) -> LabelFolder:
     return LabelFolder(Path(path), context.palette)
 
 
+_LOCK = ".edge-vss-labels.lock"
+_PART = ".edge-vss-labels.part"
+
+
 class LabelFolder:
     """Writes ``000000.png``, ``000001.png``, ... named by the frame's index.
 
-    Each file appears whole or not at all. Files of the same name are replaced, others are left alone;
-    ``older`` says how many label maps of another run are among these.
+    Each file appears whole or not at all. Files of the same name are replaced, others are left alone. One at
+    a time writes to a folder. A killed process leaves up to two hidden files, which the next one to write
+    there takes away.
     """
 
     def __init__(self, folder: Path, palette: Palette) -> None:
@@ -35,10 +42,17 @@ class LabelFolder:
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             # Found out now rather than after the first key frame.
-            probe = folder / ".edge-vss-probe"
-            probe.touch()
-            probe.unlink()
+            self._claim = self._claimed()
+            (folder / _PART).unlink(missing_ok=True)
             self._older = {path.name for path in folder.glob("*.png") if path.stem.isdecimal()}
+
+    def _claimed(self) -> Claim:
+        try:
+            return Claim(self._folder / _LOCK)
+        except BlockingIOError:
+            raise SinkError(
+                f"{self._folder} is in use (another process writes label maps there): choose another folder"
+            ) from None
 
     @property
     def older(self) -> int:
@@ -48,7 +62,7 @@ class LabelFolder:
     def write(self, frame: Frame, prediction: Prediction) -> None:
         """Writes one label map."""
         target = self._folder / f"{prediction.index:06d}.png"
-        part = target.with_suffix(".part")
+        part = self._folder / _PART
         try:
             with writing(target):
                 part.write_bytes(encode_png(prediction.labels, self._palette))
@@ -59,7 +73,12 @@ class LabelFolder:
             raise
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Lets others write to the folder."""
+        self._claim.release()
+
+    def remark(self) -> str:
+        """How many label maps of an earlier run are left among these."""
+        return f"{self.older} older ones were left there" if self.older else ""
 
 
 def encode_png(labels: NDArray[np.uint8], palette: Palette) -> bytes:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from edge_vss.runtimes.sinks import SinkContext, SinkDescription
-from edge_vss.runtimes.sinks._drawing import AMBER, WHITE, badge, blend
+from edge_vss.runtimes.sinks._drawing import AMBER, WHITE, badge, blend, table_of
 from edge_vss.runtimes.sinks._video_file import VideoFile
 from edge_vss.video import Frame, Prediction
 
-DESCRIPTION = SinkDescription("the pictures with the labels laid over them", suffix=".mp4")
+DESCRIPTION = SinkDescription("the pictures with the labels laid over them", suffix=".mp4", behind=True)
 
 
 def open(path: str | Path, context: SinkContext) -> OverlayVideo:
@@ -24,8 +22,7 @@ class OverlayVideo:
 
     def __init__(self, path: str | Path, context: SinkContext) -> None:
         self._file = VideoFile(path, context.size, context.fps)
-        self._colours = np.zeros((256, 3), np.uint8)
-        self._colours[: len(context.palette)] = np.array(context.palette, np.uint8)
+        self._colours = table_of(context.palette)
 
     def write(self, frame: Frame, prediction: Prediction) -> None:
         """Draws and encodes one frame."""

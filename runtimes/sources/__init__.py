@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from edge_vss.errors import OptionError, SourceError
 from edge_vss.plugins import Kind
-from edge_vss.runtimes.motion import MOTIONS, Measure
+from edge_vss.runtimes.motion import MOTIONS, Feed, Listener, Measure
 from edge_vss.video import Frame, StreamInfo
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
@@ -34,8 +34,13 @@ class Reader(Protocol):
     """What a source plugin's ``open`` gives: frames without motion, in display order."""
 
     info: StreamInfo
-    errors: int
-    """Damaged packets passed over so far."""
+
+    @property
+    def errors(self) -> int:
+        """Damaged packets passed over so far."""
+
+    def listen(self, listener: Listener) -> None:
+        """Call ``listener`` with every packet, as `Feed` says. Nothing to do where there are no packets."""
 
     def frames(self) -> Iterator[Frame]:
         """Every frame from the current position on. Raises SourceError where a live stream falls silent."""
@@ -54,11 +59,13 @@ class SourceOptions:
     vectors: bool = True
     """Whether the decoder's motion vectors are wanted."""
     live: bool = False
-    """Whether the source does not wait for its reader."""
+    """Whether frames come by themselves (a camera, a stream), however slowly they are read."""
     fps: float | None = None
     """Frames per second of what carries no times."""
     timeout_seconds: float = 10.0
+    """How long to wait for a stream."""
     reconnect_seconds: float = 0.0
+    """How long to try to open a live stream again that has ended; 0 for not at all."""
     ffmpeg: Mapping[str, str] = field(default_factory=dict)
     """Options that go to FFmpeg as they are."""
 
@@ -79,7 +86,7 @@ class SourceDescription:
     schemes: frozenset[str] = frozenset()
     """URL schemes that it takes, besides its own name."""
     live_schemes: frozenset[str] = frozenset()
-    """Those of things that do not wait for their reader."""
+    """URL schemes of cameras and streams, whose frames come by themselves."""
     vector_codecs: frozenset[str] = frozenset()
     """Codecs (FFmpeg's names) of which it gives motion vectors."""
 
@@ -90,7 +97,8 @@ SOURCES: Kind[Open, SourceDescription] = Kind("source", __name__, "open", Source
 class Source:
     """An open video: a context manager and an iterator of Frame. One thread reads it; any may close it.
 
-    A frame stays valid after the next one is read. Raises SourceError where a live stream falls silent.
+    A frame stays valid after the next one is read. Raises SourceError where a live stream falls silent. A
+    source that nobody refers to any more closes itself.
     """
 
     def __init__(self, reader: Reader, measure: Measure) -> None:
@@ -98,7 +106,10 @@ class Source:
         self._measure = measure
         self._busy = threading.Lock()
         self._closed = threading.Event()
-        self._frames = measure(reader.frames(), reader.info)
+        self._frames = self._measured()
+
+    def _measured(self) -> Iterator[Frame]:
+        return self._measure(Feed(self._reader.frames(), self._reader.info, self._reader.listen))
 
     @property
     def info(self) -> StreamInfo:
@@ -134,7 +145,7 @@ class Source:
                     f"cannot seek in the live source {self.info.uri}: open a file to move about in it"
                 )
             self._reader.seek(seconds)
-            self._frames = self._measure(self._reader.frames(), self._reader.info)
+            self._frames = self._measured()
 
     def close(self) -> None:
         """Close it; where another thread waits for a packet, once that packet or its timeout has come."""
@@ -166,10 +177,10 @@ def open_source(
 ) -> Source:
     """Opens a video file, a stream URL, a camera, images or arrays, and decodes the first frame.
 
-    A camera is ``/dev/video0``, ``v4l2:///dev/video0`` or its number; images are a folder or a glob; arrays
-    are uint8 RGB, one (N, H, W, 3) or an iterable of (H, W, 3). ``motion`` names a motion provider
-    (``auto``, ``codec``, ``flow``, ``none``) or is one. A stream is never waited for longer than
-    ``timeout_seconds``; where a live one ends, it is opened again for up to ``reconnect_seconds``. ``fps``
+    A camera is ``/dev/video0``, ``v4l2:///dev/video0`` or its number. Images are a folder or a glob. Arrays
+    are uint8 RGB: one (N, H, W, 3), or an iterable of (H, W, 3). ``motion`` names a motion provider
+    (``auto``, ``codec``, ``flow``, ``none``) or is one. A stream is not waited for longer than
+    ``timeout_seconds``. Where a live stream ends, it is opened again for up to ``reconnect_seconds``. ``fps``
     is for images, arrays, and streams that carry no times. ``options`` go to FFmpeg as they are
     (``{"framerate": "30"}``).
 

@@ -11,6 +11,7 @@ import av.error
 
 from edge_vss.errors import SourceError
 from edge_vss.runtimes.sources import DEFAULT_FPS, SourceOptions
+from edge_vss.text import without_password
 
 _ATTACHED_PICTURE = 0x400
 """AV_DISPOSITION_ATTACHED_PIC: the cover of a piece of music is no video."""
@@ -36,10 +37,11 @@ def open_container(uri: str, options: SourceOptions) -> Any:
     except (av.error.FFmpegError, ValueError, OSError) as error:
         # RTSP reports a time-out as invalid data.
         late = timeout is not None and monotonic() - began >= timeout_seconds
-        raise SourceError(_why_not_opened(uri, error, remote, timeout_seconds if late else None)) from None
+        late_seconds = timeout_seconds if late else None
+        raise SourceError(_why_not_opened(without_password(uri), error, remote, late_seconds)) from None
     if container.format.name == "tty":
         container.close()
-        raise SourceError(f"{uri} is text, not a video: give a video file")
+        raise SourceError(f"{without_password(uri)} is text, not a video: give a video file")
     return container
 
 

@@ -1,4 +1,5 @@
-"""Telling that packets were lost. The decoder does not: it conceals, and its vectors look like any others."""
+"""Finding out that packets were lost. The decoder does not say so: it fills in what is missing, and its
+vectors look like any others."""
 
 from __future__ import annotations
 
@@ -12,10 +13,10 @@ LOST = "lost packets"
 DAMAGED = "damaged packet"
 
 _STEADY_PACKETS = 8
-"""So many equal steps in a row make a constant rate: fewer would call a change of rate a loss."""
+"""A rate counts as constant after so many equal steps. After fewer, a change of it would look like a loss."""
 
 _SCAN_BYTES = 4096
-"""What comes before a picture's first slice (parameter sets, SEI) fits into this, or is not looked at."""
+"""How much of a packet is looked at. What comes before the first slice (parameter sets, SEI) fits into it."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,13 @@ def head_bytes(packet: memoryview) -> bytes:
 class Continuity:
     """Watches the packets of one stream. Passive; one per stream, in decoding order.
 
-    Signs, from certain to likely: the demuxer marked the packet (MPEG-TS continuity counter), H.264
-    ``frame_num`` jumped (7.4.3: it counts reference frames without gaps), or the decoding time jumped in a
-    stream of constant rate. The last is not asked where frame_num proves that nothing is missing: a
-    variable frame rate is no loss.
+    There are three signs of a loss, the surest first:
+
+    - the demuxer marked the packet (the continuity counter of MPEG-TS jumped);
+    - H.264's ``frame_num`` jumped, which counts the reference frames (ITU-T H.264, 7.4.3);
+    - the decoding time jumped in a stream of constant rate.
+
+    The last sign does not count where ``frame_num`` shows that nothing is missing: a frame rate may vary.
     """
 
     def __init__(self, codec: str, extradata: bytes) -> None:
@@ -69,7 +73,8 @@ class Continuity:
             return False, False
         self._disposable_seen |= not start.reference
         previous, modulus = self._frame_num, 1 << self._sps.log2_max_frame_num
-        # A disposable frame shares its number with the next reference frame: it tells of the one before.
+        # A frame that nothing refers to has the number of the next reference frame. So it only tells whether
+        # the reference frame before it is there.
         self._frame_num = start.frame_num if start.reference else (start.frame_num - 1) % modulus
         if start.idr or previous is None:
             return False, False

@@ -1,4 +1,4 @@
-"""Decoded pictures: pixels converted only when asked for, and turned the way the camera was held."""
+"""Decoded pictures: pixels are converted only when asked for, and shown the way the camera was held."""
 
 from __future__ import annotations
 
@@ -11,16 +11,37 @@ from av.sidedata.sidedata import SideDataContainer
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from edge_vss.video import Size
+from edge_vss.runtimes.sources._orientation import UPRIGHT, Orientation, of_display_matrix
+from edge_vss.video import MotionVectors, Size
 
 _SideData: Any = SideDataContainer
 
 _SCALING = 0x20 | 0x2000
-"""SWS_AREA (bilinear where it enlarges) with SWS_FULL_CHR_H_INT.
+"""SWS_AREA, which is bilinear where it enlarges, and SWS_FULL_CHR_H_INT.
 
-Without the second, a scaled picture has one colour for every two pixels. The two together are closer to
-scaling full RGB than SWS_BILINEAR, and as fast.
+Without the second one, two neighbouring pixels of a scaled picture share one colour. Both together come
+closer to scaling full RGB than SWS_BILINEAR does, and take no longer.
 """
+
+
+_AV_MOTION_VECTOR = np.dtype(
+    [
+        ("source", "i4"),
+        ("w", "u1"),
+        ("h", "u1"),
+        ("src_x", "i2"),
+        ("src_y", "i2"),
+        ("dst_x", "i2"),
+        ("dst_y", "i2"),
+        ("flags", "u8"),
+        ("motion_x", "i4"),
+        ("motion_y", "i4"),
+        ("motion_scale", "u2"),
+    ],
+    align=True,
+)
+"""FFmpeg's AVMotionVector (libavutil/motion_vector.h). (dst_x, dst_y) is the centre of the block, motion /
+motion_scale its displacement in pixels, and ``source`` −1 or 1 for a reference shown before or after."""
 
 
 class Converters:
@@ -47,74 +68,76 @@ class Converters:
 class DecodedPicture:
     """A decoder's picture. Its pixels are converted when asked for, straight to the size asked for."""
 
-    __slots__ = ("_converters", "_picture", "quarter_turns")
+    __slots__ = ("_converters", "_picture", "orientation")
 
-    def __init__(self, picture: av.VideoFrame, turns: int, converters: Converters) -> None:
+    def __init__(self, picture: av.VideoFrame, orientation: Orientation, converters: Converters) -> None:
         self._picture = picture
         self._converters = converters
-        self.quarter_turns = turns
+        self.orientation = orientation
+
+    @property
+    def device(self) -> str:
+        """Software decoders leave their pictures in memory."""
+        return "cpu"
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the decoder's picture, without its padding."""
+        bits: int = self._picture.format.padded_bits_per_pixel
+        return self._picture.width * self._picture.height * bits // 8
 
     def rgb(self, size: Size | None = None) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 RGB, scaled to ``size`` when it is given (as cv2.INTER_AREA would)."""
-        if size is None:
-            size = (self._picture.height, self._picture.width)
-        elif self.quarter_turns % 2:
-            size = size[::-1]
-        return _turned(self._converters.convert(self._picture, size, "rgb24"), self.quarter_turns)
+        decoded = self._decoded_size() if size is None else self.orientation.size(size)
+        return self.orientation.pixels(self._converters.convert(self._picture, decoded, "rgb24"))
 
     def luma(self) -> NDArray[np.uint8]:
         """(H, W) uint8 brightness: a view of the decoder's luma plane where it has one of 8 bits."""
         plane = _luma_plane(self._picture)
         if plane is None:
-            size = (self._picture.height, self._picture.width)
-            plane = self._converters.convert(self._picture, size, "gray")
-        return _turned(plane, self.quarter_turns)
+            plane = self._converters.convert(self._picture, self._decoded_size(), "gray")
+        return self.orientation.pixels(plane)
+
+    def _decoded_size(self) -> Size:
+        return self._picture.height, self._picture.width
 
 
-def turn_vectors(vectors: NDArray[Any], quarter_turns: int, size: Size) -> NDArray[Any]:
-    """Motion vectors of a picture of ``size`` as they are once it is turned counterclockwise.
+def side_data(picture: av.VideoFrame, vectors: bool) -> tuple[Orientation, MotionVectors | None]:
+    """How a picture is to be shown, and its motion vectors, shown that way, where they are wanted.
 
-    The structured array is the decoder's (FFmpeg's AVMotionVector): positions are block centres, in pixels.
-    Whole numbers stay whole numbers, so nothing is lost.
+    The vectors are None on I-frames and where nothing moved.
     """
-    if quarter_turns == 0:
-        return vectors
-    height, width = size
-    turned = vectors.copy()
-    for x, y, right, bottom in (
-        ("src_x", "src_y", width, height),
-        ("dst_x", "dst_y", width, height),
-        ("motion_x", "motion_y", 0, 0),
-    ):
-        if quarter_turns == 1:
-            turned[x], turned[y] = vectors[y], right - vectors[x]
-        elif quarter_turns == 2:
-            turned[x], turned[y] = right - vectors[x], bottom - vectors[y]
-        else:
-            turned[x], turned[y] = bottom - vectors[y], vectors[x]
-    if quarter_turns % 2:
-        turned["w"], turned["h"] = vectors["h"], vectors["w"]
-    return turned
-
-
-def motion_vectors(picture: av.VideoFrame, quarter_turns: int) -> NDArray[Any] | None:
-    """A picture's motion vectors, turned with it; None on I-frames and where nothing moved."""
     # Not picture.side_data: a frame and what that gives refer to each other, so that pictures (a hundred
     # megabytes of them) would wait for the garbage collector.
-    side_data = _SideData(picture).get("MOTION_VECTORS")
-    if side_data is None:
-        return None
-    # A copy, so that keeping vectors does not keep the decoder's picture.
-    return turn_vectors(side_data.to_ndarray().copy(), quarter_turns, (picture.height, picture.width))
+    # Not its get() or ``in`` either. An exception on its way through PyAV makes Cython run a bit of Python,
+    # to note the line, and a Ctrl-C that arrives there is dropped. A key that is missing raises one.
+    found = {data.type.name: data for data in _SideData(picture)}
+    matrix = found.get("DISPLAYMATRIX")
+    orientation = of_display_matrix(bytes(matrix)) if matrix is not None else UPRIGHT
+    exported = found.get("MOTION_VECTORS") if vectors else None
+    if exported is None:
+        return orientation, None
+    return orientation, orientation.vectors(_plain(exported), (picture.height, picture.width))
 
 
-def quarter_turns(picture: av.VideoFrame) -> int:
-    """Counterclockwise quarter turns that the display matrix asks for."""
-    return round(getattr(picture, "rotation", 0) / 90) % 4
-
-
-def _turned(pixels: NDArray[np.uint8], quarter_turns: int) -> NDArray[np.uint8]:
-    return pixels if quarter_turns == 0 else np.ascontiguousarray(np.rot90(pixels, quarter_turns))
+def _plain(exported: Any) -> MotionVectors:
+    """FFmpeg's vectors as values of their own, which keep nothing of the decoder's picture."""
+    # Not exported.to_ndarray(): it hands the buffer to np.frombuffer, which first asks whether it may write
+    # to it. PyAV refuses with an exception, and NumPy drops what was raised then, a Ctrl-C among it.
+    structure = np.frombuffer(memoryview(exported), _AV_MOTION_VECTOR)
+    width, height = structure["w"].astype(np.int16), structure["h"].astype(np.int16)
+    displacement = np.empty((2, len(structure)), np.float32)
+    scale = np.maximum(structure["motion_scale"], 1).astype(np.float32)
+    np.divide(structure["motion_x"], scale, out=displacement[0], casting="same_kind")
+    np.divide(structure["motion_y"], scale, out=displacement[1], casting="same_kind")
+    return MotionVectors(
+        structure["dst_x"] - (width >> 1),
+        structure["dst_y"] - (height >> 1),
+        width,
+        height,
+        displacement,
+        structure["source"].astype(np.int8),
+    )
 
 
 def _luma_plane(picture: av.VideoFrame) -> NDArray[np.uint8] | None:

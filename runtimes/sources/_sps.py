@@ -1,4 +1,7 @@
-"""The few H.264 header fields that FFmpeg reads but does not hand out (ITU-T H.264, 7.3.2.1.1 and 7.3.3)."""
+"""A few fields of H.264 headers that FFmpeg does not hand out (ITU-T H.264, 7.3.2.1.1 and 7.3.3).
+
+The bytes may come from anywhere. Whatever they hold, no loop runs longer than the standard allows.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,10 @@ from edge_vss.video import Size
 NAL_SLICE, NAL_IDR, NAL_SPS = 1, 5, 7
 
 _HIGH_PROFILES = {100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135}
+_MOST_CYCLE_OFFSETS = 255
+"""num_ref_frames_in_pic_order_cnt_cycle is at most this (7.4.2.1.1)."""
+_MOST_SPS_BYTES = 1024
+"""Of a longer parameter set, no more is read. With every scaling list in it, one has about 600 bytes."""
 _SLICE_START_BYTES = 32
 """More than the longest start of a slice header: three Exp-Golomb codes and 16 bits."""
 
@@ -124,7 +131,7 @@ def read_extradata(extradata: bytes) -> SequenceParameters | None:
 
 def read_sps(nal: bytes) -> SequenceParameters | None:
     """One SPS NAL unit, header byte first; None where it is cut short or makes no sense."""
-    bits = _Bits(nal[1:])
+    bits = _Bits(nal[1:_MOST_SPS_BYTES])
     try:
         profile = bits.number(8)
         bits.number(16)
@@ -138,7 +145,10 @@ def read_sps(nal: bytes) -> SequenceParameters | None:
             bits.number(1)
             bits.signed_golomb()
             bits.signed_golomb()
-            for _ in range(bits.golomb() & 255):
+            cycle = bits.golomb()
+            if cycle > _MOST_CYCLE_OFFSETS:
+                return None
+            for _ in range(cycle):
                 bits.signed_golomb()
         max_references = bits.golomb()
         gaps_allowed = bits.flag()

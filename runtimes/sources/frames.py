@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.errors import SourceError
+from edge_vss.runtimes.motion import Listener
 from edge_vss.runtimes.sources import (
     DEFAULT_FPS,
     IMAGE_SUFFIXES,
@@ -22,6 +23,7 @@ from edge_vss.runtimes.sources import (
     SourceOptions,
     natural_order,
 )
+from edge_vss.runtimes.sources._orientation import of_webp
 from edge_vss.video import Frame, Size, StreamInfo
 
 DESCRIPTION = SourceDescription("arrays, folders and globs of images")
@@ -51,6 +53,16 @@ class ArrayPicture:
 
     pixels: NDArray[np.uint8]
 
+    @property
+    def device(self) -> str:
+        """Arrays are in memory."""
+        return "cpu"
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the array."""
+        return self.pixels.nbytes
+
     def rgb(self, size: Size | None = None) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 RGB, scaled to ``size`` when it is given; the array itself when it fits."""
         if size is None or size == self.pixels.shape[:2]:
@@ -58,13 +70,11 @@ class ArrayPicture:
         shrinks = size[0] * size[1] < self.pixels.shape[0] * self.pixels.shape[1]
         # As decoded video is scaled: every pixel of the source counts.
         how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        scaled: NDArray[np.uint8] = cv2.resize(self.pixels, size[::-1], interpolation=how)
-        return scaled
+        return np.asarray(cv2.resize(self.pixels, size[::-1], interpolation=how), np.uint8)
 
     def luma(self) -> NDArray[np.uint8]:
         """(H, W) uint8 brightness, BT.601 weights."""
-        grey: NDArray[np.uint8] = cv2.cvtColor(self.pixels, cv2.COLOR_RGB2GRAY)
-        return grey
+        return np.asarray(cv2.cvtColor(self.pixels, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 class ArrayReader:
@@ -116,6 +126,9 @@ class ArrayReader:
             seconds = {"decode": perf_counter() - started}
             yield Frame(index, index / self._fps, "?", shown, ArrayPicture(pixels), start, seconds=seconds)
 
+    def listen(self, listener: Listener) -> None:
+        """There are no packets."""
+
     def seek(self, seconds: float) -> None:
         """Begin again at the first frame at or after this time."""
         if self._once is not None:
@@ -156,14 +169,21 @@ class _FolderImages:
 
 def _read_image(path: Path) -> NDArray[np.uint8]:
     try:
-        content = np.frombuffer(path.read_bytes(), np.uint8)
+        content = path.read_bytes()
     except OSError as error:
         raise SourceError(f"cannot read the image {path} ({error.strerror}): check the file") from None
-    bgr = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+    # OpenCV shows every image as its EXIF says, but WebP only since 4.11: that is done here in every version.
+    webp = content[8:12] == b"WEBP"
+    how = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION if webp else cv2.IMREAD_COLOR
+    try:
+        bgr = cv2.imdecode(np.frombuffer(content, np.uint8), how) if content else None
+    except cv2.error:
+        # A size above OpenCV's limits, among others.
+        bgr = None
     if bgr is None:
         raise SourceError(f"{path} is no image that can be read: remove it from the folder or replace it")
-    rgb: NDArray[np.uint8] = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-    return rgb
+    rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+    return of_webp(content).pixels(rgb) if webp else rgb
 
 
 def _checked(image: Any, index: int) -> NDArray[np.uint8]:

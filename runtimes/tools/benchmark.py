@@ -1,4 +1,4 @@
-"""Where the time goes: the scheduled session against the key graph on every frame, in turn in one run."""
+"""Where the time goes: a session under its policy against the key graph on every frame, in one run."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 from edge_vss.errors import OptionError, SourceError
+from edge_vss.report import Report
 from edge_vss.runtimes.pipeline import run
 from edge_vss.runtimes.segmenter import Segmenter
 from edge_vss.runtimes.session import Session
-from edge_vss.runtimes.sinks import Sink, SinkContext, open_sink
-from edge_vss.runtimes.sources import Source, open_source
-from edge_vss.runtimes.tools.timing import Stopwatch, peak_rss_mb, percentiles
+from edge_vss.runtimes.sinks import SINKS, Sink, SinkContext, open_sink
+from edge_vss.runtimes.sources import Source
+from edge_vss.runtimes.tools.opening import Opening
+from edge_vss.runtimes.tools.timing import Latency, Percentiles, Stopwatch, peak_rss_mb, percentiles
+from edge_vss.text import without_password
 from edge_vss.video import Frame, Policy, Prediction
 
 CHUNK_FRAMES = 60
@@ -24,47 +26,75 @@ CHUNK_FRAMES = 60
 _WARM_UP_FRAMES = 4
 
 
+@dataclass(frozen=True)
+class SpeedReport(Report):
+    """How fast one side ran."""
+
+    fps: float
+    """Frames per second through the whole pipeline."""
+
+    latency_ms: Latency
+    """What one frame spends in all of its stages; waiting between the stages is not counted."""
+
+    stages: dict[str, Percentiles]
+    """By the name of the stage."""
+
+    key_share: float
+    """Share of frames that were key frames, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class ProfileReport(SpeedReport):
+    """How fast a bundle ran under its policy, and beside it the baseline."""
+
+    frames: int
+    policy: str
+
+    peak_rss_mb: float
+    """The most memory that this process has held, in MB (10⁶ bytes)."""
+
+    baseline: SpeedReport
+    """The key graph on every frame, or the other bundle."""
+
+    speedup: float
+    """``fps`` over the baseline's."""
+
+
 def profile(
     segmenter: Segmenter,
     uri: str | Path,
     policy: str | Policy | None = None,
     *,
-    motion: str = "auto",
+    opening: Opening = Opening(),
     sink: str = "labels",
     limit: int | None = None,
     against: Segmenter | None = None,
-) -> dict[str, Any]:
+) -> ProfileReport:
     """Speed, latency and stages under ``policy``, the same for a key graph on every frame, and their ratio.
 
-    With ``against`` (a bundle of the same network in fp32, say) the other side is that bundle under the same
-    policy instead.
+    With ``against`` (the same network in fp32, say) the baseline is that bundle, under the same policy.
 
-    Both sides run the whole pipeline on the same frames, a chunk each in turn (ABBA), so that a change in the
-    machine's speed meets both; the baseline decodes without motion and traces nothing. ``fps`` counts frames
-    through the pipeline; ``latency_ms`` is what one frame spends in all of its stages, waiting not counted.
+    Both sides run the whole pipeline on the same frames, a chunk each in turn (ABBA). A change in the
+    machine's speed so meets both. The key graph on every frame decodes without motion and traces nothing.
     ``sink`` names what writes the labels, into a folder that is removed afterwards; ``none`` writes nothing.
 
     Raises OptionError for a live source, which gives its frames only once; SourceError where there are none.
     """
     with tempfile.TemporaryDirectory(prefix="edge-vss-profile-") as folder:
-        _warm_up(segmenter, uri, policy, motion)
+        _warm_up(segmenter, uri, policy, opening)
         if against is not None:
-            _warm_up(against, uri, policy, motion)
+            _warm_up(against, uri, policy, opening)
+        session = segmenter.session(policy)
+        # A network with a memory runs its full frames one after the other, and remembers across them.
+        anew = against is None and not segmenter.manifest.remembers
+        other = segmenter.session("interval:1") if against is None else against.session(policy)
         with (
-            open_source(uri, motion=motion) as first,
-            open_source(uri, motion="none" if against is None else motion) as second,
+            opening.open(uri, session) as first,
+            opening.open(uri, other, motion="none" if against is None else None) as second,
         ):
-            scheduled = _Side(
-                first, segmenter.session(policy), _sinks(segmenter, first, sink, Path(folder, "a"))
-            )
-            sinks = _sinks(segmenter, second, sink, Path(folder, "b"))
-            if against is None and segmenter.manifest.remembers:
-                # Full frames, of which each remembers the ones before.
-                baseline = _Side(second, segmenter.session("interval:1"), sinks)
-            elif against is None:
-                baseline = _Side(_starting_anew(second), segmenter.session(), sinks)
-            else:
-                baseline = _Side(second, against.session(policy), sinks)
+            scheduled = _Side(first, session, _sinks(segmenter, first, sink, Path(folder, "a")))
+            frames = _starting_anew(second) if anew else second
+            baseline = _Side(frames, other, _sinks(segmenter, second, sink, Path(folder, "b")))
             sides = [scheduled, baseline]
             try:
                 while not all(side.ended for side in sides) and (limit is None or scheduled.frames < limit):
@@ -76,17 +106,19 @@ def profile(
                 for side in sides:
                     side.close()
     if not scheduled.frames or not baseline.frames:
-        raise SourceError(f"{uri} has no frames to measure: give a video that plays")
-    result = scheduled.result()
-    reference = baseline.result()
-    return {
-        "frames": scheduled.frames,
-        **result,
-        "policy": str(segmenter.manifest.policy if policy is None else policy),
-        "peak_rss_mb": round(peak_rss_mb(), 1),
-        "baseline": reference,
-        "speedup": round(result["fps"] / reference["fps"], 3),
-    }
+        raise SourceError(f"{without_password(uri)} has no frames to measure: give a video that plays")
+    fast, slow = scheduled.result(), baseline.result()
+    return ProfileReport(
+        fps=fast.fps,
+        latency_ms=fast.latency_ms,
+        stages=fast.stages,
+        key_share=fast.key_share,
+        frames=scheduled.frames,
+        policy=str(segmenter.manifest.policy if policy is None else policy),
+        peak_rss_mb=round(peak_rss_mb(), 1),
+        baseline=slow,
+        speedup=round(fast.fps / slow.fps, 3),
+    )
 
 
 @dataclass
@@ -120,22 +152,21 @@ class _Side:
         for sink in self.sinks:
             sink.finish()
 
-    def result(self) -> dict[str, Any]:
+    def result(self) -> SpeedReport:
         for sink in self.sinks:
             for place, seconds in enumerate(sink.seconds):
                 self.watch.add("sink", seconds)
                 self.latencies[place] += seconds
-        latency = percentiles(self.latencies)
-        return {
-            "fps": round(self.frames / self.seconds, 3),
-            "latency_ms": {name: latency[name] for name in ("p50", "p95", "p99")},
-            "stages": self.watch.summary(),
-            "key_share": self.keyframes / self.frames,
-        }
+        return SpeedReport(
+            fps=round(self.frames / self.seconds, 3),
+            latency_ms=percentiles(self.latencies).latency,
+            stages=self.watch.summary(),
+            key_share=self.keyframes / self.frames,
+        )
 
 
 def _starting_anew(frames: Iterable[Frame]) -> Iterator[Frame]:
-    # A start needs no way back to an anchor: no tracing is done that the key graph alone would not need.
+    # At a start nothing is traced back to an anchor, and the key graph alone needs no tracing.
     for frame in frames:
         frame.start = frame.start or "every frame"
         yield frame
@@ -164,15 +195,17 @@ class _Timed:
 def _sinks(segmenter: Segmenter, source: Source, name: str, path: Path) -> list[_Timed]:
     if name == "none":
         return []
-    place = path.with_suffix(".mp4") if name == "video" else path
+    place = SINKS.find(name).description.place_in(path.parent, path.name)
     return [_Timed(open_sink(name, place, SinkContext.of(segmenter.manifest, source.info)))]
 
 
-def _warm_up(segmenter: Segmenter, uri: str | Path, policy: str | Policy | None, motion: str) -> None:
+def _warm_up(segmenter: Segmenter, uri: str | Path, policy: str | Policy | None, opening: Opening) -> None:
     # Engines plan their memory on the first call, and libraries load on first use.
-    with open_source(uri, motion=motion) as source:
+    session = segmenter.session(policy)
+    with opening.open(uri, session) as source:
         if source.info.live:
             raise OptionError(
-                f"{uri} is live and cannot be run twice: record some of it, and profile the file"
+                f"{without_password(uri)} is live and cannot be run twice: "
+                "record some of it, and profile the file"
             )
-        run(source, segmenter.session(policy), limit=_WARM_UP_FRAMES)
+        run(source, session, limit=_WARM_UP_FRAMES)

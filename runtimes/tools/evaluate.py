@@ -1,20 +1,41 @@
-"""How good the labels are, and what they cost: a session's label maps against true ones."""
+"""How good the labels are, and what they cost: a session's label maps against the ground truth."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import dataclass, fields
+from itertools import islice
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 from edge_vss.errors import OptionError, SourceError
-from edge_vss.metrics import Scores
+from edge_vss.metrics import ScoreReport, Scores
 from edge_vss.runtimes.segmenter import Segmenter
-from edge_vss.runtimes.sources import Uri, open_source
+from edge_vss.runtimes.sources import Uri
 from edge_vss.runtimes.tools.ground_truth import GroundTruth
+from edge_vss.runtimes.tools.opening import Opening
+from edge_vss.text import without_password
 from edge_vss.video import Frame, Policy, Prediction
+
+
+@dataclass(frozen=True)
+class EvaluationReport(ScoreReport):
+    """The scores of a video, in percent, and what its labels cost."""
+
+    ignore: int | None
+    """The id that counted for nothing."""
+
+    policy: str
+
+    keyframes: int
+    """Frames on the start or key route."""
+
+    gmac_per_frame: float
+    """Billions of multiply-accumulates per frame, averaged over the routes taken."""
+
+    seconds: float
+    """Wall-clock time of the whole run."""
 
 
 def evaluate(
@@ -24,17 +45,20 @@ def evaluate(
     *,
     policy: str | Policy | None = None,
     ignore: int | None = None,
-    motion: str = "auto",
+    opening: Opening = Opening(),
     on_frame: Callable[[Frame, Prediction], None] | None = None,
-) -> dict[str, Any]:
-    """Scores in percent of a video's frames, of which the i-th has the i-th label map of ``ground_truth``.
+    limit: int | None = None,
+) -> EvaluationReport:
+    """Compares a session's labels with the ground truth. Frame i belongs to label map i.
 
-    ``ignore`` is the id that counts for nothing; the bundle's own by default. ``gmac_per_frame`` is averaged
-    over the routes taken; frames that begin anew count as key frames. ``on_frame`` is called after each.
+    ``ignore`` is the id that counts for nothing; by default it is the bundle's own. ``on_frame`` is called
+    after every frame. ``limit`` ends the run after so many frames; more label maps may be there then.
 
     Raises SourceError where label maps and frames differ in number or size, OptionError where a label map has
-    an id that is neither a class nor ignored.
+    an id that is neither a class nor ignored, and for a ``limit`` below 1.
     """
+    if limit is not None and limit < 1:
+        raise OptionError(f"limit wants 1 frame or more, got {limit}: leave it out to read all")
     maps = ground_truth if isinstance(ground_truth, GroundTruth) else GroundTruth(ground_truth)
     manifest = segmenter.manifest
     session = segmenter.session(policy)
@@ -42,10 +66,10 @@ def evaluate(
     scores = Scores(len(manifest.classes), unlabelled)
     routes: Counter[str] = Counter()
     began = perf_counter()
-    with open_source(uri, motion=motion) as source:
+    with opening.open(uri, session) as source:
         size = source.info.size
         maps.matching(0, size)
-        for frame in source:
+        for frame in islice(source, limit):
             if scores.frames == len(maps):
                 more = (
                     source.info.frames if (source.info.frames or 0) > len(maps) else f"more than {len(maps)}"
@@ -57,30 +81,29 @@ def evaluate(
                     maps.matching(scores.frames, frame.size), prediction.labels, prediction.frames_since_key
                 )
             except OptionError as error:
-                hint = ", as in --ignore ID" if str(error).startswith("the ground truth") else ""
-                raise OptionError(f"{maps.files[scores.frames]}: {error}{hint}") from None
+                raise OptionError(f"{maps.files[scores.frames]}: {error}") from None
             routes[prediction.decision.route] += 1
             if on_frame is not None:
                 on_frame(frame, prediction)
-    if scores.frames < len(maps):
+    if scores.frames < (len(maps) if limit is None else min(limit, len(maps))):
         raise _uneven(maps, f"{scores.frames} frames", uri)
     seconds = perf_counter() - began
     cost = {
         route: sum(manifest.graph(role).gmac for role in roles) for route, roles in manifest.routes.items()
     }
-    found = asdict(scores.result(manifest.classes))
-    return {
-        **found,
-        "ignore": unlabelled,
-        "policy": str(session.policy),
-        "keyframes": scores.frames - routes["nonkey"],
-        "gmac_per_frame": sum(cost[route] * count for route, count in routes.items()) / scores.frames,
-        "seconds": seconds,
-    }
+    found = scores.result(manifest.classes)
+    return EvaluationReport(
+        **{field.name: getattr(found, field.name) for field in fields(found)},
+        ignore=unlabelled,
+        policy=str(session.policy),
+        keyframes=scores.frames - routes["nonkey"],
+        gmac_per_frame=sum(cost[route] * count for route, count in routes.items()) / scores.frames,
+        seconds=seconds,
+    )
 
 
 def _uneven(maps: GroundTruth, frames: str, uri: Uri) -> SourceError:
-    name = uri if isinstance(uri, (str, Path)) else "the source"
+    name = without_password(uri) if isinstance(uri, (str, Path)) else "the source"
     return SourceError(
         f"{maps.folder} holds {len(maps)} label maps, but {name} has {frames}: give one label map per frame"
     )

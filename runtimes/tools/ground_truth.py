@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.errors import SourceError
+from edge_vss.files import open_plain, read_plain
 from edge_vss.runtimes.sources import natural_order
 from edge_vss.video import Size
 
@@ -16,6 +20,19 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GRAY, _PALETTE = 0, 3
 _BYTES_OF = {"gray": 1, "pal8": 1, "ya8": 2}
 """Bytes of a pixel, the id first, in what FFmpeg makes of these; grey with a transparent value gets alpha."""
+_MOST_BYTES, _MOST_PIXELS, _MOST_SIDE = 64 << 20, 1 << 27, 1 << 15
+_PIECE = 1 << 20
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""First column and row of each pass of an interlaced picture, and the steps from there."""
+
+
+class _Png(NamedTuple):
+    """A PNG file whose header has been read."""
+
+    data: bytes
+    size: Size
+    depth: int
+    interlaced: bool
 
 
 class GroundTruth:
@@ -23,12 +40,11 @@ class GroundTruth:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
-        if not self.folder.is_dir():
-            found = "is a file" if self.folder.exists() else "does not exist"
-            raise SourceError(f"{folder} {found}: give the folder that holds one PNG of class ids per frame")
-        self.files = sorted(
-            (path for path in self.folder.iterdir() if path.suffix.lower() == ".png"), key=natural_order
-        )
+        try:
+            found = [path for path in self.folder.iterdir() if path.suffix.lower() == ".png"]
+        except (OSError, ValueError) as error:
+            raise SourceError(_no_folder(self.folder, error)) from None
+        self.files = sorted(found, key=natural_order)
         if not self.files:
             raise SourceError(f"{folder} holds no PNG files: give the folder of the label maps")
 
@@ -40,50 +56,120 @@ class GroundTruth:
 
     def matching(self, index: int, size: Size) -> NDArray[np.uint8]:
         """The label map of a frame. Raises SourceError if it has not the frame's size."""
-        labels = self[index]
-        if labels.shape != size:
-            found, wanted = (f"{height}x{width}" for height, width in (labels.shape, size))
+        path = self.files[index]
+        png = _head(path)
+        if png.size != size:
+            found, wanted = (f"{height}x{width}" for height, width in (png.size, size))
             raise SourceError(
-                f"{self.files[index]} is {found} (height x width), but the video's frames are {wanted}: "
+                f"{path} is {found} (height x width), but the video's frames are {wanted}: "
                 "give label maps of the video's size"
             )
-        return labels
+        return _decoded(path, png)
+
+
+def _no_folder(folder: Path, error: Exception) -> str:
+    wanted = "give the folder that holds one PNG of class ids per frame"
+    if isinstance(error, FileNotFoundError):
+        return f"{folder} does not exist: {wanted}"
+    if isinstance(error, NotADirectoryError):
+        return f"{folder} is a file: {wanted}"
+    reason = error.strerror if isinstance(error, OSError) else error
+    return f"{folder} cannot be read ({reason}): {wanted}"
 
 
 def read_labels(path: Path) -> NDArray[np.uint8]:
     """The ids in a grey or palette PNG: uint8 (H, W), the palette's indices and not its colours.
 
-    Raises SourceError for anything else: 16-bit, colour, damaged.
+    Raises SourceError for anything else: 16-bit, colour, damaged, of more than 64 MB or 128 megapixels.
     """
-    # FFmpeg's decoder keeps palette indices; OpenCV and most others turn them into colours.
+    return _decoded(path, _head(path))
+
+
+def _head(path: Path) -> _Png:
+    """The file of a label map, looked at as far as its header. Raises SourceError for another kind."""
     try:
-        data = path.read_bytes()
+        data = read_plain(open_plain(path), _MOST_BYTES)
     except OSError as error:
         raise SourceError(
             f"{path} cannot be read ({error.strerror}): check the place and its permissions"
         ) from None
-    if not data.startswith(_SIGNATURE) or len(data) < 33:
+    if not data.startswith(_SIGNATURE) or len(data) < 33 or data[12:16] != b"IHDR":
         raise SourceError(f"{path} is not a PNG file: label maps are PNG files of class ids")
-    depth, colour = data[24], data[25]
-    if colour not in (_GRAY, _PALETTE) or depth > 8 or (colour == _GRAY and depth != 8):
+    width, height, depth, colour, interlaced = struct.unpack(">IIBB2xB", data[16:29])
+    if colour not in (_GRAY, _PALETTE) or depth not in (1, 2, 4, 8) or (colour == _GRAY and depth != 8):
         kinds = {0: "grey", 2: "colour", 3: "palette", 4: "grey with alpha", 6: "colour with alpha"}
         raise SourceError(
             f"{path} is {depth}-bit {kinds.get(colour, 'unknown')}: "
             "class ids are read from 8-bit grey or palette PNG"
         )
-    try:
-        decoder = av.CodecContext.create("png", "r")
-        frames = [*decoder.decode(av.Packet(data)), *decoder.decode(None)]
-    except av.FFmpegError:
-        frames = []
+    if not (0 < width <= _MOST_SIDE and 0 < height <= _MOST_SIDE and width * height <= _MOST_PIXELS):
+        raise SourceError(
+            f"{path} says it is {height}x{width} (height x width), and {_MOST_PIXELS >> 20} megapixels is "
+            "the most: give maps of the video's size"
+        )
+    return _Png(data, (height, width), depth, bool(interlaced))
+
+
+def _decoded(path: Path, png: _Png) -> NDArray[np.uint8]:
+    # FFmpeg's decoder keeps palette indices; OpenCV and most others turn them into colours. It leaves black
+    # what a file does not hold, which would be a class.
+    frames: list[object] = []
+    if _has_all_rows(png):
+        try:
+            decoder = av.CodecContext.create("png", "r")
+            decoder.options = {"err_detect": "crccheck+explode"}
+            frames = [*decoder.decode(av.Packet(_picture(png.data))), *decoder.decode(None)]
+        except (av.FFmpegError, ValueError, MemoryError):
+            frames = []
     if not frames or not isinstance(frames[0], av.VideoFrame):
         raise SourceError(f"{path} is damaged: export the label map again")
     frame = frames[0]
     step = _BYTES_OF.get(frame.format.name)
-    if step is None:
+    if step is None or (frame.height, frame.width) != png.size:
         raise SourceError(
             f"{path} is decoded as {frame.format.name}: export the label map as 8-bit grey or palette PNG"
         )
     stride = frame.planes[0].line_size
     rows: NDArray[np.uint8] = np.frombuffer(bytes(frame.planes[0]), np.uint8).reshape(-1, stride)
     return rows[: frame.height, : frame.width * step : step].copy()
+
+
+def _picture(data: bytes) -> bytes:
+    """The file without what is beside the picture: a text or a profile of 1 MB may unpack to gigabytes."""
+    kept, at = [data[:8]], 8
+    while at + 12 <= len(data):
+        size, kind = struct.unpack_from(">I4s", data, at)
+        if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
+            kept.append(data[at : at + 12 + size])
+        at += 12 + size
+    return b"".join(kept)
+
+
+def _has_all_rows(png: _Png) -> bool:
+    """Whether the compressed pixels are as many as the header says, no more and no fewer.
+
+    The chunks of PNG (w3.org/TR/png-3, 5.3); Adam7's seven passes where it is interlaced (8.1).
+    """
+    height, width = png.size
+    passes = _ADAM7 if png.interlaced else ((0, 0, 1, 1),)
+    wanted = 0
+    for left, top, across, down in passes:
+        columns, rows = -(-(width - left) // across), -(-(height - top) // down)
+        if columns > 0 and rows > 0:
+            wanted += rows * (1 + -(-columns * png.depth // 8))
+    unpacked, at, found = zlib.decompressobj(), 8, 0
+    try:
+        while at + 12 <= len(png.data) and not unpacked.eof:
+            size, kind = struct.unpack_from(">I4s", png.data, at)
+            packed = png.data[at + 8 : at + 8 + size] if kind == b"IDAT" else b""
+            more = bool(packed)
+            while more and found <= wanted:
+                piece = unpacked.decompress(packed, _PIECE)
+                found += len(piece)
+                packed = unpacked.unconsumed_tail
+                # What it has taken may give more than a piece.
+                more = bool(packed) or len(piece) == _PIECE
+            at += 12 + size
+    except zlib.error:
+        return False
+    return unpacked.eof and found == wanted

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from edge_vss.report import Report
 
 STAGES = ("decode", "motion", "image", "key", "state", "nonkey", "post", "sink")
 """The stages of a frame's way through the runtime, in order.
@@ -18,18 +22,39 @@ STAGES = ("decode", "motion", "image", "key", "state", "nonkey", "post", "sink")
 """
 
 
-def percentiles(seconds: Iterable[float]) -> dict[str, float]:
-    """The durations' ``p50``, ``p95`` and ``p99`` in milliseconds, and how many there were; all 0 for none.
+@dataclass(frozen=True)
+class Latency(Report):
+    """Percentiles of durations, in milliseconds."""
+
+    p50: float
+    p95: float
+    p99: float
+
+
+@dataclass(frozen=True)
+class Percentiles(Latency):
+    """Percentiles of a stage's durations in milliseconds, and how often the stage ran."""
+
+    count: int
+
+    @property
+    def latency(self) -> Latency:
+        """The same without the count."""
+        return Latency(self.p50, self.p95, self.p99)
+
+
+def percentiles(seconds: Iterable[float]) -> Percentiles:
+    """The percentiles of durations; all 0 where there are none.
 
     A percentile is a duration that was measured (the nearest rank, rounded up), never a mean of two.
     """
     taken = np.fromiter(seconds, np.float64)
     if not taken.size:
-        return {"p50": 0.0, "p95": 0.0, "p99": 0.0, "count": 0}
+        return Percentiles(0.0, 0.0, 0.0, 0)
     p50, p95, p99 = (
         round(float(ms), 4) for ms in np.percentile(taken * 1e3, (50, 95, 99), method="inverted_cdf")
     )
-    return {"p50": p50, "p95": p95, "p99": p99, "count": int(taken.size)}
+    return Percentiles(p50, p95, p99, int(taken.size))
 
 
 class Stopwatch:
@@ -55,8 +80,8 @@ class Stopwatch:
         for name, seconds in stages.items():
             self.add(name, seconds)
 
-    def summary(self, names: Iterable[str] = STAGES) -> dict[str, dict[str, float]]:
-        """Percentiles per name: the given names always, in their order, then whatever else was timed."""
+    def summary(self, names: Iterable[str] = STAGES) -> dict[str, Percentiles]:
+        """Percentiles by name: first ``names`` in their order, timed or not, then what else was timed."""
         ordered = dict.fromkeys((*names, *self.seconds))
         return {name: percentiles(self.seconds.get(name, ())) for name in ordered}
 
@@ -72,7 +97,7 @@ def peak_rss_mb() -> float:
     Linux's ``VmHWM``, because ``getrusage`` also counts what the parent held before it started this process.
     """
     peak = _status("VmHWM")
-    if peak == peak:
+    if not math.isnan(peak):
         return peak
     try:
         import resource

@@ -11,39 +11,79 @@ BEGUN = perf_counter()
 
 import json  # noqa: E402
 import sys  # noqa: E402
+from dataclasses import dataclass  # noqa: E402
 from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
+from typing import TYPE_CHECKING, Any  # noqa: E402
 
 from edge_vss.errors import EdgeVssError  # noqa: E402
+from edge_vss.report import Report  # noqa: E402
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from edge_vss.runtimes.tools.timing import Latency
+    from edge_vss.video import Frame, Prediction
 
 WARM_UP_FRAMES = 4
 
 
-def trial(job: dict[str, Any]) -> dict[str, Any]:
-    """What a session costs here: start-up, frames per second, latency, memory; its labels go to a file.
+@dataclass(frozen=True)
+class Job(Report):
+    """What is to be measured."""
 
-    ``job`` has ``bundle``, ``engine``, ``provider``, ``threads``, ``source``, ``policy``, ``motion``,
-    ``frames`` and ``labels`` (where to save what was shown, uint8 (N, H, W)).
-    """
+    bundle: str
+    engine: str
+    provider: str
+    threads: int
+    source: str
+    policy: str | None
+    opening: dict[str, Any]
+    """The fields of `Opening`: how the source is to be opened."""
+    frames: int
+    labels: str
+    """The file for what was shown, uint8 (N, H, W); empty saves nothing."""
+
+
+@dataclass(frozen=True)
+class Measurement(Report):
+    """What a session costs here."""
+
+    start_seconds: float
+    """From the start of the process to the first frame's labels, without opening the source."""
+    frames: int
+    fps: float
+    latency_ms: Latency
+    graphs_ms: dict[str, float]
+    """Median of every graph, by role."""
+    memory_mb: float
+    """The most memory held, in MB (10⁶ bytes), beyond what Python and NumPy held before the bundle."""
+
+
+def measure(job: Job) -> Measurement:
+    """Load the bundle, run the frames, and leave their labels in ``job.labels``."""
     import numpy as np
 
     from edge_vss.runtimes.pipeline import run
     from edge_vss.runtimes.segmenter import load
-    from edge_vss.runtimes.sources import open_source
+    from edge_vss.runtimes.tools.opening import Opening
     from edge_vss.runtimes.tools.timing import Stopwatch, peak_rss_mb, percentiles
-    from edge_vss.video import Frame, Prediction
 
     empty = peak_rss_mb()
-    segmenter = load(job["bundle"], job["engine"], job["threads"], job["provider"])
+    segmenter = load(job.bundle, job.engine, job.threads, job.provider)
     loaded = perf_counter()
-    shown: list[Any] = []
-    watch, latencies = Stopwatch(), []
-    with open_source(job["source"], motion=job["motion"]) as source:
+    shown: list[NDArray[np.uint8]] = []
+    latencies: list[float] = []
+    watch = Stopwatch()
+    opening = Opening(**job.opening)
+    session = segmenter.session(job.policy)
+    with opening.open(job.source, session) as source:
         opened = perf_counter() - loaded
-        segmenter.session(job["policy"]).step(next(iter(source)))
+        session.step(next(iter(source)))
     first = perf_counter() - opened
-    with open_source(job["source"], motion=job["motion"]) as source:
-        run(source, segmenter.session(job["policy"]), limit=WARM_UP_FRAMES)
+    session = segmenter.session(job.policy)
+    with opening.open(job.source, session) as source:
+        run(source, session, limit=WARM_UP_FRAMES)
 
     def count(frame: Frame, prediction: Prediction | None) -> None:
         if prediction is not None:
@@ -51,31 +91,36 @@ def trial(job: dict[str, Any]) -> dict[str, Any]:
             latencies.append(sum(prediction.seconds.values()))
             shown.append(prediction.labels)
 
-    with open_source(job["source"], motion=job["motion"]) as source:
-        report = run(
-            source,
-            segmenter.session(job["policy"]),
-            on_frame=count,
-            drop_inference=False,
-            limit=job["frames"],
-        )
-    if job["labels"]:
-        np.save(job["labels"], np.stack(shown))
+    session = segmenter.session(job.policy)
+    with opening.open(job.source, session) as source:
+        report = run(source, session, on_frame=count, drop_inference=False, limit=job.frames)
+    if job.labels:
+        np.save(job.labels, np.stack(shown))
     stages = watch.summary()
-    return {
-        "start_seconds": round(first - BEGUN, 3),
-        "frames": report.frames,
-        "fps": round(report.fps, 3),
-        "latency_ms": {name: percentiles(latencies)[name] for name in ("p50", "p95", "p99")},
-        "graphs_ms": {role: stages[role]["p50"] for role in segmenter.graphs},
-        "memory_mb": round(peak_rss_mb() - empty, 1),
-    }
+    return Measurement(
+        start_seconds=round(first - BEGUN, 3),
+        frames=report.frames,
+        fps=round(report.fps, 3),
+        latency_ms=percentiles(latencies).latency,
+        graphs_ms={role: stages[role].p50 for role in segmenter.graphs},
+        memory_mb=round(peak_rss_mb() - empty, 1),
+    )
+
+
+def parse(text: str) -> Measurement | str:
+    """What `main` has written: a measurement, or what went wrong."""
+    from edge_vss.runtimes.tools.timing import Latency
+
+    found = json.loads(text)
+    if "problem" in found:
+        return str(found["problem"])
+    return Measurement(**{**found, "latency_ms": Latency(**found["latency_ms"])})
 
 
 def main(job: str, result: str) -> None:
-    """Write the result as JSON, or ``problem``: what went wrong, in one line."""
+    """Write the measurement as JSON, or ``problem``: what went wrong, in one line."""
     try:
-        found = trial(json.loads(Path(job).read_text(encoding="utf-8")))
+        found = measure(Job(**json.loads(Path(job).read_text(encoding="utf-8")))).to_json()
     except EdgeVssError as error:
         found = {"problem": str(error)}
     Path(result).write_text(json.dumps(found), encoding="utf-8")

@@ -1,11 +1,13 @@
-"""Trace-back as AR-Seg was trained with: whole pixels at every hop, read only where a graph looks.
+"""Trace-back as AR-Seg was trained with: rounded to whole pixels at every hop, only where a graph reads it.
 
-AR-Seg's published trace-back without its reference index: motion already points at the frame shown before.
-A root map of every pixel would move megabytes a frame. What a graph reads is four pixels around each point
-of its grid, so those alone are followed back through the motion of the frames since the anchor.
+This is AR-Seg's published trace-back without its reference index: a MotionField already points at the frame
+shown before. Tracing every pixel would move megabytes a frame. A graph reads four pixels around each point
+of its grid, so only those are followed back, through the motion of every frame since the anchor.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -17,55 +19,68 @@ Floats = NDArray[np.float32]
 Pixels = NDArray[np.int16]
 
 
-class Hops:
-    """The motion of every frame since the anchor, in whole pixels, the latest last.
+Field = tuple[NDArray[np.int32], int]
+"""One frame's motion, and the side of its cells in pixels."""
 
-    Positions are pairs of int16, x and y: OpenCV looks those up as they are, five times as fast as
-    floats. What it finds there are pairs as well, each moved as one int32, at half the time of two numbers.
-    """
+
+class TapTables:
+    """The `Taps` of the grids that a stream's graphs read, each made once."""
 
     def __init__(self) -> None:
-        self._size: Size = (1, 1)
-        self._fields: list[tuple[NDArray[np.int32], int] | None] = []
-        self._taps: dict[tuple[Size, Size, str], Taps] = {}
+        self._made: dict[tuple[Size, Size, str], Taps] = {}
 
-    def anchor(self, size: Size) -> None:
-        """Forget all hops: frames of ``size`` (height, width) follow."""
-        self._size = size
-        self._fields.clear()
+    def find(self, size: Size, grid: Size, sampling: str) -> Taps:
+        """Those for reading frames of ``size`` at the points of ``grid``."""
+        key = (size, grid, sampling)
+        if key not in self._made:
+            self._made[key] = Taps(*key)
+        return self._made[key]
 
-    def add(self, motion: MotionField | None) -> None:
-        """One more frame. None stands still, as an intra block does in AR-Seg."""
-        if motion is None:
-            self._fields.append(None)
-            return
-        # rint rounds halves to even, as the published trace-back does.
-        x, y = np.rint(motion.displacement_px).astype(np.int16)
-        pairs = np.empty((*x.shape, 2), np.int16)
-        pairs[..., 0], pairs[..., 1] = x, y
-        self._fields.append((pairs.view(np.int32)[..., 0], motion.cell_px))
+
+@dataclass(frozen=True)
+class Hops:
+    """The motion of every frame since the anchor, in whole pixels, the latest last. A value.
+
+    Positions are pairs of int16, x and y: OpenCV looks those up as they are, five times as fast as floats.
+    The motion found there is a pair too, and is moved as one int32: twice as fast as two numbers.
+    """
+
+    size: Size
+    """Height and width of the frames."""
+    tables: TapTables
+    fields: tuple[Field | None, ...] = ()
+
+    def and_then(self, motion: MotionField | None) -> Hops:
+        """With one frame more. None stands still, as an intra block does in AR-Seg."""
+        return replace(self, fields=(*self.fields, None if motion is None else _rounded(motion)))
 
     def root(self, grid: Size, sampling: str) -> Floats:
         """Motion back to the anchor at the points of ``grid``: (2, h, w) float32, x then y, in frame pixels.
 
         The four pixels around each point are traced, and their motions mixed bilinearly.
         """
-        key = (self._size, grid, sampling)
-        if key not in self._taps:
-            self._taps[key] = Taps(*key)
-        taps = self._taps[key]
+        taps = self.tables.find(self.size, grid, sampling)
         at = taps.at
-        for field in reversed(self._fields):
+        for field in reversed(self.fields):
             if field is None:
                 continue
             step, cell_px = field
             cells = at >> 3 if cell_px == 8 else at // np.int16(cell_px)
-            found = np.asarray(cv2.remap(step, cells, None, cv2.INTER_NEAREST), np.int32)
+            # OpenCV's own types leave out that the second map may be None.
+            found = np.asarray(cv2.remap(step, cells, None, cv2.INTER_NEAREST), np.int32)  # type: ignore[call-overload]
             moved = found.view(np.int16).reshape(at.shape)
             moved += at
             np.minimum(moved, taps.last, out=moved)
             at = np.maximum(moved, taps.first, out=moved)
         return taps.mixed(at)
+
+
+def _rounded(motion: MotionField) -> Field:
+    # rint rounds halves to even, as the published trace-back does.
+    x, y = np.rint(motion.displacement_px).astype(np.int16)
+    pairs = np.empty((*x.shape, 2), np.int16)
+    pairs[..., 0], pairs[..., 1] = x, y
+    return pairs.view(np.int32)[..., 0], motion.cell_px
 
 
 class Taps:
@@ -80,14 +95,14 @@ class Taps:
         columns, self._across = _around(size[1], grid[1], sampling)
         self.at: Pixels = np.dstack(np.meshgrid(columns, rows)).astype(np.int16)
         """(2h, 2w, 2): x and y."""
-        # As large as the taps: a comparison with one number takes ten times as long.
+        # As large as the taps: numpy takes ten times as long to compare with a pair of numbers.
         self.first: Pixels = np.zeros_like(self.at)
         self.last: Pixels = np.full_like(self.at, (size[1] - 1, size[0] - 1))
 
     def mixed(self, at: Pixels) -> Floats:
         """Where the taps came from → how far that is from the points: (2, h, w)."""
         apart = (at - self.at).reshape(at.shape[0], -1).astype(np.float32)
-        # Along whole rows of memory first; x and y alternate within them.
+        # First between rows: x and y alternate within a row, and both are mixed with the same weight.
         rows = apart[1::2] - apart[0::2]
         rows *= self._down[:, None]
         rows += apart[0::2]

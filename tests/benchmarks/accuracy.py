@@ -17,7 +17,7 @@ from edge_vss.metrics import confusion, miou
 from edge_vss.runtimes.policy import Adaptive, Interval
 from edge_vss.runtimes.sources import open_source
 from edge_vss.runtimes.tools.ground_truth import GroundTruth
-from edge_vss.runtimes.tools.stream_report import CARRIERS, survey
+from edge_vss.runtimes.tools.stream_report import CARRIERS, report
 from edge_vss.runtimes.tracing.root_map import Tracer
 from edge_vss.video import Frame, Policy
 from tests.helpers.videos import P_ONLY, decoded, encode, stills
@@ -59,7 +59,7 @@ def carrying(videos: dict[str, Path], truth: Path) -> None:
     """mIoU of every provider on every stream."""
     rows = []
     for name, video in videos.items():
-        found = [survey(video, truth, interval, ignore=IGNORED)["miou"] for interval in INTERVALS]
+        found = [report(video, truth, interval, ignore=IGNORED).miou or {} for interval in INTERVALS]
         pairs = [" / ".join("–" if f[way] is None else f"{f[way]:.2f}" for f in found) for way in CARRIERS]
         rows.append((name, *pairs))
     say(f"mIoU of true labels carried over {' / '.join(map(str, INTERVALS))} frames")

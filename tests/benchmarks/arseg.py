@@ -82,12 +82,12 @@ def speed(folder: Path) -> Row:
     clip = write_clip(folder)
     found = profile(load(bundle(folder, "camvid-bise18")), clip, f"interval:{GOP}", sink="none")
     stages = ", ".join(
-        f"{name} {found['stages'][name]['p50']:.1f}" for name in ("decode", "key", "state", "nonkey")
+        f"{name} {found.stages[name].p50:.1f}" for name in ("decode", "key", "state", "nonkey")
     )
-    notes = f"{found['fps']:.2f} against {found['baseline']['fps']:.2f} fps; p50 in ms: {stages}"
+    notes = f"{found.fps:.2f} against {found.baseline.fps:.2f} fps; p50 in ms: {stages}"
     return Row(
         "bise18 720x960, key every 12: speed-up over key only",
-        found["speedup"],
+        found.speedup,
         "x",
         0.85 * PAPER_RATIO,
         False,
@@ -136,7 +136,7 @@ def trace(folder: Path) -> Row:
                 tracer.anchor(frame)
                 continue
             began = perf_counter()
-            tracer.follow(frame, look=False)
+            tracer.follow(frame)
             tracer.root((90, 160), "corners")
             spent += perf_counter() - began
         began = perf_counter()
@@ -169,6 +169,7 @@ def memory(variant: str, roles: tuple[str, ...], target: float, folder: Path) ->
 
 def bundle(folder: Path, variant: str) -> Path:
     from edge_vss.converters import verify
+    from edge_vss.converters.conversion import Conversion
     from edge_vss.converters.convert import convert
 
     # Numbers are compared elsewhere; here a rollout of the largest network would take most of the time.
@@ -176,7 +177,7 @@ def bundle(folder: Path, variant: str) -> Path:
     path = folder / f"{variant}.vss"
     if not path.exists():
         say(f"converting {variant}")
-        convert(None, path, family="arseg", options={"variant": variant})
+        convert(Conversion(None, family="arseg", options={"variant": variant}), path)
     return path
 
 

@@ -164,6 +164,7 @@ def present() -> list[str]:
 def bundle(folder: Path, engine: str, precision: str = "fp32") -> Path:
     """The network for an engine, converted once."""
     from edge_vss.converters import verify
+    from edge_vss.converters.conversion import Conversion
     from edge_vss.converters.convert import convert
 
     # Numbers are compared by the tests; here a rollout would take most of the time.
@@ -174,13 +175,15 @@ def bundle(folder: Path, engine: str, precision: str = "fp32") -> Path:
         clip = write_clip(folder) if precision == "int8" else None
         options = {"variant": VARIANT}
         convert(
-            None,
+            Conversion(
+                None,
+                family="arseg",
+                target=ENGINES[engine],
+                precision=precision,
+                calibrate=clip,
+                options=options,
+            ),
             path,
-            family="arseg",
-            target=ENGINES[engine],
-            precision=precision,
-            calibrate=clip,
-            options=options,
         )
     return path
 

@@ -156,9 +156,9 @@ def overhead(folder: Path) -> list[Row]:
     """LMANet-ERF on every frame over ERFNet alone; one thread."""
     import torch
 
+    from edge_vss.converters.conversion import Preprocess
     from edge_vss.converters.networks.lmanet import VARIANTS
     from edge_vss.converters.ops.normalize import Normalize
-    from edge_vss.converters.values import Preprocess
 
     variant = VARIANTS["erf"]
     network, prepare = variant.build(20).eval(), Normalize(Preprocess())
@@ -214,9 +214,9 @@ def skipping(
         segmenter = load(bundle(folder, family, variant, carry=carry))
         for k in (2, 3, 5):
             found = profile(segmenter, clip, f"interval:{k}", sink="none")
-            notes = f"{found['fps']:.2f} against {found['baseline']['fps']:.2f} fps"
+            notes = f"{found.fps:.2f} against {found.baseline.fps:.2f} fps"
             target = 1.8 if k == 3 and not place else None
-            rows.append(Row(f"{family}, carry {carry}, k={k}", found["speedup"], "x", target, False, notes))
+            rows.append(Row(f"{family}, carry {carry}, k={k}", found.speedup, "x", target, False, notes))
     return rows
 
 
@@ -345,6 +345,7 @@ def bundle(
     folder: Path, family: str, variant: str, size: tuple[int, int] | None = None, **options: Any
 ) -> Path:
     from edge_vss.converters import verify
+    from edge_vss.converters.conversion import Conversion
     from edge_vss.converters.convert import convert
 
     # Numbers are compared elsewhere.
@@ -353,7 +354,7 @@ def bundle(
     path = folder / f"{'-'.join(called)}.vss"
     if not path.exists():
         say(f"converting {path.stem}")
-        convert(None, path, family=family, size=size, options={"variant": variant, **options})
+        convert(Conversion(None, family=family, size=size, options={"variant": variant, **options}), path)
     return path
 
 

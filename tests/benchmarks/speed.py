@@ -123,7 +123,7 @@ def decoding(folder: Path, rounds: int) -> Row:
                 if frame.index % INTERVAL == 0:
                     tracer.anchor(frame)
                 else:
-                    tracer.follow(frame, look=False)
+                    tracer.follow(frame)
                     tracer.root((90, 160))
 
     ratio, (ours, theirs) = compare(traced, plain, rounds)
@@ -191,18 +191,20 @@ def alone(clip: Path, segmenter: Segmenter, policy: str, place: Path) -> dict[st
 def make_streets(folder: Path) -> Path:
     """The sample's network as a bundle."""
     from edge_vss.converters import networks
+    from edge_vss.converters.conversion import Conversion
     from edge_vss.converters.convert import convert
     from edge_vss.demo.sample import MEAN, SIZE, STD, WEIGHTS
 
     bundle = folder / "streets.vss"
     factory = f"{Path(networks.__path__[0]) / 'streetnet.py'}:streetnet"
-    convert(WEIGHTS, bundle, size=SIZE, classes="streets", factory=factory, mean=MEAN, std=STD)
+    convert(Conversion(WEIGHTS, size=SIZE, classes="streets", factory=factory, mean=MEAN, std=STD), bundle)
     return bundle
 
 
 def memory(folder: Path, rounds: int) -> Row:
     """What a process holds after many frames, beyond what it held after the first thousand."""
-    from tests.helpers.bundles import make_bundle, make_video
+    from tests.helpers.bundles import make_bundle
+    from tests.helpers.scene import make_video
 
     bundle, clip = make_bundle(folder), make_video(folder / "long.mp4", frames=LONG_FRAMES)
     code = "import sys; from tests.benchmarks.speed import held; held(*sys.argv[1:])"

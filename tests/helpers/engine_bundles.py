@@ -1,11 +1,12 @@
 """What every engine is measured by: bundles of the same networks for every target, and what torch makes of
-twelve frames. ``python -m tests.helpers.engine_bundles FOLDER TARGET`` makes them for an environment
-without torch.
+twelve frames. ``python -m tests.helpers.engine_bundles FOLDER TARGET ...`` makes them for an environment
+without torch, and the tiny bundle that many tests share.
 """
 
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +32,21 @@ def make(folder: Path, network: str, target: str) -> Path:
     path = folder / f"{network}-{target}.vss"
     if path.exists():
         return path
+    from edge_vss.converters.conversion import Conversion
     from edge_vss.converters.convert import convert
     from tests.helpers.conversion import SIZE, factory_file, save_state_dict
 
     if network in PUBLISHED:
         family, size, options = PUBLISHED[network]
-        convert(None, path, family=family, target=target, size=size, options=options)
+        convert(Conversion(None, family=family, target=target, size=size, options=options), path)
     else:
         model, factory = save_state_dict(folder), factory_file(folder)
-        convert(model, path, classes=3, size=SIZE, factory=factory, carry=network, target=target)
+        convert(
+            Conversion(
+                model, classes=3, size=SIZE, factory=factory, target=target, options={"carry": network}
+            ),
+            path,
+        )
     if not (folder / f"{network}.npz").exists():
         arrays: Any = _rollout(path)
         np.savez(folder / f"{network}.npz", **arrays)
@@ -56,32 +63,32 @@ def _rollout(path: Path) -> Tensors:
     import torch
 
     from edge_vss import bundle
-    from edge_vss.converters.families import FAMILIES
+    from edge_vss.converters.conversion import Conversion
+    from edge_vss.converters.families import split
     from edge_vss.converters.inputs import motions, pictures
-    from edge_vss.converters.values import Request, Source
     from tests.helpers.conversion import SIZE
 
     manifest = bundle.read(path)
     assert manifest.motion is not None
-    source = Source(None, manifest.frame_size)
-    classes, options = None, {name: manifest.options[name] for name in manifest.options if name != "model"}
-    options.pop("logits")
-    if manifest.family == "arseg":
-        del options["scale"]
+    options = {name: value for name, value in manifest.options.items() if name not in ("model", "logits")}
+    conversion = Conversion(size=manifest.frame_size, family=manifest.family, options=options)
     if manifest.family == "propagate":
-        from edge_vss.classes import find as class_set
-
-        folder, classes = path.parent, class_set("3")
-        source = Source(folder / "weights.pt", SIZE, factory=f"{folder / 'network.py'}:build")
-        options = {"carry": manifest.options["carry"]}
-    split = FAMILIES.find(manifest.family).call(source, Request(classes, False, options))
+        folder = path.parent
+        conversion = replace(
+            conversion,
+            model=folder / "weights.pt",
+            classes=3,
+            size=SIZE,
+            factory=f"{folder / 'network.py'}:build",
+        )
+    parts = split(conversion)
     state = {name: torch.from_numpy(array) for name, array in manifest.initial_state().items()}
     images, moved = pictures(manifest.frame_size, len(STEPS)), motions(manifest.motion.grid, len(STEPS))
     made: Tensors = {}
     for step, route in enumerate(steps(manifest)):
         tensors = {"image": images[step], "motion": moved[step], **state}
         for role in manifest.routes[route]:
-            part = split.part(role)
+            part = parts.part(role)
             with torch.no_grad():
                 results = part.module(*(tensors[spec.name] for spec in part.inputs))
             results = results if isinstance(results, tuple) else (results,)
@@ -93,5 +100,10 @@ def _rollout(path: Path) -> Tensors:
 
 
 if __name__ == "__main__":
-    for wanted in NETWORKS:
-        make(Path(sys.argv[1]), wanted, sys.argv[2])
+    from tests.helpers.bundles import make_bundle
+
+    made = Path(sys.argv[1])
+    make_bundle(made)
+    for target in sys.argv[2:]:
+        for wanted in NETWORKS:
+            make(made, wanted, target)

@@ -12,7 +12,7 @@ from edge_vss.bundle import GraphSpec, Manifest, MotionSpec, StateSpec, TensorSp
 from edge_vss.runtimes.segmenter import Segmenter
 from edge_vss.video import Size
 
-Tensors = Mapping[str, NDArray[Any]]
+Tensors = Mapping[str, Any]
 
 
 def manifest(size: Size = (48, 64), grid: Size = (12, 16), policy: str = "interval:5") -> Manifest:

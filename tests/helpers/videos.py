@@ -27,8 +27,7 @@ def texture(size: Size, seed: int = 0) -> Image:
     """(H, W, 3) uint8: smooth random colours, which motion estimation can hold on to."""
     random = np.random.default_rng(seed)
     coarse = random.integers(0, 256, (max(2, size[0] // 8), max(2, size[1] // 8), 3), dtype=np.uint8)
-    image: Image = cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_CUBIC)
-    return image
+    return np.asarray(cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def pan(count: int, size: Size = (96, 128), step: tuple[int, int] = (2, 0), seed: int = 0) -> list[Image]:
@@ -53,10 +52,11 @@ def encode(
     pix_fmt: str = "yuv420p",
     times: Sequence[float] | None = None,
     rotation: int = 0,
+    mirrored: bool = False,
     muxer: dict[str, str] | None = None,
     format: str | None = None,
 ) -> Path:
-    """Encodes RGB frames; ``times`` in seconds vary the rate, ``rotation`` turns what a player shows."""
+    """Encodes RGB frames; ``times`` in seconds vary the rate, a player shows it turned and then mirrored."""
     time_base = Fraction(1, 1000 * fps)
     with av.open(str(path), "w", format=format, options=muxer or {}) as container:
         stream: Any = None
@@ -68,8 +68,8 @@ def encode(
                 stream.options = P_ONLY if options is None and codec == "libx264" else options or {}
                 if times is not None:
                     stream.codec_context.time_base = time_base
-                if rotation:
-                    stream.set_display_rotation(rotation)
+                if rotation or mirrored:
+                    stream.set_display_rotation(rotation, mirrored)
             picture = av.VideoFrame.from_ndarray(frame, "rgb24")
             if times is not None:
                 picture.pts, picture.time_base = round(times[i] / time_base), time_base
@@ -125,7 +125,8 @@ def decoded(path: Path) -> list[Image]:
 
 def stills(folder: Path) -> list[Image]:
     """Every PNG of a folder in the order of the names, (H, W, 3) uint8 RGB."""
-    return [cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB) for path in sorted(folder.glob("*.png"))]
+    read = (cv2.imread(str(path)) for path in sorted(folder.glob("*.png")))
+    return [np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8) for bgr in read if bgr is not None]
 
 
 def audio(path: Path, seconds: float = 0.5) -> Path:

@@ -1,6 +1,6 @@
 """Runs the engines' tests against tflite-runtime 2.14 in an environment of its own, because it wants NumPy 1.
 
-    python tests/old_tflite.py
+    python tests/installed/old_tflite.py
 
 The environment is kept in .venv-tflite. Where it cannot be made (no wheel for this Python or machine, no
 network), that is said and is no failure.
@@ -53,7 +53,7 @@ def environment() -> Path:
     if READY.exists() and READY.stat().st_mtime > (ROOT / "pyproject.toml").stat().st_mtime:
         return python
     venv.create(FOLDER, with_pip=True, clear=True)
-    wanted = ["--editable", ".[tflite-runtime]", "pytest>=8", "pytest-timeout>=2.3"]
+    wanted = ["--editable", ".[tflite-runtime]", "hypothesis", "pytest>=8", "pytest-timeout>=2.3"]
     made = subprocess.run(
         [python, "-m", "pip", "install", "--quiet", *wanted], cwd=ROOT, capture_output=True, text=True
     )

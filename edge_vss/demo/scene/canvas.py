@@ -40,7 +40,8 @@ class Texture:
         if (across, down) not in self._levels:
             height, width = self.pixels.shape[:2]
             size = (max(1, width >> across), max(1, height >> down))
-            self._levels[across, down] = cv2.resize(self.pixels, size, interpolation=cv2.INTER_AREA)
+            smaller = cv2.resize(self.pixels, size, interpolation=cv2.INTER_AREA)
+            self._levels[across, down] = np.asarray(smaller, np.uint8)
         return self._levels[across, down]
 
 
@@ -164,11 +165,11 @@ class Canvas:
             pixels, there, (width, height), flags=cv2.INTER_LINEAR, borderMode=border
         )
         if pixels.shape[2] == 4:
-            mask = cv2.multiply(mask, cv2.extractChannel(colour, 3), scale=1 / 255)
+            mask = np.asarray(cv2.multiply(mask, cv2.extractChannel(colour, 3), scale=1 / 255), np.uint8)
             colour = cv2.cvtColor(colour, cv2.COLOR_RGBA2RGB)
         clear = math.exp(-depth / HAZE_M)
         colour = cv2.addWeighted(colour, clear * panel.shade, self.haze[:height, :width], 1 - clear, 0)
-        self._lay(colour, mask, left, top)
+        self._lay(np.asarray(colour, np.uint8), mask, left, top)
         spot = self.labels[top : top + height, left : left + width]
         np.copyto(spot, np.uint8(panel.label), where=mask > 127)
 
@@ -179,7 +180,7 @@ class Canvas:
             return
         left, top, mask, _ = cut
         spot = self.image[top : top + mask.shape[0], left : left + mask.shape[1]]
-        self._lay(cv2.convertScaleAbs(spot, alpha=panel.shade), mask, left, top)
+        self._lay(np.asarray(cv2.convertScaleAbs(spot, alpha=panel.shade), np.uint8), mask, left, top)
 
     def _lay(self, colour: Bytes, mask: Bytes, left: int, top: int) -> None:
         spot = self.image[top : top + mask.shape[0], left : left + mask.shape[1]]

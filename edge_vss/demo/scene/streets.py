@@ -56,12 +56,12 @@ def _drive(seed: int, size: Size, frames: int, every: int) -> Iterator[tuple[Byt
         canvas.look(*street.ride.pose(t))
         canvas.backdrop(sky, skyline, SPAN)
         _draw(canvas, street, _in_sight(street, blocks, t), t)
-        picture = cv2.GaussianBlur(canvas.image, (3, 3), 0.55)
+        picture = np.asarray(cv2.GaussianBlur(canvas.image, (3, 3), 0.55), np.uint8)
         gain = 1 + 0.09 * math.sin(t * 0.9 + phase[0]) + 0.1 * math.tanh(6 * math.sin(t * 0.37 + phase[1]))
         picture = _exposed(picture, gain, warmth)
         dx, dy = np.random.default_rng([seed, 4, number]).integers(0, 64, 2)
         speckle = grain[dy : dy + size[0], dx : dx + size[1]]
-        yield cv2.addWeighted(picture, 1, speckle, 1, -128), canvas.labels.copy()
+        yield np.asarray(cv2.addWeighted(picture, 1, speckle, 1, -128), np.uint8), canvas.labels.copy()
 
 
 def _in_sight(street: Street, blocks: dict[int, Block], t: float) -> list[Block]:
@@ -116,7 +116,7 @@ def _panorama(rng: Random, sunny: bool) -> tuple[Bytes, Bytes, tuple[int, int, i
     fade = np.linspace(0, 1, height, dtype=np.float32)[:, None, None] ** 1.3
     sky = np.array(top, np.float32) * (1 - fade) + np.array(low, np.float32) * fade
     cloud = fractal(rng, (height, width // 2), 1.6)
-    cloud = cv2.resize(cloud, (width, height), interpolation=cv2.INTER_CUBIC)
+    cloud = np.asarray(cv2.resize(cloud, (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
     cover = np.clip((cloud - rng.uniform(-0.2, 0.9)) * 0.9, 0, 1)[..., None]
     body = np.array((244, 244, 246), np.float32) - 26 * np.clip(cloud - 1, 0, 2)[..., None]
     sky = sky * (1 - cover) + body * cover

@@ -65,9 +65,8 @@ def asphalt(rng: Random, width_m: float, length_m: float) -> Texture:
     grey = int(rng.integers(82, 108))
     pixels = tinted((grey, grey, grey + 3), 9 * fractal(rng, shape, 0.2), 6 * fractal(rng, shape, 1.4))
     tracks = np.cos(np.linspace(0, 6 * math.pi, shape[1], dtype=np.float32)) * 4
-    pixels = cv2.add(
-        pixels, np.repeat((tracks[None, :, None] + 4).astype(np.uint8), 3, axis=2).repeat(shape[0], 0)
-    )
+    worn = np.repeat((tracks[None, :, None] + 4).astype(np.uint8), 3, axis=2).repeat(shape[0], 0)
+    pixels = np.asarray(cv2.add(pixels, worn), np.uint8)
     for _ in range(round(length_m / 7)):
         x, y = rng.integers(0, shape[1]), rng.integers(0, shape[0] - 120)
         w, h = rng.integers(30, 110), rng.integers(40, 120)
@@ -84,7 +83,8 @@ def slabs(rng: Random) -> Texture:
     """Pavement: slabs of 60 cm with dark joints, a tile of 9.6 m."""
     per_metre, side = 40.0, 24
     shape = (384, 384)
-    tones = cv2.resize(rng.normal(0, 7, (16, 16)).astype(np.float32), shape, interpolation=cv2.INTER_NEAREST)
+    coarse = rng.normal(0, 7, (16, 16)).astype(np.float32)
+    tones = np.asarray(cv2.resize(coarse, shape, interpolation=cv2.INTER_NEAREST), np.float32)
     tone = int(rng.integers(142, 172))
     pixels = tinted(
         (tone + 4, tone, tone - 6), tones, 6 * fractal(rng, shape, 0.4), 5 * fractal(rng, shape, 1.3)

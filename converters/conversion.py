@@ -1,0 +1,128 @@
+"""What to convert, and how: one value, which the command line and Python users make alike."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from edge_vss import classes as class_sets
+from edge_vss.classes import ClassSet
+from edge_vss.errors import OptionError
+from edge_vss.files import sha256
+from edge_vss.video import Size
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """What the network expects of its pixels: (pixel · scale − mean) / std, in its own channel order.
+
+    ``pixel`` is 0 to 255. ``mean`` and ``std`` are in units after the scale: with the default 1/255 they are
+    what torchvision calls them (0.485, ...); means like 123.675 belong to scale 1.
+    """
+
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    scale: float = 1 / 255
+    bgr: bool = False
+    """True when the network was trained on BGR pictures (OpenCV): channels are swapped first."""
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != 3 or len(self.std) != 3:
+            raise OptionError(
+                f"--mean {self.mean} and --std {self.std}: give three numbers each, one per channel"
+            )
+        if not self.scale > 0 or not all(value > 0 for value in self.std):
+            raise OptionError(f"--std {self.std} with --scale {self.scale:g}: all have to be above 0")
+        if max(self.mean) > 255 * self.scale:
+            raise OptionError(
+                f"--mean {self.mean} is beyond the brightest pixel, {255 * self.scale:g} after --scale "
+                f"{self.scale:g}: means from 0 to 255 want --scale 1"
+            )
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A trained model, how it is to be understood, and what it is to become.
+
+        Conversion("weights.pt", classes="camvid", size=(360, 480), factory="network.py:build")
+        Conversion("low.pth", family="arseg", options={"variant": "camvid-bise18", "high": "high.pth"})
+
+    None is what is left to the file, to the family or to the target.
+    """
+
+    model: str | Path | None = None
+    """The model's file or folder. None: the network gets no trained weights, to learn how fast it is."""
+    classes: str | int | ClassSet | None = None
+    """A class set, or what names one: a known name, a file of names, or a number of classes."""
+    size: Size | None = None
+    """(H, W) of the pictures that the network takes; frames of other sizes are scaled to it."""
+    factory: str | None = None
+    """``file.py:function`` or ``package.module:function`` that builds the network of a state dict."""
+    output_name: str | None = None
+    """Which of several outputs, by name or index."""
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    scale: float | None = None
+    bgr: bool = False
+    """These four say what the network expects of its pixels (``Preprocess``)."""
+    trust_pickle: bool = False
+    """Open a pickled module, which runs code that the file brings."""
+    family: str = "propagate"
+    """How the model is split into graphs."""
+    options: Mapping[str, object] = field(default_factory=dict)
+    """Options of the family, by name. ``edge-vss convert --family NAME --help`` lists them."""
+    logits: bool = False
+    """Every route also gives ``logits``, float32 (1, C, h, w)."""
+    policy: str | None = None
+    """The bundle's default policy; None is the family's."""
+    target: str | None = None
+    """``onnx``, ``openvino`` or ``tflite``; None is what an artifact already is, and else ``onnx``."""
+    precision: str = "fp32"
+    """``fp32``, ``fp16`` (weights only) or ``int8``."""
+    calibrate: str | Path | None = None
+    """The video that ``int8`` is fitted to."""
+    ground_truth: str | Path | None = None
+    """A folder of label maps of that video, to record what ``int8`` loses against them."""
+    ignore: int | None = None
+    """The id in those maps that counts for nothing."""
+
+    @property
+    def path(self) -> Path | None:
+        """The model's place."""
+        return None if self.model is None else Path(self.model)
+
+    @property
+    def class_set(self) -> ClassSet | None:
+        """The classes; None leaves them to the family. Raises OptionError for a set that is not known."""
+        if self.classes is None or isinstance(self.classes, ClassSet):
+            return self.classes
+        return class_sets.find(str(self.classes))
+
+    def option(self, name: str, kind: type[T]) -> T | None:
+        """An option of the family, None where it was left out. Its type has been checked before."""
+        value = self.options.get(name)
+        return value if isinstance(value, kind) else None
+
+    def preprocess(self) -> Preprocess:
+        """What the network expects of its pixels. Raises OptionError for numbers that cannot be right."""
+        usual = Preprocess()
+        return Preprocess(
+            usual.mean if self.mean is None else tuple(float(value) for value in self.mean),
+            usual.std if self.std is None else tuple(float(value) for value in self.std),
+            usual.scale if self.scale is None else float(self.scale),
+            self.bgr,
+        )
+
+
+def fingerprint(path: Path) -> str:
+    """The SHA-256 of a model: of its file, or of the names and contents of all files in its folder."""
+    if not path.is_dir():
+        return sha256(path)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    lines = [f"{sha256(file)} {file.relative_to(path).as_posix()}\n" for file in files]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

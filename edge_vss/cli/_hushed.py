@@ -1,0 +1,52 @@
+"""Holding back what libraries print: some report each of their steps, and standard output is for results."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from edge_vss.cli.terminal import say
+from edge_vss.text import printable
+
+
+@contextmanager
+def hushed(debug: bool = False) -> Iterator[Callable[[str], None]]:
+    """Send standard output and standard error away, also from native code; gives what lines are said with.
+
+    The command line owns its process, so it may do this; the library never does. With ``debug`` all is shown.
+    """
+    if debug:
+        yield say
+        return
+    with tempfile.TemporaryFile() as away, os.fdopen(os.dup(2), "w") as people:
+        kept = os.dup(1)
+
+        def tell(line: str) -> None:
+            print(printable(line), file=people, flush=True)
+
+        try:
+            _flush()
+            for number in (1, 2):
+                os.dup2(away.fileno(), number)
+            yield tell if _is_standard_error() else say
+        finally:
+            _flush()
+            os.dup2(kept, 1)
+            os.dup2(people.fileno(), 2)
+            os.close(kept)
+
+
+def _is_standard_error() -> bool:
+    try:
+        return sys.stderr.fileno() == 2
+    except (OSError, ValueError, AttributeError):  # something in its place, that has no number
+        return False
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()

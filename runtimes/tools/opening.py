@@ -1,0 +1,57 @@
+"""How a tool opens its source: the choices that every tool hands on as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from edge_vss.runtimes.motion import Measure
+from edge_vss.runtimes.pipeline import motion_for
+from edge_vss.runtimes.session import Session
+from edge_vss.runtimes.sources import Source, Uri, open_source
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What `open_source` is to be told besides the source's name."""
+
+    motion: str = "auto"
+    """The motion provider."""
+
+    live: bool | None = None
+    """Whether the source does not wait for its reader; None leaves that to the kind of source."""
+
+    timeout_seconds: float = 10.0
+    """How long a stream may be silent."""
+
+    reconnect_seconds: float = 0.0
+    """For how long a live stream that has ended is tried again."""
+
+    ffmpeg: Mapping[str, str] = field(default_factory=dict)
+    """Options that FFmpeg gets as they are."""
+
+    def open(
+        self,
+        uri: Uri,
+        session: Session | None = None,
+        motion: str | None = None,
+        sinks: Iterable[str] = (),
+    ) -> Source:
+        """Opens a source, for a session where one is given. Motion is then measured only where the session or
+        one of the kinds of ``sinks`` looks at it.
+
+        ``motion`` names another motion provider than usual. Raises SourceError and OptionError like
+        `open_source`.
+        """
+        return open_source(
+            uri,
+            motion=self.motion_for(session, sinks) if motion is None else motion,
+            live=self.live,
+            timeout_seconds=self.timeout_seconds,
+            reconnect_seconds=self.reconnect_seconds,
+            options=dict(self.ffmpeg),
+        )
+
+    def motion_for(self, session: Session | None, sinks: Iterable[str] = ()) -> str | Measure:
+        """The motion provider that a session's source is opened with."""
+        return self.motion if session is None else motion_for(session, self.motion, sinks)

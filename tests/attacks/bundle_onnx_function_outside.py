@@ -1,0 +1,25 @@
+"""An ONNX function with a constant whose numbers are in a file outside of the bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from edge_vss.errors import BundleError
+from tests.attacks import Attack
+from tests.attacks._bundle import holding
+from tests.attacks._onnx import model, outside
+
+ATTACK = Attack(
+    BundleError,
+    "{folder}/street.vss: key.onnx of key keeps weights in another file (external data): do not use this bundle",
+    needs=("onnx",),
+)
+
+
+def make(folder: Path) -> Callable[[], object]:
+    from onnx import helper
+
+    node = helper.make_node("Constant", [], ["y"], value=outside())
+    function = helper.make_function("own", "Own", [], ["y"], [node], [helper.make_opsetid("", 20)])
+    return holding(folder, model(helper.make_node("Own", [], ["labels"], domain="own"), functions=[function]))

@@ -1,0 +1,21 @@
+"""An ONNX model under an OpenVINO graph's name, which OpenVINO would read, with weights outside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from edge_vss.errors import BundleError
+from tests.attacks import Attack
+from tests.attacks._bundle import holding
+from tests.attacks._onnx import model, outside
+
+ATTACK = Attack(
+    BundleError,
+    "{folder}/street.vss: key.xml of key is not an OpenVINO XML file: do not use this bundle",
+    needs=("onnx",),
+)
+
+
+def make(folder: Path) -> Callable[[], object]:
+    return holding(folder, model(initializers=[outside()]), "openvino")

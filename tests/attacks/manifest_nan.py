@@ -1,0 +1,19 @@
+"""A manifest with a number that JSON has not: programs differ in what they make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from edge_vss.errors import BundleError
+from tests.attacks import Attack
+from tests.attacks._bundle import written
+
+ATTACK = Attack(
+    BundleError,
+    "{folder}/street.vss/manifest.json is not valid JSON (NaN is not a number in JSON): convert the model again",
+)
+
+
+def make(folder: Path) -> Callable[[], object]:
+    return written(folder, '{"format": NaN}')

@@ -1,0 +1,24 @@
+"""A checkpoint that holds an object whose unpickling runs code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from edge_vss.errors import ModelError
+from tests.attacks import Attack
+from tests.attacks._models import Trap, reading, saved
+
+ATTACK = Attack(
+    ModelError,
+    "{folder}/weights.pt is a pickle of Python objects (posix.mkdir), and opening it could run any "
+    "code: save model.state_dict() and give --model file.py:function, or pass --trust-pickle if you "
+    "trust it",
+    needs=("torch",),
+)
+
+
+def make(folder: Path) -> Callable[[], object]:
+    path = folder / "weights.pt"
+    path.write_bytes(saved({"state_dict": Trap(folder)}))
+    return reading(path, factory="tests.helpers.conversion:Net")

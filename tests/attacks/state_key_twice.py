@@ -1,0 +1,20 @@
+"""A state file whose header has a key twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from edge_vss.errors import StateFileError
+from tests.attacks import Attack
+from tests.attacks._state import forged_file
+
+ATTACK = Attack(
+    StateFileError, "{folder}/s is no state file, or a damaged one (its header is damaged): start without it"
+)
+
+
+def make(folder: Path) -> Callable[[], object]:
+    return forged_file(
+        folder, text=b'{"model": {}, "model": {}, "size": [1, 1], "tensors": [], "sha256": ""}'
+    )

@@ -1,0 +1,18 @@
+"""A state file with a tensor of a petabyte."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from edge_vss.errors import StateFileError
+from tests.attacks import Attack
+from tests.attacks._state import forged_file
+
+ATTACK = Attack(
+    StateFileError, "{folder}/s is no state file, or a damaged one (its header is damaged): start without it"
+)
+
+
+def make(folder: Path) -> Callable[[], object]:
+    return forged_file(folder, tensors=[{"name": "scores", "dtype": "uint8", "shape": [1 << 50]}])

@@ -1,0 +1,88 @@
+"""Which tests run where, in one place: for every commit, on an installed wheel, and without torch."""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parents[1]
+
+SLOW = frozenset(
+    {
+        "test_arseg.py",
+        "test_arseg_trained.py",
+        "test_compare.py",
+        "test_convert.py",
+        "test_demo.py",
+        "test_docs.py",
+        "test_engines.py",
+        "test_goldens.py",
+        "test_live.py",
+        "test_lmanet.py",
+        "test_lmanet_networks.py",
+        "test_local_attention.py",
+        "test_mit.py",
+        "test_quantize.py",
+        "test_readers.py",
+        "test_readers_artifacts.py",
+        "test_sample.py",
+        "test_streetnet.py",
+        "test_swin.py",
+        "test_target_onnx.py",
+        "test_target_openvino.py",
+        "test_target_tflite.py",
+        "test_tv3s.py",
+        "test_tv3s_network.py",
+        "test_verify.py",
+    }
+)
+"""Files whose tests get the marker ``slow``: they convert, train or wait. `make check` leaves them out."""
+
+SLOW_TESTS = frozenset(
+    {
+        "test_adaptive_beats_a_fixed_interval_at_the_same_number_of_key_frames",
+        "test_carried_labels_on_real_streams",
+        "test_memory_does_not_grow",
+        "test_run_goes_on_from_a_file",
+    }
+)
+"""Single tests of other files, which are as slow."""
+
+INSTALLED = (
+    "test_cli.py",
+    "test_convert.py",
+    "test_demo.py",
+    "test_doctor.py",
+    "test_examples.py",
+    "test_layers.py",
+    "test_segmenter.py",
+)
+"""What an installation can break: modules and data that are not packed, plugins that are not found, the
+program, the public names. `tests/installed/wheel.py` runs these against the wheel."""
+
+HEAVY = ("torch", "onnx", "onnxscript", "edge_vss.converters")
+"""What a device does not have."""
+
+
+@cache
+def needs_torch(path: Path) -> bool:
+    """Whether a test file, or a helper that it imports at once, imports the converters' half at once."""
+    for name in _imported(path):
+        if any(name == heavy or name.startswith(f"{heavy}.") for heavy in HEAVY):
+            return True
+        if name.startswith("tests."):
+            helper = TESTS.parent.joinpath(*name.split(".")).with_suffix(".py")
+            if helper.is_file() and helper != path and needs_torch(helper):
+                return True
+    return False
+
+
+def _imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
