@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 import subprocess
 import sys
@@ -339,6 +340,10 @@ def test_options_that_make_no_sense(p_only: Path) -> None:
     calls: list[Callable[[], object]] = [
         lambda: open_source(p_only, fps=0),
         lambda: open_source(p_only, timeout_seconds=0),
+        lambda: open_source(p_only, timeout_seconds=math.nan),
+        lambda: open_source(p_only, timeout_seconds=math.inf),
+        lambda: open_source(p_only, reconnect_seconds=-1),
+        lambda: open_source(p_only, reconnect_seconds=math.nan),
         lambda: open_source(p_only, motion="telepathy"),
     ]
     for call in calls:
