@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +37,9 @@ class Preprocess:
             raise OptionError(
                 f"--mean {self.mean} and --std {self.std}: give three numbers each, one per channel"
             )
-        if not self.scale > 0 or not all(value > 0 for value in self.std):
+        if not all(math.isfinite(value) for value in self.mean):
+            raise OptionError(f"--mean {self.mean}: give three numbers that are finite")
+        if not all(0 < value < math.inf for value in (self.scale, *self.std)):
             raise OptionError(f"--std {self.std} with --scale {self.scale:g}: all have to be above 0")
         if max(self.mean) > 255 * self.scale:
             raise OptionError(

@@ -164,6 +164,10 @@ class Picture(Protocol):
         possible."""
 
 
+LOST_PACKETS = "lost packets"
+"""A frame's ``start`` where packets before it are missing."""
+
+
 @dataclass
 class Frame:
     """One shown frame of a source, in display order."""

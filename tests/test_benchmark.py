@@ -6,7 +6,9 @@ import pytest
 
 from edge_vss.cli import app
 from edge_vss.errors import OptionError, SourceError
+from edge_vss.plugins import Plugin
 from edge_vss.runtimes.segmenter import Segmenter, load
+from edge_vss.runtimes.sinks import SINKS, video
 from edge_vss.runtimes.sources import Source, open_source
 from edge_vss.runtimes.tools import benchmark as measure
 from edge_vss.runtimes.tools import opening
@@ -73,6 +75,26 @@ def test_the_baseline_pays_for_no_motion(
     monkeypatch.setattr(opening, "open_source", watch)
     profile(segmenter, tiny_video, opening=opening.Opening(motion="flow"), limit=4)
     assert opened == ["flow", "flow", "none"]
+
+
+def test_a_sink_that_looks_at_motion_gets_it(
+    segmenter: Segmenter, tiny_video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+
+    def watch(uri: Path, *, motion: str, **options: Any) -> Source:
+        opened.append(motion)
+        return open_source(uri, motion=motion, **options)
+
+    monkeypatch.setattr(opening, "open_source", watch)
+    profile(segmenter, tiny_video, "interval:1", sink="video", limit=4)
+    drawn = Plugin("drawn", video.open, replace(video.DESCRIPTION, motion=True))
+    find = type(SINKS).find
+    monkeypatch.setattr(
+        type(SINKS), "find", lambda kind, name: drawn if name == "drawn" else find(kind, name)
+    )
+    profile(segmenter, tiny_video, "interval:1", sink="drawn", limit=4)
+    assert opened == ["none", "none", "none", "none", "auto", "none"]
 
 
 def test_nothing_is_left_behind(

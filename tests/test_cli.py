@@ -75,7 +75,15 @@ def test_every_verb_has_help(verb: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "option", [("--size", "360"), ("--size", "0x3"), ("--mean", "1,2"), ("--std", "a,b,c")]
+    "option",
+    [
+        ("--size", "360"),
+        ("--size", "0x3"),
+        ("--size", "²x4"),
+        ("--size", "99999999x4"),
+        ("--mean", "1,2"),
+        ("--std", "a,b,c"),
+    ],
 )
 def test_options_that_cannot_be_read_are_bad_usage(tmp_path: Path, option: tuple[str, str]) -> None:
     done = Done("convert", "m.pt", "-o", tmp_path / "x.vss", "--classes", "3", *option)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,14 @@ import typer.main
 
 import edge_vss
 from edge_vss.cli import app
+from edge_vss.cli.run import RunSummary
+from edge_vss.demo.show import DemoReport
+from edge_vss.runtimes.tools.benchmark import ProfileReport
+from edge_vss.runtimes.tools.compare import CompareReport
+from edge_vss.runtimes.tools.doctor import MachineReport
+from edge_vss.runtimes.tools.evaluate import EvaluationReport
+from edge_vss.runtimes.tools.self_check import CheckReport
+from edge_vss.runtimes.tools.stream_report import StreamReport
 from tests.helpers.cli import CliRunner
 from tests.helpers.documents import PAGES, ROOT, Block, blocks
 from tests.helpers.scene import CLASSES, COLOURS, HEIGHT, WIDTH, make_video, scene
@@ -215,3 +224,27 @@ def test_the_plugins_that_are_shown_work_as_another_package(here: Path) -> None:
         [sys.executable, "-c", textwrap.dedent(script)], env=environment, capture_output=True, text=True
     )
     assert "plain" in doctor.stderr
+
+
+REPORTS = {
+    "run": RunSummary,
+    "evaluate": EvaluationReport,
+    "profile": ProfileReport,
+    "motion": StreamReport,
+    "compare": CompareReport,
+    "verify": CheckReport,
+    "doctor": MachineReport,
+    "demo": DemoReport,
+}
+
+
+@pytest.mark.parametrize("command", REPORTS)
+def test_the_keys_of_a_report_are_listed_in_order(command: str) -> None:
+    page = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
+    (row,) = re.findall(rf"^\| `{command}` \| (.*) \|$", page, re.MULTILINE)
+    keys = ", ".join(re.findall(r"`([^`]*)`", row))
+    # What is inside of a key's value is listed in brackets, which may hold others.
+    while (bare := re.sub(r"\{[^{}]*\}|\[[^\[\]{}]*\]", "", keys)) != keys:
+        keys = bare
+    listed = [key.strip() for key in keys.split(",")]
+    assert listed == [field.name for field in fields(REPORTS[command])]

@@ -8,6 +8,7 @@ from typing import Any
 import av
 import pytest
 
+from edge_vss.extras import extras
 from edge_vss.runtimes.engines import EngineDescription, tflite
 from edge_vss.runtimes.tools import doctor
 from edge_vss.runtimes.tools._codecs import Codec, Video
@@ -88,12 +89,13 @@ def test_a_bare_machine_gives_empty_lists(tmp_path: Path) -> None:
     assert found.accelerators == () and found.cameras == () and found.board == ""
 
 
+CONVERT: dict[str, str | None] = dict.fromkeys(extras().get("convert", ()), "1")
 HEALTHY: dict[str, Any] = {
     "video": Video("18", "8", {}, ""),
     "opencv": OpenCv("opencv-python-headless", "4.9", windows=False),
     "engines": {"onnxruntime": Engine("onnxruntime", "1.0", True, ("onnx",), (), "", "", False)},
     "cameras": (),
-    "convert": {"torch": "2.13", "onnx": "1.23", "onnxscript": "0.7"},
+    "convert": CONVERT,
 }
 NONE = Engine(None, None, False, ("onnx",), (), "pip install x", "", False)
 REFERENCE = Engine("onnx", "1.0", True, ("onnx",), (), "", "", True)
@@ -110,7 +112,7 @@ def test_nothing_is_missing_on_a_healthy_machine() -> None:
         ({"engines": {"onnxruntime": NONE, "numpy": REFERENCE}}, "no bundle can run: pip install"),
         ({"engines": {}}, 'pip install "edge-vss[onnxruntime]"'),
         (
-            {"convert": {"torch": None, "onnx": "1", "onnxscript": "1"}},
+            {"convert": CONVERT | {"torch": None}},
             "torch not installed (workstation only)",
         ),
         (

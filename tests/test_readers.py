@@ -202,6 +202,8 @@ def test_preprocessing(tmp_path: Path, image: torch.Tensor) -> None:
         ({"std": (1.0, 0.0, 1.0)}, "have to be above 0"),
         ({"mean": (0.5,)}, "three numbers each"),
         ({"scale": float("nan")}, "have to be above 0"),
+        ({"std": (1.0, float("inf"), 1.0)}, "have to be above 0"),
+        ({"mean": (0.5, float("nan"), 0.5)}, "are finite"),
     ],
 )
 def test_senseless_preprocessing_is_refused(values: dict[str, Any], message: str) -> None:

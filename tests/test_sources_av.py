@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 import subprocess
 import sys
@@ -73,7 +74,7 @@ def test_which_codecs_export(tmp_path: Path, codec: str, options: dict[str, str]
     path = encode(tmp_path / "v.mkv", pan(12), codec, options)
     with (
         open_source(path, motion="none") as quiet,
-        open_source(path, motion="codec" if exports else "auto") as source,
+        open_source(path, motion="codec") as source,
     ):
         assert not quiet.info.exports_vectors
         assert source.info.exports_vectors is exports
@@ -339,6 +340,10 @@ def test_options_that_make_no_sense(p_only: Path) -> None:
     calls: list[Callable[[], object]] = [
         lambda: open_source(p_only, fps=0),
         lambda: open_source(p_only, timeout_seconds=0),
+        lambda: open_source(p_only, timeout_seconds=math.nan),
+        lambda: open_source(p_only, timeout_seconds=math.inf),
+        lambda: open_source(p_only, reconnect_seconds=-1),
+        lambda: open_source(p_only, reconnect_seconds=math.nan),
         lambda: open_source(p_only, motion="telepathy"),
     ]
     for call in calls:

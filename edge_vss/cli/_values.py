@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import typer
 
 from edge_vss.video import Size
@@ -11,7 +13,7 @@ def size_of(text: str | None) -> Size | None:
     if text is None:
         return None
     height, _, width = text.lower().partition("x")
-    if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
+    if not all(re.fullmatch(r"0*[1-9]\d{0,6}", side, re.ASCII) for side in (height, width)):
         raise typer.BadParameter(
             f"{text!r} is not HEIGHTxWIDTH in pixels, such as 360x480", param_hint="--size"
         )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from time import perf_counter
 
+from edge_vss.errors import MissingExtra
 from edge_vss.plugins import LOG
-from edge_vss.runtimes.motion import Feed, MotionDescription, codec, flow
+from edge_vss.runtimes.motion import Feed, MotionDescription, codec, flow, hevc
 from edge_vss.video import Frame
 
 DESCRIPTION = MotionDescription("the decoder's vectors where there are some, else optical flow", vectors=True)
@@ -18,14 +19,15 @@ are intra."""
 def measure(feed: Feed) -> Iterator[Frame]:
     """The same frames, with motion from their vectors, and from flow on the frames whose vectors say too
     little."""
-    if not feed.stream.exports_vectors:
+    measured = _from_vectors(feed)
+    if measured is None:
         codec_name = feed.stream.codec or "images"
         LOG.info("%s: no motion vectors (%s), so motion is optical flow", feed.stream.uri, codec_name)
         yield from flow.measure(feed)
         return
     dense = flow.Flow()
     last: Frame | None = None
-    for frame in codec.measure(feed):
+    for frame in measured:
         began = perf_counter()
         if last is not None and frame.motion is not None and frame.motion.coverage < TRUSTED:
             # Flow runs on few frames. So the frame before is reduced only now.
@@ -35,3 +37,16 @@ def measure(feed: Feed) -> Iterator[Frame]:
         last = frame
         frame.seconds["motion"] += perf_counter() - began
         yield frame
+
+
+def _from_vectors(feed: Feed) -> Iterator[Frame] | None:
+    """The frames with motion from vectors, where the decoder or a parser gives some."""
+    if feed.stream.exports_vectors:
+        return codec.measure(feed)
+    if feed.stream.codec != "hevc":
+        return None
+    try:
+        return hevc.measure(feed)
+    except MissingExtra as error:
+        LOG.warning("%s: %s", feed.stream.uri, error)
+        return None

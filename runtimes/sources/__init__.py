@@ -5,6 +5,7 @@ Every source is an iterator of frames, with motion, in display order.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import threading
@@ -186,9 +187,14 @@ def open_source(
 
     Raises SourceError where nothing can be decoded, OptionError for a value that makes no sense.
     """
-    if timeout_seconds <= 0:
+    if not 0 < timeout_seconds < math.inf:
         raise OptionError(
             f"timeout_seconds must be more than 0, got {timeout_seconds}: leave it out for 10 seconds"
+        )
+    if not reconnect_seconds >= 0:
+        raise OptionError(
+            f"reconnect_seconds must be 0 or more, got {reconnect_seconds}: "
+            "leave it out to end with the stream"
         )
     if fps is not None and not 0 < fps <= 1000:
         raise OptionError(f"fps must be between 0 and 1000, got {fps}: leave it out to use the source's own")

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from statistics import median
 
 from edge_vss.runtimes.sources import _sps as sps
+from edge_vss.video import LOST_PACKETS
 
-LOST = "lost packets"
+LOST = LOST_PACKETS
 DAMAGED = "damaged packet"
 
 _STEADY_PACKETS = 8

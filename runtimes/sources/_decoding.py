@@ -142,6 +142,7 @@ class Decoding:
         """The stream's packets, and None at the end, so that the decoder gives out what it still holds."""
         failures = 0
         while True:
+            ended = False
             try:
                 began = perf_counter()
                 for packet in self.container.demux(self.stream):
@@ -152,7 +153,7 @@ class Decoding:
                         self._watch(packet)
                         yield packet
                     began = perf_counter()
-                reason = "the stream ended"
+                ended, reason = True, "the stream ended"
             except av.error.InvalidDataError:
                 failures += 1
                 self._damaged(None)
@@ -170,7 +171,7 @@ class Decoding:
             if not self._options.live or self._closed:
                 return
             if not self._options.reconnect_seconds:
-                if reason == "the stream ended":
+                if ended:
                     return
                 raise SourceError(f"{self.name} fell silent ({reason}): check the camera and the network")
             self._reconnect(reason)

@@ -88,9 +88,10 @@ def profile(
         # A network with a memory runs its full frames one after the other, and remembers across them.
         anew = against is None and not segmenter.manifest.remembers
         other = segmenter.session("interval:1") if against is None else against.session(policy)
+        names = [] if sink == "none" else [sink]
         with (
-            opening.open(uri, session) as first,
-            opening.open(uri, other, motion="none" if against is None else None) as second,
+            opening.open(uri, session, sinks=names) as first,
+            opening.open(uri, other, "none" if against is None else None, names) as second,
         ):
             scheduled = _Side(first, session, _sinks(segmenter, first, sink, Path(folder, "a")))
             frames = _starting_anew(second) if anew else second

@@ -1,0 +1,143 @@
+"""The motion provider for HEVC: vectors paired with frames by pts, with their references in shown frames."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_vss.errors import MissingExtra, OptionError
+from edge_vss.plugins import LOG
+from edge_vss.runtimes.motion._hevc import parser
+from edge_vss.runtimes.sources import open_source
+from tests.helpers.hevc import encode_hevc, scene
+from tests.helpers.videos import drop, encode, pan, remux
+
+pytest.importorskip("wasmtime", reason="the extra hevc is not installed")
+
+
+@pytest.fixture(scope="module")
+def panned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Content that moves 4 pixels right per frame, with B-frames."""
+    folder = tmp_path_factory.mktemp("clips")
+    return encode_hevc(folder / "pan.mp4", pan(24, (128, 192), (4, 0)), "bframes=4:b-adapt=0:ref=3")
+
+
+def test_a_pan_is_told_to_a_quarter_of_a_pixel(panned: Path) -> None:
+    with open_source(panned, motion="hevc") as source:
+        frames = list(source)
+    assert len(frames) == 24
+    for frame in frames[2:]:
+        assert frame.motion is not None and frame.vectors is not None
+        inner = frame.motion.displacement_px[:, 3:-3, 3:-3]
+        off = np.abs(inner - np.array([-4, 0], np.float32)[:, None, None])
+        assert np.median(off) <= 0.25 and np.mean(off < 0.5) > 0.9
+
+
+def test_each_vector_divided_by_its_span_is_the_motion_of_one_frame(panned: Path) -> None:
+    with open_source(panned, motion="hevc") as source:
+        frames = list(source)
+    spans = set()
+    for frame in frames[1:]:
+        assert frame.vectors is not None and frame.vectors.reference is not None
+        reference = frame.vectors.reference.astype(np.float32)
+        assert (reference != 0).all()
+        spans |= set(np.unique(frame.vectors.reference).tolist())
+        assert np.median(frame.vectors.displacement_px[0] / reference) == pytest.approx(-4, abs=0.1)
+        np.testing.assert_array_equal(np.sign(frame.vectors.reference), -frame.vectors.direction)
+    assert {1, -1, 2, -2} <= spans
+
+
+def test_auto_takes_the_vectors_of_hevc(panned: Path) -> None:
+    with open_source(panned) as source:
+        assert all(frame.vectors is not None for frame in source)
+
+
+def test_without_the_extra_auto_takes_flow_and_says_what_to_install(
+    panned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    parser._module.cache_clear()
+    monkeypatch.setitem(sys.modules, "wasmtime", None)
+    monkeypatch.setattr(LOG, "warning", lambda text, *values: said.append(text % values))
+    with open_source(panned) as source:
+        assert {frame.motion.provider for frame in source if frame.motion} == {"flow"}
+    assert 'pip install "edge-vss[hevc]"' in said[0] and len(said) == 1
+    with pytest.raises(MissingExtra), open_source(panned, motion="hevc") as source:
+        next(source)
+
+
+def test_another_codec_is_refused(p_only: Path) -> None:
+    with pytest.raises(OptionError, match="reads HEVC"), open_source(p_only, motion="hevc") as source:
+        list(source)
+
+
+def test_a_turned_video_is_left_to_flow(tmp_path: Path) -> None:
+    path = encode(
+        tmp_path / "turned.mp4", pan(6, (128, 192)), "libx265", {"x265-params": "log-level=none"}, rotation=90
+    )
+    with open_source(path, motion="hevc") as source:
+        frames = list(source)
+    assert [frame.motion.provider for frame in frames[1:] if frame.motion] == ["flow"] * 5
+
+
+def test_after_a_lost_packet_no_vector_towards_it_is_told(tmp_path: Path) -> None:
+    options = "bframes=0:ref=1:keyint=12:min-keyint=12:no-open-gop=1"
+    whole = encode_hevc(tmp_path / "whole.mp4", scene(16), options)
+    cut = drop(whole, tmp_path / "cut.mp4", [4])
+    with open_source(cut, motion="hevc") as source:
+        frames = list(source)
+    after = next(frame for frame in frames[1:] if frame.start)
+    assert after.start == "lost packets" and sum(bool(frame.start) for frame in frames) == 2
+    with open_source(whole, motion="hevc") as source:
+        good = {frame.pts: frame for frame in source}
+    for frame in frames:
+        if frame.vectors is None or frame.motion is None:
+            continue
+        mine, its = frame.vectors, good[frame.pts].vectors
+        assert its is not None and len(mine) <= len(its)
+
+
+def test_twenty_runs_say_the_same(panned: Path) -> None:
+    def digest() -> bytes:
+        with open_source(panned, motion="hevc") as source:
+            return b"".join(frame.motion.displacement_px.tobytes() for frame in source if frame.motion)
+
+    assert len({digest() for _ in range(20)}) == 1
+
+
+def test_a_seek_begins_anew(panned: Path) -> None:
+    with open_source(panned, motion="hevc") as source:
+        frames = [next(source) for _ in range(6)]
+        source.seek(0.0)
+        again = [next(source) for _ in range(6)]
+    for before, after in zip(frames, again, strict=True):
+        assert before.pts == after.pts
+        if before.motion is not None and after.motion is not None:
+            np.testing.assert_array_equal(before.motion.displacement_px, after.motion.displacement_px)
+
+
+@pytest.mark.parametrize(("name", "format"), [("clip.ts", "mpegts"), ("clip.mkv", "matroska")])
+def test_start_codes_and_lengths_say_the_same(panned: Path, tmp_path: Path, name: str, format: str) -> None:
+    other = remux(panned, tmp_path / name, lambda _, content: content, format=format)
+    with open_source(panned, motion="hevc") as one, open_source(other, motion="hevc") as two:
+        for mine, its in zip(one, two, strict=True):
+            assert mine.vectors is not None and its.vectors is not None
+            np.testing.assert_array_equal(mine.vectors.displacement_px, its.vectors.displacement_px)
+
+
+def test_a_raw_stream_has_no_times_and_is_left_to_flow(panned: Path, tmp_path: Path) -> None:
+    raw = remux(panned, tmp_path / "clip.hevc", lambda _, content: content, format="hevc")
+    with open_source(raw) as source:
+        frames = list(source)
+    assert all(frame.vectors is None for frame in frames)
+    assert {frame.motion.provider for frame in frames[1:] if frame.motion} == {"flow"}
+
+
+def test_what_the_parser_cannot_read_falls_back_to_flow(tmp_path: Path) -> None:
+    path = encode_hevc(tmp_path / "clip.mp4", scene(6), pix_fmt="yuv444p")
+    with open_source(path) as source:
+        frames = list(source)
+    assert {frame.motion.provider for frame in frames[1:] if frame.motion} <= {"flow", "codec+flow"}
