@@ -104,7 +104,19 @@ def emit(result: Report, place: str | None) -> None:
         sys.stdout.flush()
         return
     with _writing_json(place):
-        Path(place).write_text(text)
+        _write_whole(Path(os.path.realpath(place)), text)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    if path.exists() and not path.is_file():  # a pipe or a device, which must stay what it is
+        path.write_text(text, encoding="utf-8")
+        return
+    fresh = path.with_name(f".{path.name[:200]}.{os.getpid()}")
+    try:
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -222,8 +222,10 @@ def _plugin(uri: Any) -> tuple[str, Any]:
     """The name of the plugin that reads this, and what to give to it."""
     if isinstance(uri, bool) or uri is None:
         raise SourceError(f"{uri} is no source: give a path, a URL, a camera number or arrays")
-    # A command line gives a camera's number as text; a file that happens to be called 0 goes first.
-    if isinstance(uri, int) or (isinstance(uri, str) and uri.isdecimal() and not os.path.exists(uri)):
+    # A command line gives a camera's number as text; a file that happens to be called 0 goes first. Python
+    # makes no number of thousands of digits.
+    number = isinstance(uri, str) and len(uri) < 10 and uri.isdecimal() and not os.path.exists(uri)
+    if isinstance(uri, int) or number:
         return "av", f"v4l2:///dev/video{int(uri)}"
     if not isinstance(uri, (str, Path)):
         return "frames", uri
