@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_vss.runtimes.motion._hevc import parser as hevc
-from tests.attacks import hevc_soak
+from tests.fuzzing import hevc_soak
 from tests.helpers.hevc import encode_hevc, packets, scene, units
 
 pytest.importorskip("wasmtime", reason="the extra hevc is not installed")

@@ -137,7 +137,7 @@ def test_a_source_s_other_scheme_and_whether_it_is_live(added: None) -> None:
 
 
 def test_they_are_named_where_a_name_is_wrong(added: None, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="auto, codec, flow, none, steady"):
+    with pytest.raises(OptionError, match="auto, codec, flow, hevc, none, steady"):
         open_source("grey://3", motion="stedy")
     check_places({"count": tmp_path / "out"}, "grey://3")
     with pytest.raises(OptionError, match="count, jsonl, labels, video"):

@@ -1,4 +1,4 @@
-"""Damaged HEVC, natively under sanitizers and through WebAssembly: ``python -m tests.attacks.hevc_soak``.
+"""Damaged HEVC, natively under sanitizers and through WebAssembly: ``python -m tests.fuzzing.hevc_soak``.
 
 200,000 damaged NAL units natively, 20,000 through the runtime; other numbers as arguments. The first part
 needs a C compiler with AddressSanitizer.
