@@ -17,12 +17,13 @@ import logging
 import pkgutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
-from typing import Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from edge_vss.errors import MissingExtra, OptionError, one_line
-from edge_vss.extras import extra_with
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 LOG = logging.getLogger("edge_vss")
 """Where the library tells what a program may want to know: lost packets, reconnects, fallbacks."""
@@ -111,7 +112,15 @@ class Kind(Generic[F, D]):
         return {name for name in found if not name.startswith("_")}
 
     def _entry_points(self) -> list[EntryPoint]:
-        return list(entry_points(group=f"edge_vss.{self.name}"))
+        return entry_points(group=f"edge_vss.{self.name}")
+
+
+def entry_points(group: str) -> list[EntryPoint]:
+    """What installed packages add to a group."""
+    # Only here: importing it takes 14 ms, which every start of the program would pay.
+    from importlib import metadata
+
+    return list(metadata.entry_points(group=group))
 
 
 def import_module(name: str, purpose: str) -> ModuleType:
@@ -126,6 +135,8 @@ def import_module(name: str, purpose: str) -> ModuleType:
 
 def missing_extra(error: ImportError, purpose: str) -> MissingExtra | None:
     """What to say where an import failed; None where no extra brings the module."""
+    from edge_vss.extras import extra_with  # reads packages' metadata, as `entry_points` does
+
     module = (error.name or "").partition(".")[0]
     needed = OPENCV if module == "cv2" else extra_with(module)
     return None if needed is None else MissingExtra(*needed, purpose)

@@ -63,9 +63,8 @@ def test_a_limit_holds_for_both_sides(segmenter: Segmenter, tiny_video: Path) ->
     assert found.frames == 10 and found.baseline.stages["key"].count == 10
 
 
-def test_the_baseline_pays_for_no_motion(
-    segmenter: Segmenter, tiny_video: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def watched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The motion of every source that is opened from now on."""
     opened: list[str] = []
 
     def watch(uri: Path, *, motion: str, **options: Any) -> Source:
@@ -73,6 +72,13 @@ def test_the_baseline_pays_for_no_motion(
         return open_source(uri, motion=motion, **options)
 
     monkeypatch.setattr(opening, "open_source", watch)
+    return opened
+
+
+def test_the_baseline_pays_for_no_motion(
+    segmenter: Segmenter, tiny_video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = watched(monkeypatch)
     profile(segmenter, tiny_video, opening=opening.Opening(motion="flow"), limit=4)
     assert opened == ["flow", "flow", "none"]
 
@@ -80,13 +86,7 @@ def test_the_baseline_pays_for_no_motion(
 def test_a_sink_that_looks_at_motion_gets_it(
     segmenter: Segmenter, tiny_video: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened: list[str] = []
-
-    def watch(uri: Path, *, motion: str, **options: Any) -> Source:
-        opened.append(motion)
-        return open_source(uri, motion=motion, **options)
-
-    monkeypatch.setattr(opening, "open_source", watch)
+    opened = watched(monkeypatch)
     profile(segmenter, tiny_video, "interval:1", sink="video", limit=4)
     drawn = Plugin("drawn", video.open, replace(video.DESCRIPTION, motion=True))
     find = type(SINKS).find

@@ -98,9 +98,14 @@ def _nodes(owner: Any) -> Iterator[Any]:
     while waiting:
         node = waiting.pop()
         yield node
-        for attribute in node.attribute:
-            for graph in (attribute.g, *attribute.graphs):
-                waiting += graph.node
+        for graph in graphs_in(node):
+            waiting += graph.node
+
+
+def graphs_in(node: Any) -> Iterator[Any]:
+    """The graphs that a node holds, as the branches of an ``If``; those that are not set are empty."""
+    for attribute in node.attribute:
+        yield from (attribute.g, *attribute.graphs)
 
 
 def _tensors(message: Any) -> Iterator[Any]:

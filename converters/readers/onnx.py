@@ -12,7 +12,7 @@ from torch import Tensor
 from edge_vss.converters.conversion import Conversion
 from edge_vss.converters.readers import Head, ReaderDescription, ReadModel
 from edge_vss.converters.readers._artifact import ArtifactNetwork, picture_input
-from edge_vss.converters.readers._protobuf import check_functions, load_model, looks_like_onnx
+from edge_vss.converters.readers._protobuf import check_functions, graphs_in, load_model, looks_like_onnx
 from edge_vss.errors import MissingExtra, ModelError, one_line
 from edge_vss.video import Size
 
@@ -229,21 +229,19 @@ def _read_instead(node: Any, old: str, new: str) -> None:
     for at, name in enumerate(node.input):
         if name == old:
             node.input[at] = new
-    for attribute in node.attribute:
-        for graph in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
-            for inside in graph.node:
-                _read_instead(inside, old, new)
+    for graph in graphs_in(node):
+        for inside in graph.node:
+            _read_instead(inside, old, new)
 
 
 def reads(node: Any) -> set[str]:
     """Every name that a node reads, the graphs inside of it included."""
     names = set(node.input)
-    for attribute in node.attribute:
-        for graph in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
-            own = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
-            own |= {name for inside in graph.node for name in inside.output}
-            names |= {name for inside in graph.node for name in reads(inside)} - own
-            names |= {value.name for value in graph.output} - own
+    for graph in graphs_in(node):
+        own = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
+        own |= {name for inside in graph.node for name in inside.output}
+        names |= {name for inside in graph.node for name in reads(inside)} - own
+        names |= {value.name for value in graph.output} - own
     return names
 
 
@@ -254,9 +252,8 @@ def _prefix(graph: Any, prefix: str) -> None:
             for at, name in enumerate(names):
                 names[at] = name and prefix + name
         node.name = node.name and prefix + node.name
-        for attribute in node.attribute:
-            for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
-                _prefix(inner, prefix)
+        for inner in graphs_in(node):
+            _prefix(inner, prefix)
     named = [*graph.input, *graph.output, *graph.initializer, *graph.value_info]
     for value in (*named, *(sparse.values for sparse in graph.sparse_initializer)):
         value.name = prefix + value.name
