@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from edge_vss import classes as class_sets
 from edge_vss.classes import ClassSet
@@ -16,6 +16,7 @@ from edge_vss.files import sha256
 from edge_vss.video import Size
 
 T = TypeVar("T")
+Classes: TypeAlias = str | int | ClassSet
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,18 @@ class Conversion:
 
     model: str | Path | None = None
     """The model's file or folder. None: the network gets no trained weights, to learn how fast it is."""
-    classes: str | int | ClassSet | None = None
-    """A class set, or what names one: a known name, a file of names, or a number of classes."""
+    classes: Classes | Mapping[str, Classes] | None = None
+    """A class set, or what names one: a known name, a file of names, or a number of classes. A mapping gives
+    each of several outputs its own, by what ``output_name`` calls it."""
     size: Size | None = None
     """(H, W) of the pictures that the network takes; frames of other sizes are scaled to it."""
     factory: str | None = None
     """``file.py:function`` or ``package.module:function`` that builds the network of a state dict."""
-    output_name: str | None = None
-    """Which of several outputs, by name or index."""
+    output_name: str | Sequence[str] | None = None
+    """Which of several outputs, by name or index. Of a list, each gives a label map of its own."""
+    matte: str | Sequence[str] | None = None
+    """Outputs that say how much of each pixel is foreground, one channel of 0 to 1, by name or index. They
+    are kept as mattes, uint8 0 to 255."""
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     scale: float | None = None
@@ -100,11 +105,33 @@ class Conversion:
         return None if self.model is None else Path(self.model)
 
     @property
+    def outputs(self) -> tuple[str, ...]:
+        """What ``output_name`` names."""
+        return _listed(self.output_name)
+
+    @property
+    def mattes(self) -> tuple[str, ...]:
+        """What ``matte`` names."""
+        return _listed(self.matte)
+
+    @property
     def class_set(self) -> ClassSet | None:
-        """The classes; None leaves them to the family. Raises OptionError for a set that is not known."""
-        if self.classes is None or isinstance(self.classes, ClassSet):
-            return self.classes
-        return class_sets.find(str(self.classes))
+        """The classes, of several outputs those of the first; None leaves them to the family. Raises
+        OptionError for a set that is not known."""
+        if isinstance(self.classes, Mapping) and not self.outputs:
+            raise OptionError(
+                f"--classes {next(iter(self.classes), '')}=... names an output: name it with --output too"
+            )
+        return self.classes_of(next(iter(self.outputs), ""))
+
+    def classes_of(self, output: str) -> ClassSet | None:
+        """The classes of one of several outputs, as ``outputs`` calls it; None where nothing is said."""
+        return _found(self.classes.get(output) if isinstance(self.classes, Mapping) else self.classes)
+
+    @property
+    def several(self) -> bool:
+        """Whether a bundle with heads is asked for: of several outputs, or of a matte."""
+        return len(self.outputs) > 1 or bool(self.mattes)
 
     def option(self, name: str, kind: type[T]) -> T | None:
         """An option of the family, None where it was left out. Its type has been checked before."""
@@ -121,6 +148,14 @@ class Conversion:
             usual.scale if self.scale is None else float(self.scale),
             self.bgr or usual.bgr,
         )
+
+
+def _listed(names: str | Sequence[str] | None) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names or ())
+
+
+def _found(classes: Classes | None) -> ClassSet | None:
+    return classes if classes is None or isinstance(classes, ClassSet) else class_sets.find(str(classes))
 
 
 def fingerprint(path: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -62,6 +62,8 @@ def convert(conversion: Conversion, output: str | Path, *, force: bool = False) 
         routes=parts.routes,
         policy=conversion.policy or parts.policy,
         motion=parts.motion,
+        version=bundle.VERSION if parts.heads else bundle.WITHOUT_HEADS,
+        heads=parts.heads,
     )
     with bundle.building(output) as folder:
         metadata = {part.role: _metadata(manifest, part.role) for part in parts.parts}
@@ -107,7 +109,7 @@ def _metadata(manifest: Manifest, role: str) -> dict[str, str]:
     # The contract travels in the artifact too, so that a lone file still says what it is. Graphs and parity
     # come after.
     contract = {
-        key: value for key, value in asdict(manifest).items() if key not in ("graphs", "parity", "tools")
+        key: value for key, value in manifest.to_json().items() if key not in ("graphs", "parity", "tools")
     }
     return {"edge_vss": json.dumps({"format": bundle.FORMAT, "role": role, **contract})}
 

@@ -21,7 +21,7 @@ from edge_vss.runtimes.engines import Graph, Tensor, as_array
 from edge_vss.runtimes.segmenter import Segmenter, load
 from edge_vss.runtimes.sources import open_source
 from edge_vss.runtimes.tools.evaluate import evaluate
-from edge_vss.video import Decision, Frame, Track
+from edge_vss.video import Decision, Frame, Prediction, Track
 
 PRECISIONS = ("fp32", "fp16", "int8")
 KEYS = 16
@@ -116,7 +116,7 @@ def _labels(segmenter: Segmenter, video: Path) -> Iterator[NDArray[np.uint8]]:
         for frame in source:
             count += 1
             if policy.wanted(frame.index):
-                yield session.step(frame).labels
+                yield _label_maps(segmenter.manifest, session.step(frame))
             else:
                 session.skip(frame)
             if frame.index >= stride * KEYS:
@@ -125,6 +125,12 @@ def _labels(segmenter: Segmenter, video: Path) -> Iterator[NDArray[np.uint8]]:
         raise OptionError(
             f"--calibrate {video} has {count} frames, and int8 wants {LEAST_FRAMES}: give a longer one"
         )
+
+
+def _label_maps(manifest: Manifest, prediction: Prediction) -> NDArray[np.uint8]:
+    """The labels, of several heads one above the other."""
+    maps = [prediction.heads[head.name] for head in manifest.heads if not head.is_matte]
+    return np.stack(maps) if maps else prediction.labels
 
 
 def _recording(segmenter: Segmenter, samples: dict[str, list[Mapping[str, NDArray[Any]]]]) -> Segmenter:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from edge_vss.bundle import MotionSpec, StateSpec, TensorSpec
+from edge_vss.bundle import HeadSpec, MotionSpec, StateSpec, TensorSpec
 from edge_vss.classes import ClassSet
 from edge_vss.converters.conversion import Preprocess
 from edge_vss.video import Size
@@ -32,25 +32,47 @@ class Chain(torch.nn.Module):
 
 
 @dataclass(frozen=True)
+class NetworkHead:
+    """One of the maps that a network gives."""
+
+    name: str
+    """Its output's, as a folder may be called."""
+    output: TensorSpec
+    """``scores``, ``labels`` or ``matte``."""
+    classes: ClassSet | None
+    """None for a matte."""
+
+
+@dataclass(frozen=True)
 class Network:
     """A trained model, loaded, checked, and wrapped so that it takes ``image`` and gives scores or labels."""
 
     before: torch.nn.Module
     """``image`` uint8 (1, H, W, 3) → what the model takes."""
     model: torch.nn.Module
-    """The trained model, giving the one output that was chosen."""
+    """The trained model, giving the output that was chosen, or several in order as a tuple."""
     after: torch.nn.Module
-    """That output → scores float32 (1, C, h, w), or labels uint8 (1, h, w)."""
-    output: TensorSpec
-    """What ``after`` gives: ``scores`` or ``labels``."""
+    """Each of them → scores float32 (1, C, h, w), labels uint8 (1, h, w), or a matte float32 (1, 1, h, w)."""
+    heads: tuple[NetworkHead, ...]
+    """What ``after`` gives, in order."""
     size: Size
     source: dict[str, str]
     """Name and SHA-256 of the file."""
-    notes: dict[str, str]
+    notes: dict[str, Any]
     """How the file was understood (its kind, the output chosen, ...), kept in the manifest."""
-    classes: ClassSet
     preprocess: Preprocess
     """What the model is given of every pixel."""
+
+    @property
+    def output(self) -> TensorSpec:
+        """What ``after`` gives first."""
+        return self.heads[0].output
+
+    @property
+    def classes(self) -> ClassSet:
+        """Of the first of them."""
+        assert self.heads[0].classes is not None
+        return self.heads[0].classes
 
 
 @dataclass(frozen=True)
@@ -104,6 +126,8 @@ class Split:
     classes: ClassSet
     policy: str = "interval:5"
     """The bundle's policy where the user names none."""
+    heads: tuple[HeadSpec, ...] = ()
+    """The maps that every route gives, where they are several; the first has ``classes``."""
 
     def part(self, role: str) -> Part:
         return next(part for part in self.parts if part.role == role)

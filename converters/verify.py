@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from edge_vss import bundle
-from edge_vss.bundle import Manifest
+from edge_vss.bundle import HeadSpec, Manifest
 from edge_vss.bundle.json_fields import Reader
 from edge_vss.classes import ClassSet
 from edge_vss.converters.conversion import Conversion, fingerprint
@@ -45,7 +46,7 @@ def parity(folder: Path, manifest: Manifest, parts: Split, least: float = AGREEM
 
     Gives, per graph (both sides fed by torch) and for the rollout (each side fed by itself), the share of
     equal labels and the largest absolute difference of every float tensor. Raises ModelError where less than
-    ``least`` of the labels are equal.
+    ``least`` of the labels are equal, of several maps in each of them.
     """
     # Only in an ONNX file can what is hidden be looked at.
     trained = {part.role: _torch(part, hidden=manifest.target == "onnx") for part in parts.parts}
@@ -54,8 +55,8 @@ def parity(folder: Path, manifest: Manifest, parts: Split, least: float = AGREEM
         graphs = {part.role: _artifact(folder, manifest, part, Path(scratch)) for part in parts.parts}
         inputs = _inputs(manifest, len(steps))
         report: dict[str, Any] = {
-            "graphs": {part.role: _Difference() for part in parts.parts},
-            "rollout": _Difference(),
+            "graphs": {part.role: _Difference(manifest.maps) for part in parts.parts},
+            "rollout": _Difference(manifest.maps),
         }
         state = manifest.initial_state()
         ours = dict(state)
@@ -136,14 +137,27 @@ def _recorded(manifest: Manifest, conversion: Conversion) -> Conversion:
         raise OptionError(f"--model is missing: this bundle was made with {recorded['factory']}")
     return replace(
         conversion,
-        classes=ClassSet(manifest.classes, manifest.palette, manifest.ignore),
         size=manifest.frame_size,
-        output_name=recorded.get("output"),
+        **_outputs(manifest, recorded),
         family=manifest.family,
         options=options,
         logits=bool(manifest.options.get("logits")),
         **_pixels(recorded.get("preprocess")),
     )
+
+
+def _outputs(manifest: Manifest, recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """``classes``, ``output_name`` and ``matte`` as they were."""
+    if not manifest.heads:
+        classes = ClassSet(manifest.classes, manifest.palette, manifest.ignore)
+        return {"classes": classes, "output_name": recorded.get("output")}
+    outputs, labels = recorded.get("outputs", []), [head for head in manifest.heads if not head.is_matte]
+    sets = [ClassSet(head.classes, head.palette, head.ignore) for head in labels]
+    return {
+        "classes": dict(zip(outputs, sets, strict=False)) or None,
+        "output_name": tuple(outputs),
+        "matte": tuple(recorded.get("mattes", [])),
+    }
 
 
 def _pixels(recorded: object) -> dict[str, Any]:
@@ -203,18 +217,20 @@ def _inputs(manifest: Manifest, count: int) -> list[Tensors]:
 
 
 class _Difference:
-    """How far two sets of tensors are apart, over all calls so far."""
+    """How far two sets of tensors are apart, over all calls so far. Of several maps, the worst counts."""
 
-    def __init__(self) -> None:
-        self.equal, self.labels = 0, 0
+    def __init__(self, heads: Sequence[HeadSpec]) -> None:
+        self.heads = {head.tensor: head for head in heads}
+        self.equal: Counter[str] = Counter()
+        self.pixels: Counter[str] = Counter()
         self.largest: dict[str, float] = {}
 
     def add(self, expected: Mapping[str, NDArray[Any]], found: Mapping[str, NDArray[Any]]) -> None:
         for name, want in expected.items():
             have = found[name]
-            if name == "labels":
-                self.equal += int((want == have).sum())
-                self.labels += want.size
+            if name in self.heads:
+                self.equal[name] += int(self.heads[name].same(want, have).sum())
+                self.pixels[name] += want.size
             elif want.dtype.kind == "f" and name not in ("motion", "score_check"):
                 apart = np.abs(want - have, where=want != have, out=np.zeros(want.shape, np.float64))
                 # NaN would vanish in a maximum.
@@ -222,5 +238,8 @@ class _Difference:
                 self.largest[name] = max(self.largest.get(name, 0.0), largest)
 
     def report(self) -> dict[str, Any]:
-        labels = {"labels_equal": self.equal / self.labels} if self.labels else {}
-        return {**labels, **({"max_abs": self.largest} if self.largest else {})}
+        each = {self.heads[name].name: self.equal[name] / count for name, count in self.pixels.items()}
+        found: dict[str, Any] = {"labels_equal": min(each.values())} if each else {}
+        if len(each) > 1:
+            found["heads"] = each
+        return {**found, **({"max_abs": self.largest} if self.largest else {})}

@@ -27,7 +27,7 @@ from edge_vss.errors import (
 )
 
 if TYPE_CHECKING:
-    from edge_vss.bundle import Manifest
+    from edge_vss.bundle import HeadSpec, Manifest
     from edge_vss.bundle import read as read_manifest
     from edge_vss.classes import ClassSet
     from edge_vss.classes import find as find_classes
@@ -81,6 +81,7 @@ __all__ = [
     "FrameStamp",
     "Gop",
     "GroundTruth",
+    "HeadSpec",
     "Interval",
     "Manifest",
     "Measured",
@@ -137,6 +138,7 @@ _HOMES = {
     "FrameStamp": ("video", "FrameStamp"),
     "Gop": ("runtimes.policy", "Gop"),
     "GroundTruth": ("runtimes.tools.ground_truth", "GroundTruth"),
+    "HeadSpec": ("bundle", "HeadSpec"),
     "Interval": ("runtimes.policy", "Interval"),
     "Manifest": ("bundle", "Manifest"),
     "Measured": ("video", "Measured"),

@@ -368,7 +368,7 @@ class Prediction:
     """The result of one step."""
 
     labels: NDArray[np.uint8]
-    """(H, W) uint8 class ids at the frame's size."""
+    """(H, W) uint8 class ids at the frame's size. Of several heads, the first."""
 
     decision: Decision
     """The route taken and the reason."""
@@ -388,10 +388,15 @@ class Prediction:
     seconds: dict[str, float] = field(default_factory=dict)
     """Seconds per stage: ``decode``, ``motion``, ``key``, ``state``, ``nonkey``, ``post``."""
 
+    heads: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
+    """The maps of a bundle that gives several, by name: (H, W) uint8, class ids or a matte from 0 to 255. The
+    first is ``labels`` itself. Empty where that is the only map."""
+
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays."""
-        return self.labels.nbytes + (self.logits.nbytes if self.logits is not None else 0)
+        others = sum(values.nbytes for values in self.heads.values() if values is not self.labels)
+        return self.labels.nbytes + others + (self.logits.nbytes if self.logits is not None else 0)
 
 
 Policy = Callable[[Frame, Track], Decision]

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_vss.bundle import Manifest
+from edge_vss.bundle import HeadSpec, Manifest
 from edge_vss.errors import EngineError, OptionError
 from edge_vss.runtimes.engines import Graph, Tensor, as_array
 from edge_vss.runtimes.scene_cut import Cuts
@@ -97,7 +97,8 @@ class Session:
         self.state.advance(tensors, stamp, self._tracer.trace.anchor)
         self._start_next = ""
         began = perf_counter()
-        labels = self._shown_labels(as_array(made["labels"])[0], frame)
+        shown = {head.name: _shown(head, made, frame) for head in self._manifest.maps}
+        labels = next(iter(shown.values()))
         seconds["post"] = perf_counter() - began
         return Prediction(
             labels=labels,
@@ -107,6 +108,7 @@ class Session:
             pts_seconds=frame.pts_seconds,
             logits=self._scores(made) if self._logits else None,
             seconds=seconds,
+            heads=shown if self._manifest.heads else {},
         )
 
     def skip(self, frame: Frame) -> None:
@@ -207,15 +209,17 @@ class Session:
                     f"the {role} graph gave NaN in {name} at frame {index}: check the model's weights, "
                     "--mean, --std and --scale, or try another engine"
                 )
-        if "labels" not in outputs:
-            return
-        labels, known = as_array(outputs["labels"]), len(self._manifest.classes)
-        if int(labels.max()) >= known:
-            unknown = set(np.unique(labels).tolist()) - {*range(known), self._manifest.ignore}
-            if unknown:
+        for head in self._manifest.maps:
+            if head.tensor not in outputs or head.is_matte:
+                continue
+            labels, known = as_array(outputs[head.tensor]), len(head.classes)
+            if int(labels.max()) < known:
+                continue
+            if unknown := set(np.unique(labels).tolist()) - {*range(known), head.ignore}:
+                where = f" in {head.tensor}" if self._manifest.heads else ""
                 raise EngineError(
-                    f"the {role} graph gave class {min(unknown)} at frame {index}, and the bundle knows "
-                    f"{known} classes: convert the model with the class list it was trained on"
+                    f"the {role} graph gave class {min(unknown)}{where} at frame {index}, and the bundle "
+                    f"knows {known} classes: convert the model with the class list it was trained on"
                 )
 
     def _scores(self, made: Mapping[str, Tensor]) -> NDArray[np.float32] | None:
@@ -226,8 +230,11 @@ class Session:
         # A prediction is the caller's to change, and the session goes on with what it carries.
         return scores.copy() if name in self._carried or not scores.flags.writeable else scores
 
-    def _shown_labels(self, labels: NDArray[np.uint8], frame: Frame) -> NDArray[np.uint8]:
-        if labels.shape == frame.size:
-            return labels
-        shown = cv2.resize(labels, frame.size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
-        return np.asarray(shown, np.uint8)
+
+def _shown(head: HeadSpec, made: Mapping[str, Tensor], frame: Frame) -> NDArray[np.uint8]:
+    """A map at the frame's size."""
+    values: NDArray[np.uint8] = as_array(made[head.tensor])[0]
+    if values.shape == frame.size:
+        return values
+    way = cv2.INTER_LINEAR if head.is_matte else cv2.INTER_NEAREST_EXACT
+    return np.asarray(cv2.resize(values, frame.size[::-1], interpolation=way), np.uint8)

@@ -84,9 +84,9 @@ def test_what_goes_wrong_is_said_in_a_row(tiny_bundle: Path, tmp_path: Path) -> 
         compare([], tmp_path / "none.mp4")
 
 
-def row(name: str, fps: float, agreement: float | None = None, **candidate: str) -> Row:
+def row(name: str, fps: float, agreement: float | None = None, **candidate: Any) -> Row:
     measured = Measurement(1.0, 16, fps, Latency(1.0, 2.0, 3.0), {"key": 1.0}, 10.0)
-    named = {"target": "onnx", "name": name, **candidate}
+    named: dict[str, Any] = {"target": "onnx", "name": name, **candidate}
     return Row(Candidate(Path("a.vss"), "a", **named), measured, agreement=agreement)
 
 

@@ -10,7 +10,7 @@ from edge_vss.classes import find
 from edge_vss.converters.conversion import Conversion, Preprocess
 from edge_vss.converters.families.propagate import CELL_PX, CarryLabels, CarryScores, split_network, to_labels
 from edge_vss.converters.ops.warp import warp_labels, warp_scores
-from edge_vss.converters.values import Network, Split
+from edge_vss.converters.values import Network, NetworkHead, Split
 from edge_vss.errors import OptionError
 
 SIZES = [(48, 64), (45, 61), (8, 8), (90, 33)]
@@ -107,9 +107,8 @@ def made_of(network: Network, conversion: Conversion) -> Split:
 def network(name: str = "scores", shape: tuple[int, ...] = (1, 11, 12, 16)) -> Network:
     same = torch.nn.Identity()
     dtype = "float32" if name == "scores" else "uint8"
-    return Network(
-        same, same, same, TensorSpec(name, shape, dtype), (48, 64), {}, {}, find("camvid"), Preprocess()
-    )
+    head = NetworkHead("out", TensorSpec(name, shape, dtype), find("camvid"))
+    return Network(same, same, same, (head,), (48, 64), {}, {}, Preprocess())
 
 
 def request(**options: object) -> Conversion:

@@ -26,6 +26,7 @@ VALUES = (
         "Frame",
         "FrameStamp",
         "GroundTruth",
+        "HeadSpec",
         "Manifest",
     ),
     *("Measured", "MotionField", "MotionVectors", "Opening", "Packet", "Picture", "Policy"),

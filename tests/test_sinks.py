@@ -14,8 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_vss.errors import OptionError, SinkError
-from edge_vss.runtimes.sinks import SinkContext, check_places, open_sink
-from edge_vss.runtimes.sinks.labels import LabelFolder, encode_png
+from edge_vss.runtimes.sinks import SinkContext, check_places, labels, open_sink
+from edge_vss.runtimes.sinks.labels import encode_png
 from edge_vss.runtimes.sources import open_source
 from edge_vss.runtimes.sources.frames import ArrayPicture
 from edge_vss.video import Decision, Frame, Prediction, Size
@@ -309,14 +309,14 @@ def test_a_file_that_cannot_be_written_is_found_before_another_is_emptied(tmp_pa
 def test_label_maps_of_another_run_are_counted(tmp_path: Path) -> None:
     for name in ("000000.png", "000001.png", "000900.png", "sheet.png", "000002.txt"):
         (tmp_path / name).write_bytes(b"old")
-    sink = LabelFolder(tmp_path, CONTEXT.palette)
+    sink = labels.open(tmp_path, CONTEXT)
     assert sink.remark() == "3 older ones were left there"
     for index in range(2):
         sink.write(*result(index))
     assert sink.remark() == "1 older ones were left there"
     (tmp_path / "000900.png").unlink()
     sink.close()
-    sink = LabelFolder(tmp_path, CONTEXT.palette)
+    sink = labels.open(tmp_path, CONTEXT)
     sink.write(*result(0))
     sink.write(*result(1))
     assert sink.remark() == ""

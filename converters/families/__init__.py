@@ -54,6 +54,8 @@ class FamilyDescription:
     """What it does, in a few words."""
     options: tuple[FamilyOption, ...] = ()
     """What it has a choice of; anything else is refused."""
+    heads: bool = False
+    """Whether it takes several outputs of a network, and mattes."""
 
 
 FAMILIES: Kind[SplitModel, FamilyDescription] = Kind("family", __name__, "split", FamilyDescription)
@@ -62,10 +64,15 @@ FAMILIES: Kind[SplitModel, FamilyDescription] = Kind("family", __name__, "split"
 def split(conversion: Conversion) -> Split:
     """Split a model in the way of its family.
 
-    Raises OptionError for an option that the family does not have or of another type, and what the family
-    raises.
+    Raises OptionError for an option that the family does not have or of another type, for several outputs
+    where it takes one, and what the family raises.
     """
     family = FAMILIES.find(conversion.family)
+    if conversion.several and not family.description.heads:
+        raise OptionError(
+            f"family {family.name} gives one label map, and --output and --matte ask for "
+            f"{', '.join((*conversion.outputs, *conversion.mattes))}: take --family propagate"
+        )
     options = _checked(family.name, family.description.options, conversion.options)
     return family.call(replace(conversion, options=options))
 

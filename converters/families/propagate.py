@@ -16,12 +16,15 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from edge_vss.bundle import MotionSpec, StateSpec, TensorSpec
 from edge_vss.converters.conversion import Conversion, Preprocess
 from edge_vss.converters.families import FamilyDescription, FamilyOption
+from edge_vss.converters.families._heads import split_heads
+from edge_vss.converters.families._maps import CELL_PX as CELL_PX
+from edge_vss.converters.families._maps import to_labels as to_labels
+from edge_vss.converters.families._maps import to_size
 from edge_vss.converters.ops.warp import warp_labels, warp_scores
 from edge_vss.converters.readers._load import load_network
 from edge_vss.converters.values import Chain, Network, Part, Split
@@ -29,12 +32,11 @@ from edge_vss.errors import OptionError
 from edge_vss.video import Size
 
 DEFAULT_CARRY = "labels"
-CELL_PX = 8
-"""Side of a motion cell when labels are carried: the smallest block that codecs commonly move."""
 
 DESCRIPTION = FamilyDescription(
     "any single-image network; labels or scores move along the motion",
     (FamilyOption("carry", str, "What moves along in between: labels or scores.", "NAME"),),
+    heads=True,
 )
 
 
@@ -60,6 +62,8 @@ def _plain(prepare: Preprocess) -> dict[str, Any]:
 
 def split_network(network: Network, conversion: Conversion, notes: dict[str, Any]) -> Split:
     """Split a network that is loaded already."""
+    if conversion.several:
+        return split_heads(network, conversion, notes)
     gives_scores = network.output.name == "scores"
     usual = "scores" if conversion.logits else DEFAULT_CARRY if gives_scores else "labels"
     carry = str(conversion.options.get("carry", usual))
@@ -135,9 +139,7 @@ class LabelsHead(torch.nn.Module):
         self.size = size
 
     def forward(self, labels: Tensor) -> tuple[Tensor, Tensor]:
-        if tuple(labels.shape[1:]) != self.size:
-            larger = F.interpolate(labels.unsqueeze(1).to(torch.float32), self.size, mode="nearest-exact")
-            labels = larger.squeeze(1).to(torch.uint8)
+        labels = to_size(labels, self.size)
         return labels, labels.clone()
 
 
@@ -158,10 +160,3 @@ class CarryScores(torch.nn.Module):
     def forward(self, scores: Tensor, motion: Tensor) -> tuple[Tensor, ...]:
         warped = warp_scores(scores, motion)
         return to_labels(warped, self.size), *((warped,) if self.logits else ())
-
-
-def to_labels(scores: Tensor, size: Size) -> Tensor:
-    """Scores float32 (1, C, h, w) → the best class at ``size``, uint8 (1, H, W); bilinear in between."""
-    if tuple(scores.shape[2:]) != size:
-        scores = F.interpolate(scores, size, mode="bilinear", align_corners=False)
-    return scores.argmax(1).to(torch.uint8)

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from edge_vss.video import Size
+
 VALUES = 2700 * 256
 """Values of a feature that are warped at a time."""
 MOST_PARTS = 4
@@ -23,13 +25,31 @@ def warp_labels(labels: Tensor, motion: Tensor) -> Tensor:
     several times faster, and label ids must not be mixed.
     """
     height, width = int(labels.shape[1]), int(labels.shape[2])
+    index = nearest_sources(motion, (height, width))
+    return torch.gather(labels.reshape(-1), 0, index).reshape(1, height, width)
+
+
+def nearest_sources(motion: Tensor, size: Size) -> Tensor:
+    """Where each pixel of a map comes from: an index into the map's pixels.
+
+    float32 (1, 2, h, w) in grid pixels → int64 (H · W,).
+    """
+    height, width = size
     # x and y go separately: slicing the coarse motion is free, slicing the full-size one copies it.
     x = _dense(motion[:, 0:1] * (width / motion.shape[3]), height, width)
     y = _dense(motion[:, 1:2] * (height / motion.shape[2]), height, width)
     x = (x + (torch.arange(width) + 0.5).reshape(1, 1, 1, width)).clamp(0.0, width - 0.5).floor()
     y = (y + (torch.arange(height) + 0.5).reshape(1, 1, height, 1)).clamp(0.0, height - 0.5).floor()
-    index = _index(y, x, height, width).reshape(-1)
-    return torch.gather(labels.reshape(-1), 0, index).reshape(1, height, width)
+    return _index(y, x, height, width).reshape(-1)
+
+
+def on_grid(motion: Tensor, grid: Size) -> Tensor:
+    """The same motion on another grid over the frame: float32 (1, 2, h, w), in pixels of that grid."""
+    height, width = int(motion.shape[2]), int(motion.shape[3])
+    if (height, width) == grid:
+        return motion
+    scale = torch.tensor([grid[1] / width, grid[0] / height]).reshape(1, 2, 1, 1)
+    return _dense(motion, *grid) * scale
 
 
 def warp_scores(scores: Tensor, motion: Tensor) -> Tensor:

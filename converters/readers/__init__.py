@@ -40,8 +40,8 @@ class ReadModel:
     """How it takes a picture: ``NCHW`` or ``NHWC``."""
     dtype: str = "float32"
     """Of which numbers: ``float32`` (scaled), or ``uint8`` and ``int8`` (pixels as they are)."""
-    select: Callable[[str], torch.nn.Module] | None = None
-    """Gives the same model with one output, by name. None where torch can do that."""
+    select: Callable[..., torch.nn.Module] | None = None
+    """Gives the same model with one or more outputs, by name, in that order. None where torch can do that."""
     has_mode: bool = True
     """False where training or evaluation mode was fixed when the file was written."""
     exportable: bool = True

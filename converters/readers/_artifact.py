@@ -19,24 +19,27 @@ class ArtifactNetwork(torch.nn.Module):
 
     torch can run it, through the artifact's own engine, but cannot trace it.
 
-    It gives its outputs by name, or the one chosen with ``only`` as a tensor.
+    It gives its outputs by name; those chosen with ``only`` as a tensor, or several as a tuple.
     """
 
     description: ReaderDescription
     """Of its reader: what it is called, and which targets can hold it."""
-    chosen: str | None = None
+    chosen: tuple[str, ...] = ()
 
     def run(self, picture: Tensor) -> dict[str, Tensor]:
         """All outputs by name."""
         raise NotImplementedError
 
-    def only(self, output: str) -> ArtifactNetwork:
-        """The same graph with one output."""
+    def only(self, *outputs: str) -> ArtifactNetwork:
+        """The same graph with these outputs, in this order."""
         raise NotImplementedError
 
     def forward(self, picture: Tensor) -> Any:
         outputs = self.run(picture)
-        return outputs[self.chosen] if self.chosen else outputs
+        if not self.chosen:
+            return outputs
+        chosen = tuple(outputs[name] for name in self.chosen)
+        return chosen[0] if len(chosen) == 1 else chosen
 
 
 def around(module: torch.nn.Module, role: str, target: str) -> tuple[Any, Any, Any] | None:

@@ -32,11 +32,16 @@ def network_of(path: Path, weights: Mapping[str, Tensor], conversion: Conversion
             f"{path} holds {len(weights)} weights and no network: give the function that builds it, "
             "--model file.py:function or --model package.module:function"
         )
-    if conversion.class_set is None:
-        raise OptionError(NO_CLASSES)
-    network = build(factory, len(conversion.class_set))
+    network = build(factory, class_count(conversion))
     fill(network, weights, path, factory, "--classes and --model")
     return network.cpu().float()
+
+
+def class_count(conversion: Conversion) -> int:
+    """What a factory is told. Raises OptionError where the classes are missing; mattes alone need none."""
+    if conversion.class_set is None and not conversion.several:
+        raise OptionError(NO_CLASSES)
+    return 1 if conversion.class_set is None else len(conversion.class_set)
 
 
 def build(factory: str, classes: int) -> torch.nn.Module:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from edge_vss.bundle import TensorSpec
-from edge_vss.classes import ClassSet, from_names
 from edge_vss.converters.conversion import Conversion, Preprocess, fingerprint
 from edge_vss.converters.inputs import pictures
 from edge_vss.converters.ops.normalize import Normalize
 from edge_vss.converters.readers import ReadModel
 from edge_vss.converters.readers import _untrained_weights as untrained_weights
-from edge_vss.converters.readers._checks import canonical, check_stateless, run
-from edge_vss.converters.readers._factory import NO_CLASSES, build
+from edge_vss.converters.readers._checks import check_stateless, run
+from edge_vss.converters.readers._factory import NO_CLASSES, build, class_count
+from edge_vss.converters.readers._heads import Asked, Heads, ask_which, asked_for, others, understood
 from edge_vss.converters.readers._outputs import Select, Wanted, choose
 from edge_vss.converters.readers._recognise import reader_of
 from edge_vss.converters.values import Network
@@ -32,11 +33,10 @@ def load_network(conversion: Conversion) -> Network:
     """
     path = conversion.path or Path(f"untrained {re.split('[:.]', conversion.factory or '')[-1]}")
     read = _read(conversion, path)
-    class_set = conversion.class_set or read.classes
-    if class_set is None:
-        raise OptionError(NO_CLASSES)
-    classes, size = len(class_set), read.size
+    class_set, size, last = conversion.class_set or read.classes, read.size, read.layout == "NHWC"
     if size is None:
+        if class_set is None and not conversion.several:
+            raise OptionError(NO_CLASSES)
         raise OptionError(
             "--size is missing: a model of this kind takes pictures of any size, say which with --size HxW"
         )
@@ -53,36 +53,47 @@ def load_network(conversion: Conversion) -> Network:
         model.eval()
     tests = pictures(size, 2)
     tests += [torch.zeros_like(tests[0]), torch.full_like(tests[0], 255)]
-    outputs = [run(path, model, before(test), size) for test in tests]
+    outputs = [run(path, model, before(tests[0]), size)]
+    # Asked before all that takes long.
+    if conversion.several:
+        asked = asked_for(outputs[0], conversion, read.classes, size, last)
+    elif class_set is None:
+        ask_which(outputs[0], size, last)
+        raise OptionError(NO_CLASSES)
+    else:
+        wanted = Wanted(len(class_set), size, last)
+        asked = (Asked(choose(outputs[0], next(iter(conversion.outputs), None), wanted), class_set),)
+    outputs += [run(path, model, before(test), size) for test in tests[1:]]
     check_stateless(path, read, before, tests, outputs, size)
-    wanted = Wanted(classes, size, read.layout == "NHWC")
-    name = choose(outputs[0], conversion.output_name, wanted)
-    model = read.select(name) if read.select else Select(model, name)
-    chosen = [output[name] for output in outputs]
-    after, described = canonical(path, name, chosen, wanted, class_set.ignore)
-    if after.form.kind == "one score":
-        class_set, described = _two_classes(class_set, described)
-    result = after(chosen[0])
-    kind_out = "labels" if result.dtype == torch.uint8 else "scores"
+    names = [each.output for each in asked]
+    model = read.select(*names) if read.select else Select(model, *names)
+    found = understood(path, asked, outputs, size, last)
     return Network(
         before=before,
         model=model,
-        after=after,
-        output=TensorSpec(kind_out, tuple(result.shape), str(result.dtype).removeprefix("torch.")),
+        after=found.after,
+        heads=found.heads,
         size=size,
         source={"name": path.name, "sha256": "" if conversion.path is None else fingerprint(path)},
-        notes={"kind": read.kind, "output": name, "form": described},
-        classes=class_set,
+        notes={"kind": read.kind, **_chosen(conversion, found, names, outputs[0], size, last)},
         preprocess=prepare,
     )
 
 
-def _two_classes(class_set: ClassSet, described: str) -> tuple[ClassSet, str]:
-    """Background and foreground of one score, and what to say about it. Background is added to one class."""
-    if len(class_set) == 1:
-        class_set = from_names(("background", *class_set.names), class_set.ignore)
-    background, foreground = class_set.names
-    return class_set, f"{described}: {foreground} where it is high, {background} elsewhere"
+def _chosen(
+    conversion: Conversion,
+    found: Heads,
+    names: list[str],
+    outputs: Mapping[str, torch.Tensor],
+    size: Size,
+    last: bool,
+) -> dict[str, Any]:
+    """Which outputs were taken, and how they were understood."""
+    if conversion.several:
+        labels = len(conversion.outputs)
+        return {"outputs": names[:labels], "mattes": names[labels:], "form": found.forms}
+    left = others(outputs, names[0], Wanted(0, size, last)) if not conversion.outputs else ""
+    return {"output": names[0], "form": found.forms[names[0]], **({"left": left} if left else {})}
 
 
 def _check_multiple(path: Path, size: Size, multiple: int) -> None:
@@ -103,9 +114,7 @@ def _read(conversion: Conversion, path: Path) -> ReadModel:
     if conversion.path is None:
         if factory is None:
             raise OptionError("--untrained builds the network of a function: give --model file.py:function")
-        if conversion.class_set is None:
-            raise OptionError(NO_CLASSES)
-        network = build(factory, len(conversion.class_set)).cpu().float()
+        network = build(factory, class_count(conversion)).cpu().float()
         untrained_weights.fill(network)
         return ReadModel(network, "untrained", conversion.size)
     reader = reader_of(path)

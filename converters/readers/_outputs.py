@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -35,8 +35,8 @@ class Wanted:
 class Form:
     """How an output holds a segmentation."""
 
-    kind: Literal["scores", "one score", "labels"]
-    """A score per class, a score of one foreground class, or class ids."""
+    kind: Literal["scores", "one score", "labels", "matte"]
+    """A score per class, a score of one foreground class, class ids, or a share of foreground."""
     axes: str
     """What its axes are, of N, C, H and W."""
 
@@ -67,22 +67,14 @@ def choose(outputs: Mapping[str, Tensor], asked: str | None, wanted: Wanted) -> 
     Raises ModelError that lists what there is when that leaves a choice, or none, and for a network of
     another kind, by its name.
     """
-    names = list(outputs)
-    have = ", ".join(f"{name} {describe(tensor)}" for name, tensor in outputs.items())
+    names, have = list(outputs), listed(outputs)
     if asked is None and _finds_single_things(outputs, wanted):
         raise ModelError(
             f"this is an instance segmentor (a list beside mask prototypes or masks: {have}): give a "
             "semantic segmentor, which has a score for every class and pixel"
         )
     if asked is not None:
-        if asked in outputs:
-            name = asked
-        elif asked.lstrip("-").isdecimal() and -len(names) <= int(asked) < len(names):
-            name = names[int(asked)]
-        else:
-            raise ModelError(
-                f"the model has no output {asked!r}: choose --output from {have or 'none at all'}"
-            )
+        name = named(outputs, asked)
     elif not names:
         raise ModelError(
             "the model gives no tensor: it has to give scores (1, C, h, w) or a label map (1, h, w)"
@@ -90,7 +82,7 @@ def choose(outputs: Mapping[str, Tensor], asked: str | None, wanted: Wanted) -> 
     else:
         fitting = [name for name in names if form_of(outputs[name], wanted)]
         if len(fitting) > 1:
-            raise ModelError(f"the model has several outputs: choose one with --output from {have}")
+            raise ModelError(f"the model has several outputs: choose one or more with --output from {have}")
         name = (fitting or names)[0]
     if form_of(outputs[name], wanted) is None:
         raise ModelError(
@@ -99,6 +91,35 @@ def choose(outputs: Mapping[str, Tensor], asked: str | None, wanted: Wanted) -> 
             f"choose --output from {have}"
         )
     return name
+
+
+def named(outputs: Mapping[str, Tensor], asked: str, option: str = "--output") -> str:
+    """The output that is asked for, by name or index. Raises ModelError where there is none."""
+    names = list(outputs)
+    if asked in outputs:
+        return asked
+    if asked.lstrip("-").isdecimal() and -len(names) <= int(asked) < len(names):
+        return names[int(asked)]
+    have = listed(outputs) or "none at all"
+    raise ModelError(f"the model has no output {asked!r}: choose {option} from {have}")
+
+
+def listed(outputs: Mapping[str, Tensor]) -> str:
+    """The names and shapes of outputs."""
+    return ", ".join(f"{name} {describe(tensor)}" for name, tensor in outputs.items())
+
+
+def looks_like_a_map(tensor: Tensor, wanted: Wanted) -> bool:
+    """Whether a tensor may hold a segmentation into any number of classes."""
+    counts = {2} if tensor.dim() not in (3, 4) else {tensor.shape[-3], tensor.shape[-1]} & {*range(1, 256)}
+    forms = (
+        form_of(tensor, Wanted(max(count, 2), wanted.size, wanted.channels_last)) for count in counts or {2}
+    )
+    return any(
+        _has_shape_of(wanted.size, tuple(tensor.shape[form.axes.index(axis)] for axis in "HW"))
+        for form in forms
+        if form is not None
+    )
 
 
 def form_of(tensor: Tensor, wanted: Wanted) -> Form | None:
@@ -179,21 +200,34 @@ def describe(tensor: Tensor) -> str:
 
 
 class Select(torch.nn.Module):
-    """A model of which only one output is given."""
+    """A model of which only some outputs are given: one as a tensor, several as a tuple."""
 
-    def __init__(self, model: torch.nn.Module, name: str) -> None:
+    def __init__(self, model: torch.nn.Module, *names: str) -> None:
         super().__init__()
-        self.model, self.name = model, name
+        self.model, self.names = model, names
 
-    def forward(self, picture: Tensor) -> Tensor:
-        return flatten(self.model(picture))[self.name]
+    def forward(self, picture: Tensor) -> Any:
+        outputs = flatten(self.model(picture))
+        chosen = tuple(outputs[name] for name in self.names)
+        return chosen[0] if len(chosen) == 1 else chosen
+
+
+class Each(torch.nn.Module):
+    """One module for each of several tensors."""
+
+    def __init__(self, modules: Sequence[torch.nn.Module]) -> None:
+        super().__init__()
+        self.each = torch.nn.ModuleList(modules)
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        return tuple(module(tensor) for module, tensor in zip(self.each, tensors, strict=True))
 
 
 class Canonical(torch.nn.Module):
     """An output of any accepted form → scores float32 (1, C, h, w), or labels uint8 (1, h, w).
 
     One score per pixel becomes two classes, of which the foreground is the second: 0 against a logit, 1 − p
-    against a probability.
+    against a probability. A matte stays what it is, float32 (1, 1, h, w).
     """
 
     def __init__(self, form: Form, probability: bool = False) -> None:

@@ -32,7 +32,7 @@ class OnnxNetwork(ArtifactNetwork):
 
     description = DESCRIPTION
 
-    def __init__(self, model: Any, chosen: str | None = None) -> None:
+    def __init__(self, model: Any, chosen: tuple[str, ...] = ()) -> None:
         super().__init__()
         import onnxruntime as ort
 
@@ -55,12 +55,13 @@ class OnnxNetwork(ArtifactNetwork):
         results = [torch.from_numpy(np.array(array)) for array in self.session.run(names, feed)]
         return dict(zip(names, results, strict=True))
 
-    def only(self, output: str) -> OnnxNetwork:
-        """The same graph with one output."""
-        kept = [value for value in self.model.graph.output if value.name == output]
+    def only(self, *outputs: str) -> OnnxNetwork:
+        """The same graph with these outputs, in this order."""
+        named = {value.name: value for value in self.model.graph.output}
+        kept = [named[name] for name in outputs]
         del self.model.graph.output[:]
         self.model.graph.output.extend(kept)
-        return OnnxNetwork(self.model, output)
+        return OnnxNetwork(self.model, outputs)
 
     def splice(self, before: Any, after: Any) -> Any:
         """One graph of three: ``before`` → this one → ``after``. Prefixes keep their names apart."""
@@ -79,9 +80,8 @@ class OnnxNetwork(ArtifactNetwork):
             joined = compose.merge_models(
                 before, middle, [(before.graph.output[0].name, middle.graph.input[0].name)]
             )
-            return compose.merge_models(
-                joined, after, [(middle.graph.output[0].name, after.graph.input[0].name)]
-            )
+            between = zip(middle.graph.output, after.graph.input, strict=True)
+            return compose.merge_models(joined, after, [(one.name, other.name) for one, other in between])
         except Exception as error:
             raise ModelError(
                 f"the ONNX model cannot be joined with its pre- and postprocessing ({one_line(error)})"

@@ -32,7 +32,7 @@ class OpenVinoNetwork(ArtifactNetwork):
 
     description = DESCRIPTION
 
-    def __init__(self, model: Any, chosen: str | None = None) -> None:
+    def __init__(self, model: Any, chosen: tuple[str, ...] = ()) -> None:
         super().__init__()
         import openvino as ov
 
@@ -49,25 +49,25 @@ class OpenVinoNetwork(ArtifactNetwork):
             for index, port in enumerate(self.compiled.outputs)
         }
 
-    def only(self, output: str) -> OpenVinoNetwork:
+    def only(self, *outputs: str) -> OpenVinoNetwork:
         import openvino as ov
 
         names = [_name(port, index) for index, port in enumerate(self.model.outputs)]
-        kept = self.model.get_results()[names.index(output)]
-        return OpenVinoNetwork(
-            ov.Model([kept], self.model.get_parameters(), self.model.friendly_name), output
-        )
+        results = self.model.get_results()
+        kept = [results[names.index(output)] for output in outputs]
+        return OpenVinoNetwork(ov.Model(kept, self.model.get_parameters(), self.model.friendly_name), outputs)
 
     def splice(self, before: Any, after: Any) -> Any:
         """One model of three: ``before`` → this one → ``after``, with their tensors' names."""
         import openvino as ov
 
         middle = self.model.clone()
-        middle.get_results()[0].get_output_tensor(0).set_names(set())
+        for result in middle.get_results():
+            result.get_output_tensor(0).set_names(set())
         for first, second in ((before, middle), (middle, after)):
-            source = first.get_results()[0].input_value(0)
-            for target in second.get_parameters()[0].output(0).get_target_inputs():
-                target.replace_source_output(source)
+            for result, parameter in zip(first.get_results(), second.get_parameters(), strict=True):
+                for target in parameter.output(0).get_target_inputs():
+                    target.replace_source_output(result.input_value(0))
         return ov.Model(after.get_results(), before.get_parameters(), "key")
 
 

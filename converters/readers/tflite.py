@@ -67,8 +67,8 @@ class TfliteNetwork(ArtifactNetwork):
         self.interpreter.invoke()
         return {name: torch.from_numpy(self._real(detail)) for name, detail in self.outputs.items()}
 
-    def only(self, output: str) -> TfliteNetwork:
-        self.chosen = output
+    def only(self, *outputs: str) -> TfliteNetwork:
+        self.chosen = outputs
         return self
 
     def _real(self, detail: Any) -> Any:

@@ -90,23 +90,37 @@ def append(model: Any, other: Any) -> list[int]:
     return list(range(graphs, len(model.subgraphs)))
 
 
+def in_order(model: Any) -> Any:
+    """The same model, each subgraph with its inputs and outputs in the order of its signature's numbers."""
+    for signature in model.signatureDefs or []:
+        graph = model.subgraphs[signature.subgraphIndex]
+        for side in ("inputs", "outputs"):
+            entries = sorted(
+                getattr(signature, side), key=lambda entry: int(_text(entry.name).rpartition("_")[2])
+            )
+            setattr(graph, side, [entry.tensorIndex for entry in entries])
+    return model
+
+
 def join(model: Any, first: int, second: int) -> None:
-    """Make subgraph ``first`` go on with ``second``, whose one input is ``first``'s one output; a quantised
-    output becomes real numbers in between. ``second`` is left empty."""
+    """Make subgraph ``first`` go on with ``second``, whose inputs are ``first``'s outputs; a quantised output
+    becomes real numbers in between. ``second`` is left empty."""
     from ai_edge_litert import schema_py_generated as schema
 
     graph, more = model.subgraphs[first], model.subgraphs[second]
-    (result,), (wanted,) = graph.outputs, more.inputs
-    tensor = graph.tensors[result]
     low = (schema.TensorType.UINT8, schema.TensorType.INT8)
-    if tensor.type in low and more.tensors[wanted].type == schema.TensorType.FLOAT32:
-        result = _dequantised(model, graph, result)
-    elif tensor.quantization is None or tensor.quantization.scale is None:
-        tensor.quantization = more.tensors[wanted].quantization
+    joined: dict[int, int] = {}
+    for result, wanted in zip(graph.outputs, more.inputs, strict=True):
+        tensor = graph.tensors[result]
+        if tensor.type in low and more.tensors[wanted].type == schema.TensorType.FLOAT32:
+            result = _dequantised(model, graph, result)
+        elif tensor.quantization is None or tensor.quantization.scale is None:
+            tensor.quantization = more.tensors[wanted].quantization
+        joined[int(wanted)] = int(result)
     offset = len(graph.tensors)
 
     def moved(index: int) -> int:
-        return int(result) if index == wanted else index + offset if index >= 0 else index
+        return joined.get(int(index), index + offset) if index >= 0 else index
 
     graph.tensors = [*graph.tensors, *more.tensors]
     for operator in more.operators:
@@ -150,6 +164,6 @@ def sign(model: Any, role: str, subgraph: int) -> None:
     model.signatureDefs = [*(model.signatureDefs or []), signature]
 
 
-def only_output(model: Any, number: int) -> None:
-    """Leave the first subgraph one of its outputs."""
-    model.subgraphs[0].outputs = [model.subgraphs[0].outputs[number]]
+def only_outputs(model: Any, numbers: Sequence[int]) -> None:
+    """Leave the first subgraph some of its outputs, in this order."""
+    model.subgraphs[0].outputs = [model.subgraphs[0].outputs[number] for number in numbers]

@@ -131,9 +131,14 @@ def _gives_check(node: Any, graph: Any) -> bool:
     # A sum over everything that nothing but score_check is made of
     if node.op_type != "ReduceSum" or len([name for name in node.input if name]) != 1:
         return False
-    total = node.output[0]
-    made = [list(reader.output) for reader in graph.node if total in reader.input]
-    return total == "score_check" if not made else all(names == ["score_check"] for names in made)
+    return _only_makes_check(node.output[0], graph)
+
+
+def _only_makes_check(name: str, graph: Any) -> bool:
+    if name == "score_check":
+        return True
+    readers = [node for node in graph.node if name in node.input]
+    return bool(readers) and all(_only_makes_check(made, graph) for node in readers for made in node.output)
 
 
 def _ratios(resize: Any, constants: dict[str, Any]) -> Any:

@@ -107,11 +107,13 @@ def _graph(part: Part) -> Any:
         return export_module(part.role, part.module, inputs, names, results)
     before, network, after = chain
     with torch.no_grad():
-        middle = network(before(*inputs))
+        given = network(before(*inputs))
+    middle = given if isinstance(given, tuple) else (given,)
+    between = ["network_output", *(f"network_output_{at}" for at in range(1, len(middle)))]
     # The artifact keeps its opset where that is allowed. The two small graphs can be written at any.
     return network.splice(
         export_module(part.role, before, inputs, names, ["network_input"], network.opset),
-        export_module(part.role, after, (middle,), ["network_output"], results, network.opset),
+        export_module(part.role, after, middle, between, results, network.opset),
     )
 
 

@@ -87,11 +87,13 @@ def _around_artifact(part: Part, before: Any, network: OpenVinoNetwork, after: A
     inputs = part.zeros()
     with torch.no_grad():
         first = before(*inputs)
-        middle = network(first)
+        given = network(first)
+    middle = given if isinstance(given, tuple) else (given,)
+    between = ["network_output", *(f"network_output_{at}" for at in range(1, len(middle)))]
     ends = []
     for module, examples, names, outputs in (
         (before, inputs, [spec.name for spec in part.inputs], ["network_input"]),
-        (after, (middle,), ["network_output"], [spec.name for spec in part.outputs + part.hidden]),
+        (after, middle, between, [spec.name for spec in part.outputs + part.hidden]),
     ):
         ends.append(_from_onnx(export_module(part.role, module, examples, names, outputs), part)[0])
     model = network.splice(*ends)

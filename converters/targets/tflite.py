@@ -75,11 +75,13 @@ def _around_artifact(part: Part, before: Any, network: TfliteNetwork, after: Any
     inputs = part.zeros()
     with torch.no_grad():
         first = before(*inputs)
-        middle = network(first)
+        given = network(first)
+    middle = given if isinstance(given, tuple) else (given,)
     model = flatbuffer.read(network.path)
-    flatbuffer.only_output(model, list(network.outputs).index(str(network.chosen)))
+    flatbuffer.only_outputs(model, [list(network.outputs).index(name) for name in network.chosen])
     shown = _Shown(after, len(part.outputs))
-    (behind,) = flatbuffer.append(model, _converted({"after": _folded(part.role, shown, (middle,))}))
+    follows = flatbuffer.in_order(_converted({"after": _folded(part.role, shown, middle)}))
+    (behind,) = flatbuffer.append(model, follows)
     flatbuffer.join(model, 0, behind)
     if first is not inputs[0] and not torch.equal(first, inputs[0]):
         (ahead,) = flatbuffer.append(model, _converted({"before": _folded(part.role, before, inputs)}))

@@ -7,14 +7,26 @@ the recorded hash, and make no engine open another; the major version is known. 
 pickle.
 """
 
-from edge_vss.bundle.manifest import FORMAT, VERSION, GraphSpec, Manifest, MotionSpec, StateSpec, TensorSpec
+from edge_vss.bundle.manifest import (
+    FORMAT,
+    VERSION,
+    WITHOUT_HEADS,
+    GraphSpec,
+    HeadSpec,
+    Manifest,
+    MotionSpec,
+    StateSpec,
+    TensorSpec,
+)
 from edge_vss.bundle.reading import loading, parse, read
 from edge_vss.bundle.writing import building, check_target, write
 
 __all__ = [
     "FORMAT",
     "VERSION",
+    "WITHOUT_HEADS",
     "GraphSpec",
+    "HeadSpec",
     "Manifest",
     "MotionSpec",
     "StateSpec",

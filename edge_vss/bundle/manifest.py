@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.bundle.json_fields import broken
+from edge_vss.errors import OptionError
 from edge_vss.video import Size
 
 Array = TypeVar("Array")
 FORMAT = "edge-vss bundle"
-VERSION = "1.2"
-"""1.1 added ``data`` and ``precision``, 1.2 a state's ``next``. What reads 1.0 reads them, unless a graph has
-``data`` or a state has ``next``, which it refuses."""
+VERSION = "1.3"
+"""1.1 added ``data`` and ``precision``, 1.2 a state's ``next``, 1.3 ``heads``. What reads 1.0 reads them,
+unless a graph has ``data`` or a state has ``next``, which it refuses."""
+WITHOUT_HEADS = "1.2"
+"""What a bundle of one map is written as: nothing newer is in it."""
+KINDS = ("labels", "matte")
+"""Of heads."""
+MATTE_STEPS = 2
+"""By how many of its 255 steps two engines may round a matte differently."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,34 @@ class MotionSpec:
 
 
 @dataclass(frozen=True)
+class HeadSpec:
+    """One of the maps that a bundle gives for every frame: class ids, or a matte."""
+
+    name: str
+    """What it is called in options, folders and reports: letters, digits, ``_``, ``.`` and ``-``."""
+    tensor: str
+    """The output that every route gives, uint8 (1, H, W)."""
+    kind: str = "labels"
+    """``labels`` (class ids) or ``matte`` (0 is none of the foreground, 255 all of it)."""
+    classes: tuple[str, ...] = ()
+    """Of labels: names by class id. A matte has none."""
+    palette: tuple[tuple[int, int, int], ...] = ()
+    """RGB, one per class."""
+    ignore: int | None = None
+    """The id that ground truth uses for "not labelled", if any."""
+
+    @property
+    def is_matte(self) -> bool:
+        """Whether it holds how much of a pixel is foreground, and not what it is."""
+        return self.kind == "matte"
+
+    def same(self, one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Where two of its maps say the same: the same class, or a matte but for rounding."""
+        apart = np.maximum(one, other) - np.minimum(one, other)
+        return np.asarray(apart <= (MATTE_STEPS if self.is_matte else 0))
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Everything a runtime needs to know about a bundle."""
 
@@ -107,7 +142,30 @@ class Manifest:
     tools: dict[str, str] = field(default_factory=dict)
     precision: dict[str, Any] = field(default_factory=lambda: {"weights": "fp32"})
     """``weights``: ``fp32``, ``fp16`` or ``int8``; and below fp32, what that loses (``against_fp32``)."""
-    version: str = VERSION
+    version: str = WITHOUT_HEADS
+    heads: tuple[HeadSpec, ...] = ()
+    """The maps of a bundle that gives several; the first is ``labels``. Empty where that is the only one."""
+
+    @property
+    def maps(self) -> tuple[HeadSpec, ...]:
+        """``heads``, or the only map there is."""
+        return self.heads or (
+            HeadSpec("labels", "labels", "labels", self.classes, self.palette, self.ignore),
+        )
+
+    def head(self, name: str | None) -> HeadSpec:
+        """The map of that name; the first for None. OptionError if the bundle has none such."""
+        for head in self.maps:
+            if name in (None, head.name):
+                return head
+        raise OptionError(f"no head is called {name!r}: choose from {', '.join(h.name for h in self.maps)}")
+
+    def to_json(self) -> dict[str, Any]:
+        """What manifest.json holds besides ``format``. ``heads`` is left out where it is empty."""
+        found = asdict(self)
+        if not self.heads:
+            del found["heads"]
+        return found
 
     def graph(self, role: str) -> GraphSpec:
         """The graph with a role; BundleError if the bundle has none."""

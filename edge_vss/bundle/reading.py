@@ -10,7 +10,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edge_vss.bundle.json_fields import Reader, broken, strict_json, typed
-from edge_vss.bundle.manifest import FORMAT, VERSION, GraphSpec, Manifest, MotionSpec, StateSpec, TensorSpec
+from edge_vss.bundle.manifest import (
+    FORMAT,
+    KINDS,
+    VERSION,
+    GraphSpec,
+    HeadSpec,
+    Manifest,
+    MotionSpec,
+    StateSpec,
+    TensorSpec,
+)
 from edge_vss.bundle.rules import MANIFEST, Stamp, check_contract, check_files, stamp
 from edge_vss.errors import BundleError
 from edge_vss.files import open_inside, read_plain
@@ -162,8 +172,8 @@ def parse(data: object) -> Manifest:
         source=_texts(top, "source"),
         frame_size=top.size("frame_size"),
         colour=top.get("colour", str),
-        classes=tuple(typed(name, str, "classes") for name in top.get("classes", list)),
-        palette=tuple(_colour(entry) for entry in top.get("palette", list)),
+        classes=_names(top),
+        palette=_palette(top),
         ignore=top.get("ignore", int, optional=True),
         graphs=tuple(_graph(reader) for reader in top.readers("graphs")),
         state=tuple(
@@ -187,9 +197,30 @@ def parse(data: object) -> Manifest:
         parity=_parity(Reader(top.get("parity", dict), "parity.")),
         tools=_texts(top, "tools"),
         precision=_precision(top),
+        heads=_heads(top),
     )
     check_contract(manifest)
     return manifest
+
+
+def _heads(top: Reader) -> tuple[HeadSpec, ...]:
+    """The maps. Those of a kind that came later are left out, as is all that a reader does not know."""
+    readers = top.readers("heads") if top.get("heads", list, default=[]) else []
+    return tuple(_head(reader) for reader in readers if reader.get("kind", str) in KINDS)
+
+
+def _head(reader: Reader) -> HeadSpec:
+    name, tensor, kind = (reader.get(key, str) for key in ("name", "tensor", "kind"))
+    ignore = reader.get("ignore", int, optional=True)
+    return HeadSpec(name, tensor, kind, _names(reader), _palette(reader), ignore)
+
+
+def _names(reader: Reader) -> tuple[str, ...]:
+    return tuple(typed(name, str, f"{reader.where}classes") for name in reader.get("classes", list))
+
+
+def _palette(reader: Reader) -> tuple[tuple[int, int, int], ...]:
+    return tuple(_colour(entry, f"{reader.where}palette") for entry in reader.get("palette", list))
 
 
 def _graph(reader: Reader) -> GraphSpec:
@@ -231,6 +262,9 @@ def _options(top: Reader) -> dict[str, object]:
     for key, kind in (("factory", str), ("output", str), ("high", dict), ("preprocess", dict)):
         if key in typed(model.data, dict, "options.model"):
             model.get(key, kind, optional=True)
+    for key in ("outputs", "mattes"):
+        for name in model.get(key, list, default=[]):
+            typed(name, str, f"options.model.{key}")
     return options
 
 
@@ -256,8 +290,8 @@ def _parity(parity: Reader) -> dict[str, object]:
     return data
 
 
-def _colour(entry: object) -> tuple[int, int, int]:
-    values = [typed(value, int, "palette") for value in typed(entry, list, "palette")]
+def _colour(entry: object, where: str) -> tuple[int, int, int]:
+    values = [typed(value, int, where) for value in typed(entry, list, where)]
     if len(values) != 3 or not all(0 <= value <= 255 for value in values):
-        raise broken(f'"palette" holds {values}, and has to hold [R, G, B] from 0 to 255')
+        raise broken(f'"{where}" holds {values}, and has to hold [R, G, B] from 0 to 255')
     return values[0], values[1], values[2]

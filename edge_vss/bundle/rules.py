@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+import re
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,14 +13,14 @@ import numpy as np
 
 from edge_vss.bundle.artifacts import check_content, check_names
 from edge_vss.bundle.json_fields import broken
-from edge_vss.bundle.manifest import GraphSpec, Manifest, StateSpec, TensorSpec
+from edge_vss.bundle.manifest import KINDS, GraphSpec, HeadSpec, Manifest, StateSpec, TensorSpec
 from edge_vss.errors import BundleError
 from edge_vss.files import open_inside, sha256_of
 
 MANIFEST = "manifest.json"
 MOST_BYTES = 2 << 30
 """Of all tensors that a manifest describes, together: four times what a 4K picture with its scores takes."""
-MOST = {"graphs": 64, "state": 256, "routes": 16}
+MOST = {"graphs": 64, "state": 256, "routes": 16, "heads": 16}
 """Entries of each list."""
 MOST_TENSORS = 256
 """Inputs or outputs of one graph."""
@@ -32,29 +33,24 @@ def check_contract(manifest: Manifest) -> None:
     """Names, shapes, routes and state fit together. Raises BundleError for the first that does not."""
     if manifest.colour != "RGB":
         raise broken(f'"colour" is {manifest.colour!r}, and has to be "RGB"')
-    if not 1 <= len(manifest.classes) <= 255 or len(manifest.palette) != len(manifest.classes):
-        raise broken(
-            f"{len(manifest.classes)} classes with {len(manifest.palette)} colours, "
-            "where 1 to 255 of both are wanted, and as many"
-        )
-    if manifest.ignore is not None and not 0 <= manifest.ignore <= 255:
-        raise broken(f'"ignore" is {manifest.ignore}, and has to be 0 to 255')
     _check_counts(manifest)
+    _check_heads(manifest)
+    reserved = (*_RESERVED, *(head.tensor for head in manifest.maps))
     roles = [graph.role for graph in manifest.graphs]
     if len(set(roles)) != len(roles):
         raise broken(f"two graphs have the same role ({', '.join(roles)})")
     lists: list[tuple[str, list[str], tuple[str, ...]]] = [
-        ("state", [state.name for state in manifest.state], _RESERVED)
+        ("state", [state.name for state in manifest.state], reserved)
     ]
     for graph in manifest.graphs:
         lists += [
             (f"{graph.role}'s inputs", [spec.name for spec in graph.inputs], ()),
             (f"{graph.role}'s outputs", [spec.name for spec in graph.outputs], _RESERVED[:2]),
         ]
-    for what, names, reserved in lists:
+    for what, names, kept in lists:
         if len(set(names)) != len(names):
             raise broken(f"two tensors of the {what} have the same name ({', '.join(names)})")
-        if taken := [name for name in names if name in reserved]:
+        if taken := [name for name in names if name in kept]:
             raise broken(f"a tensor of the {what} is called {taken[0]!r}, which has a meaning of its own")
     for state in manifest.state:
         if not _can_hold(state):
@@ -73,12 +69,52 @@ def check_contract(manifest: Manifest) -> None:
                 raise broken(f"{role} reads {missing[0]!r} on the {route} route, where nothing gives it")
             produced |= {spec.name for spec in graph.outputs}
             available |= produced
-        if "labels" not in produced:
-            raise broken(f'the {route} route gives no "labels"')
+        if absent := [head.tensor for head in manifest.maps if head.tensor not in produced]:
+            raise broken(f'the {route} route gives no "{absent[0]}"')
     written = {spec.name for graph in manifest.graphs for spec in graph.outputs}
     if constant := [state.name for state in manifest.state if (state.next or state.name) not in written]:
         raise broken(f"no graph writes the state {constant[0]!r}")
     check_names(manifest)
+
+
+_HEAD_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,98}[A-Za-z0-9_-]|[A-Za-z0-9_]")
+"""A folder is called so, and nothing in it leads elsewhere."""
+
+
+def _check_heads(manifest: Manifest) -> None:
+    """Raise BundleError for maps that are not described as bundle.md has it."""
+    names = [head.name.casefold() for head in manifest.maps]
+    tensors = [head.tensor for head in manifest.maps]
+    if len(set(names)) != len(names) or len(set(tensors)) != len(tensors):
+        raise broken(f"two heads have one name or one tensor ({', '.join(names)})")
+    if tensors[0] != "labels":
+        raise broken(f"the first head is the tensor {tensors[0]!r}, and has to be 'labels'")
+    for head in manifest.maps:
+        _check_head(head, f"{head.name!r}: " if manifest.heads else "")
+    first = manifest.maps[0]
+    if (first.classes, first.palette, first.ignore) != (manifest.classes, manifest.palette, manifest.ignore):
+        raise broken("the first head has other classes, colours or ignored id than the bundle")
+
+
+def _check_head(head: HeadSpec, where: str) -> None:
+    if not _HEAD_NAME.fullmatch(head.name):
+        raise broken(f"the head {head.name!r} wants a name of letters, digits, _, . and -")
+    if head.kind not in KINDS or not head.tensor.startswith(head.kind):
+        raise broken(
+            f"{where}a head of the kind {head.kind!r} is the tensor {head.tensor!r}, and it wants "
+            "labels... or matte..., like its kind"
+        )
+    if head.is_matte:
+        if head.classes or head.palette or head.ignore is not None:
+            raise broken(f"{where}a matte has no classes, colours or ignored id")
+        return
+    if not 1 <= len(head.classes) <= 255 or len(head.palette) != len(head.classes):
+        raise broken(
+            f"{where}{len(head.classes)} classes with {len(head.palette)} colours, "
+            "where 1 to 255 of both are wanted, and as many"
+        )
+    if head.ignore is not None and not 0 <= head.ignore <= 255:
+        raise broken(f'{where}"ignore" is {head.ignore}, and has to be 0 to 255')
 
 
 def _check_shapes(manifest: Manifest) -> None:
@@ -86,8 +122,8 @@ def _check_shapes(manifest: Manifest) -> None:
     height, width = manifest.frame_size
     known = [
         TensorSpec("image", (1, height, width, 3), "uint8"),
-        TensorSpec("labels", (1, height, width), "uint8"),
         TensorSpec("score_check", (1,), "float32"),
+        *(TensorSpec(head.tensor, (1, height, width), "uint8") for head in manifest.maps),
     ]
     if manifest.motion is not None:
         known.append(TensorSpec("motion", (1, 2, *manifest.motion.grid), "float32"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import colorsys
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edge_vss.classes import files
@@ -69,6 +69,17 @@ def from_names(names: Sequence[str], ignore: int | None = 255) -> ClassSet:
     for index, name in enumerate(names):
         seen[name if name not in seen else f"{name} {index}"] = index
     return ClassSet(tuple(seen), tuple(map(_generated, range(len(seen)))), ignore)
+
+
+def apart(sets: Sequence[ClassSet]) -> list[ClassSet]:
+    """The same sets, with other generated colours in each, so that they can be told apart in one picture."""
+    found: list[ClassSet] = []
+    for each in sets:
+        taken = sum(map(len, found))
+        if each.palette == tuple(map(_generated, range(len(each)))):
+            each = replace(each, palette=tuple(map(_generated, range(taken, taken + len(each)))))
+        found.append(each)
+    return found
 
 
 def _counted(spec: str) -> ClassSet:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edge_vss.bundle import GraphSpec, Manifest
-from edge_vss.cli.terminal import table
+from edge_vss.cli.terminal import say, table
 from edge_vss.report import Json, Report, plain
 
 
@@ -36,18 +36,19 @@ class Contents(Report):
     def to_json(self) -> dict[str, Json]:
         """The manifest's keys, each graph with its ``bytes``, and the two sums."""
         graphs: list[Json] = [
-            {**_object(graph), "bytes": self.graph_bytes[graph.role]} for graph in self.manifest.graphs
+            {**_object(asdict(graph)), "bytes": self.graph_bytes[graph.role]}
+            for graph in self.manifest.graphs
         ]
         return {
-            **_object(self.manifest),
+            **_object(self.manifest.to_json()),
             "graphs": graphs,
             "state_bytes": self.state_bytes,
             "gmac_per_frame": self.gmac_per_frame.to_json(),
         }
 
 
-def _object(value: Manifest | GraphSpec) -> dict[str, Json]:
-    return {name: plain(item) for name, item in asdict(value).items()}
+def _object(value: dict[str, object]) -> dict[str, Json]:
+    return {name: plain(item) for name, item in value.items()}
 
 
 def contents(bundle: Path, manifest: Manifest, policy: str | None = None) -> Contents:
@@ -87,3 +88,13 @@ def show_graphs(bundle: Path, manifest: Manifest) -> None:
         if found
     ]
     table(("numbers", "equal labels %", "largest difference"), agreements)
+
+
+def show_outputs(manifest: Manifest) -> None:
+    """Which outputs of the model became maps, and which were left."""
+    if manifest.heads:
+        heads = [(h.name, h.tensor, h.kind, len(h.classes) or None) for h in manifest.heads]
+        table(("head", "tensor", "kind", "classes"), heads)
+    model = manifest.options.get("model", {})
+    if left := model.get("left"):
+        say(f"the output {model.get('output')} is taken; {left} is left: --output takes several")

@@ -29,3 +29,20 @@ def three_of(text: str | None, option: str) -> tuple[float, float, float] | None
         message = f"{text!r} is not three numbers with commas, such as 0.485,0.456,0.406"
         raise typer.BadParameter(message, param_hint=option) from None
     return first, second, third
+
+
+def classes_of(texts: list[str], outputs: list[str]) -> str | dict[str, str] | None:
+    """One class set, or one for each output that stands before a ``=``."""
+    named: dict[str, str] = {}
+    for text in texts:
+        output = next((name for name in outputs if text.startswith(f"{name}=")), None)
+        if output is not None and output not in named:
+            named[output] = text.removeprefix(f"{output}=")
+    if named and len(named) == len(texts):
+        return named
+    if len(texts) > 1:
+        raise typer.BadParameter(
+            f"{', '.join(texts)}: give one class set, or OUTPUT=SET once for each name of --output",
+            param_hint="--classes",
+        )
+    return texts[0] if texts else None

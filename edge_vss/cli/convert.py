@@ -8,13 +8,12 @@ from typing import Annotated
 
 import typer
 
-from edge_vss.cli._contents import contents, show_graphs
+from edge_vss.cli._contents import contents, show_graphs, show_outputs
 from edge_vss.cli._family import family_options
 from edge_vss.cli._hushed import hushed
-from edge_vss.cli._values import size_of, three_of
+from edge_vss.cli._values import classes_of, size_of, three_of
 from edge_vss.cli.options import (
     Bgr,
-    Classes,
     Debug,
     Factory,
     Family,
@@ -38,11 +37,31 @@ def convert(
             show_default=False,
         ),
     ] = None,
-    classes: Classes = None,
+    classes: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME|FILE|N",
+            help="A known class set, a file of names, or a number; OUTPUT=... for one of several outputs.",
+            show_default=False,
+        ),
+    ] = None,
     size: FrameSize = None,
     factory: Factory = None,
     output: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Which output, of a model that gives several.")
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Which output, of a model that gives several; given again, a label map of each.",
+            show_default=False,
+        ),
+    ] = None,
+    matte: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="An output that says how much of a pixel is foreground (0 to 1), kept as 0 to 255.",
+            show_default=False,
+        ),
     ] = None,
     mean: Mean = None,
     std: Std = None,
@@ -85,10 +104,11 @@ def convert(
 
     conversion = Conversion(
         model,
-        classes=classes,
+        classes=classes_of(classes or [], output or []),
         size=size_of(size),
         factory=factory,
-        output_name=output,
+        output_name=output or None,
+        matte=matte or None,
         mean=three_of(mean, "--mean"),
         std=three_of(std, "--std"),
         scale=scale,
@@ -110,4 +130,5 @@ def convert(
         manifest = build(conversion, bundle, force=force)
     emit(contents(bundle, manifest), json)
     show_graphs(bundle, manifest)
+    show_outputs(manifest)
     say(f"{bundle}: runs with `edge-vss run {quote(str(bundle))} VIDEO`")

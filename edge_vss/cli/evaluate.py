@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from math import isnan
+from typing import Annotated
+
+import typer
 
 from edge_vss.cli.options import (
     Bundle,
@@ -32,6 +35,9 @@ def evaluate(
     source: Source,
     ground_truth: GroundTruthFolder,
     ignore: Ignore = None,
+    head: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The map that is scored, of a bundle with several.")
+    ] = None,
     policy: PolicyName = None,
     limit: Limit = None,
     motion: Motion = "auto",
@@ -61,6 +67,7 @@ def evaluate(
             maps,
             policy=policy,
             ignore=ignore,
+            head=head,
             opening=how,
             on_frame=lambda *_: advance(),
             limit=limit,

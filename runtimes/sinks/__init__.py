@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
-from edge_vss.bundle import Manifest
+from edge_vss.bundle import HeadSpec, Manifest
 from edge_vss.errors import OptionError, SinkError
 from edge_vss.files import check_writable
 from edge_vss.plugins import Kind
@@ -44,10 +44,22 @@ class SinkContext:
     source: str = ""
     """What is read meanwhile, so that no sink writes over it; empty where that is no file."""
 
+    heads: tuple[HeadSpec, ...] = ()
+    """The maps of a bundle that gives several, as in ``Prediction.heads``; empty where ``labels`` is the only
+    one."""
+
     @classmethod
     def of(cls, manifest: Manifest, info: StreamInfo) -> SinkContext:
         """The context of a bundle run on a source."""
-        return cls(manifest.classes, manifest.palette, manifest.ignore, info.size, info.fps, info.uri)
+        return cls(
+            classes=manifest.classes,
+            palette=manifest.palette,
+            ignore=manifest.ignore,
+            size=info.size,
+            fps=info.fps,
+            source=info.uri,
+            heads=manifest.heads,
+        )
 
 
 class Sink(Protocol):

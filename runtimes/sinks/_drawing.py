@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_vss.bundle import HeadSpec
+
 OPACITY = 0.5
+DARKEST = 0.25
+"""What is left of the brightness where a matte is 0."""
 
 Colour = tuple[int, int, int]
 WHITE: Colour = (255, 255, 255)
@@ -40,6 +44,24 @@ def overlay(
     ``labels`` is (H, W) uint8; class id i has the colour ``palette[i]``, ids beyond it are black.
     """
     return blend(image, labels, table_of(palette))
+
+
+def paint_heads(
+    image: NDArray[np.uint8], heads: Sequence[HeadSpec], maps: Mapping[str, NDArray[np.uint8]]
+) -> NDArray[np.uint8]:
+    """More heads over a picture that shows the first one: (H, W, 3) uint8 RGB.
+
+    Class 0 of theirs leaves what is below. Outside of a matte, the picture is darkened.
+    """
+    for head in heads:
+        values = maps[head.name]
+        if head.is_matte:
+            share = DARKEST + values * ((1 - DARKEST) / 255)
+            image = np.asarray(image * share[..., None], np.uint8)
+        else:
+            painted = blend(image, values, table_of(head.palette))
+            image = np.asarray(cv2.copyTo(painted, np.minimum(values, 1), image.copy()), np.uint8)
+    return image
 
 
 def table_of(palette: Sequence[Colour]) -> NDArray[np.uint8]:

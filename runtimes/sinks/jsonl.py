@@ -9,7 +9,9 @@ from io import FileIO
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from edge_vss.bundle import HeadSpec
 from edge_vss.runtimes.sinks import SinkContext, SinkDescription, writing
 from edge_vss.video import Frame, Prediction
 
@@ -27,14 +29,15 @@ class JsonLines:
     A kill can cut the last line alone, which then has no line end.
 
     Keys: ``index, pts_seconds, route, reason, frames_since_key, picture_type, size [h, w], seconds {stage},
-    classes {name: share of the frame, 0 to 1}``; classes that do not occur are left out.
+    classes {name: share of the frame, 0 to 1}``; classes that do not occur are left out. Of a bundle with
+    several heads also ``heads {name: the same}``; of a matte ``{matte: its mean, 0 to 1}``.
     """
 
     def __init__(self, path: str | Path, context: SinkContext) -> None:
         self._path = path
-        self._names = dict(enumerate(context.classes))
-        if context.ignore is not None:
-            self._names.setdefault(context.ignore, "ignore")
+        self._names = _named(context.classes, context.ignore)
+        self._heads = context.heads
+        self._head_names = {head.name: _named(head.classes, head.ignore) for head in context.heads}
         self._written = 0
         self._file: FileIO | None = None
         if str(path) != "-":
@@ -43,9 +46,7 @@ class JsonLines:
 
     def write(self, frame: Frame, prediction: Prediction) -> None:
         """Writes one line."""
-        counts = np.bincount(prediction.labels.ravel(), minlength=256)
-        present = [int(i) for i in counts.nonzero()[0]]
-        line = {
+        line: dict[str, object] = {
             "index": prediction.index,
             "pts_seconds": round(prediction.pts_seconds, 6),
             "route": prediction.decision.route,
@@ -54,11 +55,10 @@ class JsonLines:
             "picture_type": frame.picture_type,
             "size": list(prediction.labels.shape),
             "seconds": {stage: round(seconds, 6) for stage, seconds in prediction.seconds.items()},
-            "classes": {
-                self._names.get(i, str(i)): round(float(counts[i]) / prediction.labels.size, 6)
-                for i in present
-            },
+            "classes": _shares(prediction.labels, self._names),
         }
+        if self._heads:
+            line["heads"] = {head.name: self._told(head, prediction.heads[head.name]) for head in self._heads}
         text = json.dumps(line, ensure_ascii=False) + "\n"
         with writing(self._path):
             if self._file is None:
@@ -66,6 +66,11 @@ class JsonLines:
                 sys.stdout.flush()
             else:
                 self._append(self._file, text.encode())
+
+    def _told(self, head: HeadSpec, values: NDArray[np.uint8]) -> dict[str, float]:
+        if head.is_matte:
+            return {"matte": round(float(values.mean()) / 255, 6)}
+        return _shares(values, self._head_names[head.name])
 
     def _append(self, file: FileIO, content: bytes) -> None:
         try:
@@ -84,3 +89,18 @@ class JsonLines:
         if self._file is not None:
             with writing(self._path):
                 self._file.close()
+
+
+def _named(classes: tuple[str, ...], ignore: int | None) -> dict[int, str]:
+    names = dict(enumerate(classes))
+    if ignore is not None:
+        names.setdefault(ignore, "ignore")
+    return names
+
+
+def _shares(labels: NDArray[np.uint8], names: dict[int, str]) -> dict[str, float]:
+    """The share of the frame, 0 to 1, of every class that occurs."""
+    counts = np.bincount(labels.ravel(), minlength=256)
+    return {
+        names.get(i, str(i)): round(float(counts[i]) / labels.size, 6) for i in map(int, counts.nonzero()[0])
+    }

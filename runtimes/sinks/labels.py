@@ -1,4 +1,8 @@
-"""One palette PNG of class ids per frame: any program reads the ids, and any viewer shows the colours."""
+"""One palette PNG of class ids per frame: any program reads the ids, and any viewer shows the colours.
+
+Of a bundle with several heads, the first goes into the folder itself, and each other into a folder in it,
+which is called like the head. A matte is a grey PNG.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +23,43 @@ Palette = tuple[tuple[int, int, int], ...]
 DESCRIPTION = SinkDescription("a palette PNG of class ids per frame", unit="label maps", place="folder")
 
 
-def open(path: str | Path, context: SinkContext) -> LabelFolder:
+def open(path: str | Path, context: SinkContext) -> LabelFolders:
     """Opens a folder, making it where it is missing. Raises SinkError where it cannot be written to."""
-    return LabelFolder(Path(path), context.palette)
+    return LabelFolders(Path(path), context)
 
 
 _LOCK = ".edge-vss-labels.lock"
 _PART = ".edge-vss-labels.part"
+
+
+class LabelFolders:
+    """A `LabelFolder` for every head."""
+
+    def __init__(self, folder: Path, context: SinkContext) -> None:
+        self._folders: list[LabelFolder] = []
+        try:
+            self._folders.append(LabelFolder(folder, context.palette))
+            for head in context.heads[1:]:
+                palette = None if head.is_matte else head.palette
+                self._folders.append(LabelFolder(folder / head.name, palette, head.name))
+        except BaseException:
+            self.close()
+            raise
+
+    def write(self, frame: Frame, prediction: Prediction) -> None:
+        """Writes one map for every head."""
+        for folder in self._folders:
+            folder.write(frame, prediction)
+
+    def close(self) -> None:
+        """Lets others write to the folders."""
+        for folder in self._folders:
+            folder.close()
+
+    def remark(self) -> str:
+        """How many label maps of an earlier run are left among these."""
+        older = sum(folder.older for folder in self._folders)
+        return f"{older} older ones were left there" if older else ""
 
 
 class LabelFolder:
@@ -36,9 +70,11 @@ class LabelFolder:
     there takes away.
     """
 
-    def __init__(self, folder: Path, palette: Palette) -> None:
+    def __init__(self, folder: Path, palette: Palette | None, head: str = "") -> None:
+        """``head`` is the map that is written, empty for the first; ``palette`` is None for a matte."""
         self._folder = folder
         self._palette = palette
+        self._head = head
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             # Found out now rather than after the first key frame.
@@ -63,9 +99,10 @@ class LabelFolder:
         """Writes one label map."""
         target = self._folder / f"{prediction.index:06d}.png"
         part = self._folder / _PART
+        values = prediction.heads[self._head] if self._head else prediction.labels
         try:
             with writing(target):
-                part.write_bytes(encode_png(prediction.labels, self._palette))
+                part.write_bytes(encode_png(values, self._palette))
                 part.replace(target)
             self._older.discard(target.name)
         except BaseException:
@@ -76,22 +113,19 @@ class LabelFolder:
         """Lets others write to the folder."""
         self._claim.release()
 
-    def remark(self) -> str:
-        """How many label maps of an earlier run are left among these."""
-        return f"{self.older} older ones were left there" if self.older else ""
 
-
-def encode_png(labels: NDArray[np.uint8], palette: Palette) -> bytes:
-    """A PNG of colour type 3 (W3C PNG, section 11): (H, W) uint8 class ids, and their colours."""
+def encode_png(labels: NDArray[np.uint8], palette: Palette | None) -> bytes:
+    """A PNG (W3C PNG, section 11) of (H, W) uint8: class ids with their colours, without a palette greys."""
     height, width = labels.shape
     # Filter 0 before every row: ids are no gradient, so the other filters only make label maps larger.
     rows = np.zeros((height, width + 1), np.uint8)
     rows[:, 1:] = labels
-    colours = bytes(value for colour in palette for value in colour).ljust(256 * 3, b"\x00")
-    header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
+    grey = palette is None
+    colours = bytes(value for colour in palette or () for value in colour).ljust(256 * 3, b"\x00")
+    header = struct.pack(">IIBBBBB", width, height, 8, 0 if grey else 3, 0, 0, 0)
     chunks = (
         (b"IHDR", header),
-        (b"PLTE", colours),
+        *(() if grey else ((b"PLTE", colours),)),
         (b"IDAT", zlib.compress(rows.tobytes(), 1)),
         (b"IEND", b""),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edge_vss.runtimes.sinks import SinkContext, SinkDescription
-from edge_vss.runtimes.sinks._drawing import AMBER, WHITE, badge, blend, table_of
+from edge_vss.runtimes.sinks._drawing import AMBER, WHITE, badge, blend, paint_heads, table_of
 from edge_vss.runtimes.sinks._video_file import VideoFile
 from edge_vss.video import Frame, Prediction
 
@@ -23,10 +23,12 @@ class OverlayVideo:
     def __init__(self, path: str | Path, context: SinkContext) -> None:
         self._file = VideoFile(path, context.size, context.fps)
         self._colours = table_of(context.palette)
+        self._others = context.heads[1:]
 
     def write(self, frame: Frame, prediction: Prediction) -> None:
         """Draws and encodes one frame."""
         image = blend(frame.image, prediction.labels, self._colours)
+        image = paint_heads(image, self._others, prediction.heads)
         if prediction.decision.route == "nonkey":
             badge(image, f"+{prediction.frames_since_key}", WHITE)
         else:

@@ -12,8 +12,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_vss import bundle
+from edge_vss.bundle import HeadSpec
 from edge_vss.errors import OptionError
 from edge_vss.plugins import Plugin
 from edge_vss.report import Json, Report
@@ -46,6 +48,8 @@ class Candidate:
     """The bundle's weights: ``fp32``, ``fp16`` or ``int8``."""
     model: str = ""
     """SHA-256 of the model that the bundle was made from: two bundles with the same are the same network."""
+    heads: tuple[HeadSpec, ...] = ()
+    """The bundle's maps, where it gives several."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,8 @@ class Row(Report):
     first_start_seconds: float = 0.0
     """The first start; ``measured.start_seconds`` is a later one, which finds what the first has kept."""
     agreement: float | None = None
-    """Share of labels that are the reference's, 0 to 1; None where the label maps' sizes differ."""
+    """Share of labels that are the reference's, 0 to 1, of several heads in the worst; None where the
+    maps' sizes differ."""
 
     def to_json(self) -> dict[str, Json]:
         """One flat object, with either the numbers or ``problem``."""
@@ -99,7 +104,9 @@ def candidates(path: Path) -> list[Candidate]:
         for provider in ("", *_accelerators(plugin.description)):
             name = " ".join(filter(None, (plugin.name, provider, precision, of_another)))
             model = str(manifest.source.get("sha256", ""))
-            found.append(Candidate(path, plugin.name, target, provider, name, precision, model))
+            found.append(
+                Candidate(path, plugin.name, target, provider, name, precision, model, manifest.heads)
+            )
     return found
 
 
@@ -207,9 +214,20 @@ def _agreeing(rows: Sequence[Row], folder: Path, reference: int) -> list[Row]:
         agreement = None
         if row.measured is not None:
             labels = np.load(folder / f"{index}.npy", mmap_mode="r")
-            agreement = float(np.mean(labels == expected)) if labels.shape == expected.shape else None
+            agreement = _agreement(row.candidate.heads, labels, expected)
         found.append(replace(row, agreement=agreement))
     return found
+
+
+def _agreement(
+    heads: Sequence[HeadSpec], found: NDArray[np.uint8], expected: NDArray[np.uint8]
+) -> float | None:
+    """The share that is the same, of several heads in the worst of them; None for maps of other sizes."""
+    if found.shape != expected.shape:
+        return None
+    if not heads:
+        return float(np.mean(found == expected))
+    return min(float(np.mean(head.same(found[:, i], expected[:, i]))) for i, head in enumerate(heads))
 
 
 def recommendation(rows: Sequence[Row]) -> str:

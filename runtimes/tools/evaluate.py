@@ -45,25 +45,31 @@ def evaluate(
     *,
     policy: str | Policy | None = None,
     ignore: int | None = None,
+    head: str | None = None,
     opening: Opening = Opening(),
     on_frame: Callable[[Frame, Prediction], None] | None = None,
     limit: int | None = None,
 ) -> EvaluationReport:
     """Compares a session's labels with the ground truth. Frame i belongs to label map i.
 
-    ``ignore`` is the id that counts for nothing; by default it is the bundle's own. ``on_frame`` is called
-    after every frame. ``limit`` ends the run after so many frames; more label maps may be there then.
+    ``ignore`` is the id that counts for nothing; by default it is the bundle's own. ``head`` names
+    the map that is scored, by default the first. ``on_frame`` is called after every frame. ``limit`` ends
+    the run after so many frames; more label maps may be there then.
 
     Raises SourceError where label maps and frames differ in number or size, OptionError where a label map has
-    an id that is neither a class nor ignored, and for a ``limit`` below 1.
+    an id that is neither a class nor ignored, for a ``limit`` below 1, and for a ``head`` that is missing or
+    a matte.
     """
     if limit is not None and limit < 1:
         raise OptionError(f"limit wants 1 frame or more, got {limit}: leave it out to read all")
     maps = ground_truth if isinstance(ground_truth, GroundTruth) else GroundTruth(ground_truth)
     manifest = segmenter.manifest
     session = segmenter.session(policy)
-    unlabelled = manifest.ignore if ignore is None else ignore
-    scores = Scores(len(manifest.classes), unlabelled)
+    scored = manifest.head(head)
+    if scored.is_matte:
+        raise OptionError(f"{scored.name} is a matte, which has no classes to score: choose another --head")
+    unlabelled = scored.ignore if ignore is None else ignore
+    scores = Scores(len(scored.classes), unlabelled)
     routes: Counter[str] = Counter()
     began = perf_counter()
     with opening.open(uri, session) as source:
@@ -78,7 +84,9 @@ def evaluate(
             prediction = session.step(frame)
             try:
                 scores.update(
-                    maps.matching(scores.frames, frame.size), prediction.labels, prediction.frames_since_key
+                    maps.matching(scores.frames, frame.size),
+                    prediction.heads.get(scored.name, prediction.labels),
+                    prediction.frames_since_key,
                 )
             except OptionError as error:
                 raise OptionError(f"{maps.files[scores.frames]}: {error}") from None
@@ -91,7 +99,7 @@ def evaluate(
     cost = {
         route: sum(manifest.graph(role).gmac for role in roles) for route, roles in manifest.routes.items()
     }
-    found = scores.result(manifest.classes)
+    found = scores.result(scored.classes)
     return EvaluationReport(
         **{field.name: getattr(found, field.name) for field in fields(found)},
         ignore=unlabelled,

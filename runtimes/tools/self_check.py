@@ -38,7 +38,7 @@ class CheckReport(Report):
     """``ok`` where the contract in every artifact is the manifest's, or why that was not looked at."""
 
     labels: tuple[int, ...]
-    """The ids that the graphs gave."""
+    """The ids that the graphs gave; of several heads, in the first."""
 
     parity: Mapping[str, Any]
     """How near the graphs' numbers are to the trained model's."""
@@ -67,7 +67,7 @@ def check(path: str | Path, engine: str | None = None) -> CheckReport:
 
 
 def _run(segmenter: Segmenter) -> list[int]:
-    manifest, seen = segmenter.manifest, set[int]()
+    manifest, seen = segmenter.manifest, dict[str, set[int]]()
     state = manifest.initial_state()
     for step, route in enumerate(STEPS):
         tensors: dict[str, NDArray[Any]] = {**_inputs(manifest, step), **state}
@@ -75,14 +75,17 @@ def _run(segmenter: Segmenter) -> list[int]:
             tensors |= giving_arrays(segmenter.graphs[role])(tensors)
         if "score_check" in tensors and not np.isfinite(tensors["score_check"]).all():
             raise EngineError(f"the {route} route gives NaN or infinite scores: convert the model again")
-        seen |= {int(label) for label in np.unique(tensors["labels"])}
+        for head in manifest.maps:
+            seen.setdefault(head.tensor, set()).update(np.unique(tensors[head.tensor]).tolist())
         state = manifest.next_state(tensors)
-    known = {*range(len(manifest.classes)), manifest.ignore}
-    if wrong := sorted(seen - known):
-        raise EngineError(
-            f"the graphs give the label {wrong[0]}, and the bundle has {len(manifest.classes)} classes"
-        )
-    return sorted(seen)
+    for head in manifest.maps:
+        known = {*range(len(head.classes)), head.ignore}
+        if not head.is_matte and (wrong := sorted(seen[head.tensor] - known)):
+            raise EngineError(
+                f"the graphs give the label {wrong[0]} in {head.tensor}, and the bundle has "
+                f"{len(head.classes)} classes"
+            )
+    return sorted(seen["labels"])
 
 
 def _inputs(manifest: Manifest, step: int) -> dict[str, NDArray[Any]]:
@@ -120,7 +123,8 @@ def _contract(file: Path, manifest: Manifest, graph: GraphSpec, held: str | None
         contract = None
     if not isinstance(contract, dict) or contract.get("role") != graph.role:
         raise BundleError(f"{file} carries no contract for {graph.role}: convert the model again")
-    ours = {"frame_size": manifest.frame_size, "classes": manifest.classes, "routes": manifest.routes}
+    everything = manifest.to_json()
+    ours = {key: everything.get(key) for key in ("frame_size", "classes", "routes", "heads")}
     for key, value in json.loads(json.dumps(ours)).items():
         if contract.get(key) != value:
             raise BundleError(f"{file} and the manifest differ in {key}: convert the model again")

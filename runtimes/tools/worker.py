@@ -42,7 +42,7 @@ class Job(Report):
     """The fields of `Opening`: how the source is to be opened."""
     frames: int
     labels: str
-    """The file for what was shown, uint8 (N, H, W); empty saves nothing."""
+    """The file for what was shown, uint8 (N, H, W), or (N, heads, H, W); empty saves nothing."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def measure(job: Job) -> Measurement:
         if prediction is not None:
             watch.merge(prediction.seconds)
             latencies.append(sum(prediction.seconds.values()))
-            shown.append(prediction.labels)
+            shown.append(np.stack(list(prediction.heads.values())) if prediction.heads else prediction.labels)
 
     session = segmenter.session(job.policy)
     with opening.open(job.source, session) as source:
