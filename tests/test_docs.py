@@ -25,6 +25,7 @@ from edge_vss.runtimes.tools.benchmark import ProfileReport
 from edge_vss.runtimes.tools.compare import CompareReport
 from edge_vss.runtimes.tools.doctor import MachineReport
 from edge_vss.runtimes.tools.evaluate import EvaluationReport
+from edge_vss.runtimes.tools.ground_truth import read_labels
 from edge_vss.runtimes.tools.self_check import CheckReport
 from edge_vss.runtimes.tools.stream_report import StreamReport
 from tests.helpers.cli import CliRunner
@@ -54,6 +55,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from edge_vss.classes import find
     from tests.helpers.bundles import Nearest
     from tests.helpers.conversion import save_script
+    from tests.helpers.heads import ALPHA, AREA, CAR, LANE, Matting, TwoHeads, save_onnx
 
     folder = tmp_path_factory.mktemp("documents")
     (folder / "network.py").write_text(FACTORY)
@@ -70,6 +72,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
             tensor[: len(CLASSES)] = known[name]
     save_script(folder, network.eval()).rename(folder / "model.pt")
     np.savez(folder / "colours.npz", colours=COLOURS)
+    save_onnx(folder / "two.onnx", TwoHeads(), [AREA, LANE])
+    save_onnx(folder / "matting.onnx", Matting(), [ALPHA])
+    (folder / "areas.txt").write_text("\n".join(CLASSES))
+    (folder / "lane_truth").mkdir()
+    for path in (folder / "ground_truth").iterdir():
+        cv2.imwrite(str(folder / "lane_truth" / path.name), (read_labels(path) == CAR).astype(np.uint8))
     converted(folder, "-o", "street.vss")
     shutil.copytree(folder / "street.vss", folder / "small.vss")
     return folder

@@ -181,6 +181,7 @@ def test_norm_schema_and_reader_have_the_same_limits() -> None:
         f"{graphs} graphs, {state} state tensors, {routes} routes, {rules.MOST_TENSORS} inputs or "
         f"{rules.MOST_TENSORS} outputs of a graph, or {rules.MOST_ROLES} roles on a route"
     ) in norm
+    assert f", or {rules.MOST['heads']} heads" in norm and top["heads"]["maxItems"] == rules.MOST["heads"]
     assert f"more than {rules.MOST_BYTES >> 30} GiB together" in norm
     assert f"more than {json_fields.MOST_DEEP} lists and objects within each other" in norm
     assert f"at most {reading.MANIFEST_BYTES >> 20} MB" in norm

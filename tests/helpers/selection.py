@@ -18,6 +18,7 @@ SLOW = frozenset(
         "test_docs.py",
         "test_engines.py",
         "test_goldens.py",
+        "test_heads.py",
         "test_live.py",
         "test_lmanet.py",
         "test_lmanet_networks.py",
