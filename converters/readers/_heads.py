@@ -40,6 +40,8 @@ class Asked:
     """Its name in the network."""
     classes: ClassSet | None
     """None for a matte."""
+    named: str = ""
+    """What the user calls it, where that is not its name: an index."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +86,13 @@ def asked_for(
         raise OptionError(
             f"--classes {strange[0]}=... is for an output that --output does not name: name it too"
         )
-    found = [
-        Asked(name, _classes(outputs[name], name, conversion.classes_of(asked), known, Wanted(0, size, last)))
-        for asked in conversion.outputs
-        for name in (named(outputs, asked),)
-    ]
-    found += [Asked(named(outputs, asked, "--matte"), None) for asked in conversion.mattes]
+    found = []
+    for asked in conversion.outputs:
+        output = named(outputs, asked)
+        given = conversion.classes_of(asked)
+        classes = _classes(outputs[output], asked, given, known, Wanted(0, size, last))
+        found.append(Asked(output, classes, asked))
+    found += [Asked(named(outputs, asked, "--matte"), None, asked) for asked in conversion.mattes]
     names = [asked.output for asked in found]
     if twice := [name for at, name in enumerate(names) if name in names[:at]]:
         raise OptionError(f"the output {twice[0]} is named twice: name each output once")
@@ -136,7 +139,7 @@ def understood(
     afters: list[torch.nn.Module] = []
     forms: dict[str, str] = {}
     heads: list[NetworkHead] = []
-    names = safe_names([each.output for each in asked])
+    names = safe_names([each.named or each.output for each in asked])
     for each, name in zip(asked, names, strict=True):
         values = [output[each.output] for output in outputs]
         if each.classes is None:

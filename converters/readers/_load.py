@@ -90,8 +90,8 @@ def _chosen(
 ) -> dict[str, Any]:
     """Which outputs were taken, and how they were understood."""
     if conversion.several:
-        labels = len(conversion.outputs)
-        return {"outputs": names[:labels], "mattes": names[labels:], "form": found.forms}
+        asked = {"outputs": list(conversion.outputs), "mattes": list(conversion.mattes)}
+        return {**asked, "form": found.forms}
     left = others(outputs, names[0], Wanted(0, size, last)) if not conversion.outputs else ""
     return {"output": names[0], "form": found.forms[names[0]], **({"left": left} if left else {})}
 
