@@ -86,28 +86,27 @@ def asked_for(
         raise OptionError(
             f"--classes {strange[0]}=... is for an output that --output does not name: name it too"
         )
-    found = []
-    for asked in conversion.outputs:
-        output = named(outputs, asked)
-        given = conversion.classes_of(asked)
-        classes = _classes(outputs[output], asked, given, known, Wanted(0, size, last))
-        found.append(Asked(output, classes, asked))
-    found += [Asked(named(outputs, asked, "--matte"), None, asked) for asked in conversion.mattes]
-    names = [asked.output for asked in found]
+    found: list[Asked] = []
+    for name in conversion.outputs:
+        output, given = named(outputs, name), conversion.classes_of(name)
+        classes = _classes(outputs[output], name, given, known, Wanted(0, size, last))
+        found.append(Asked(output, classes, name))
+    found += [Asked(named(outputs, name, "--matte"), None, name) for name in conversion.mattes]
+    names = [each.output for each in found]
     if twice := [name for at, name in enumerate(names) if name in names[:at]]:
         raise OptionError(f"the output {twice[0]} is named twice: name each output once")
-    for asked in found:
-        wanted = Wanted(1 if asked.classes is None else len(asked.classes), size, last)
-        form, shown = form_of(outputs[asked.output], wanted), describe(outputs[asked.output])
-        if asked.classes is None and (form is None or form.kind != "one score"):
+    for each in found:
+        wanted = Wanted(1 if each.classes is None else len(each.classes), size, last)
+        form, shown = form_of(outputs[each.output], wanted), describe(outputs[each.output])
+        if each.classes is None and (form is None or form.kind != "one score"):
             raise ModelError(
-                f"--matte {asked.output} is {shown}: a matte is one channel of 0 to 1, float (1, 1, h, w)"
+                f"--matte {each.named} is {shown}: a matte is one channel of 0 to 1, float (1, 1, h, w)"
             )
         if form is None:
             raise ModelError(
-                f"the model's output {asked.output} is {shown}, neither scores (1, {wanted.classes}, h, w) "
-                f"nor labels (1, h, w): check --classes {asked.output}=... ({wanted.classes} given), or "
-                f"choose --output from {listed(outputs)}"
+                f"the model's output {each.named} is {shown}, neither scores (1, {wanted.classes}, h, w) nor "
+                f"labels (1, h, w): check --classes {each.named}=... ({wanted.classes} given), or choose "
+                f"--output from {listed(outputs)}"
             )
     return tuple(found)
 
