@@ -35,6 +35,7 @@ bench: $(READY)
 	$(BIN)/python -m tests.benchmarks.engines
 	$(BIN)/python -m tests.benchmarks.memory
 	$(BIN)/python -m tests.benchmarks.accuracy
+	$(BIN)/python -m tests.benchmarks.heads
 
 lint: $(READY)
 	$(BIN)/ruff check .
