@@ -80,6 +80,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cv2.imwrite(str(folder / "lane_truth" / path.name), (read_labels(path) == CAR).astype(np.uint8))
     converted(folder, "-o", "street.vss")
     shutil.copytree(folder / "street.vss", folder / "small.vss")
+    two = ["convert", str(folder / "two.onnx"), "--output", AREA, "--output", LANE]
+    assert CliRunner().invoke(app, [*two, "-o", str(folder / "drive.vss")]).exit_code == 0
     return folder
 
 
