@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edge_vss import bundle
 from edge_vss.bundle import Manifest
 from edge_vss.converters.quantizers import QUANTIZERS
+from edge_vss.decisions import Decision, Track
 from edge_vss.errors import OptionError
 from edge_vss.files import sha256
 from edge_vss.metrics import confusion, miou
@@ -21,7 +22,7 @@ from edge_vss.runtimes.engines import Graph, Tensor, as_array
 from edge_vss.runtimes.segmenter import Segmenter, load
 from edge_vss.runtimes.sources import open_source
 from edge_vss.runtimes.tools.evaluate import evaluate
-from edge_vss.video import Decision, Frame, Track
+from edge_vss.video import Frame
 
 PRECISIONS = ("fp32", "fp16", "int8")
 KEYS = 16

@@ -33,6 +33,15 @@ if TYPE_CHECKING:
     from edge_vss.classes import find as find_classes
     from edge_vss.converters.conversion import Conversion
     from edge_vss.converters.convert import convert
+    from edge_vss.decisions import (
+        Cause,
+        Decision,
+        Measured,
+        Policy,
+        PolicyDescription,
+        Prediction,
+        Track,
+    )
     from edge_vss.metrics import ScoreReport, Scores
     from edge_vss.runtimes.motion import Feed
     from edge_vss.runtimes.pipeline import RunReport, run
@@ -48,20 +57,13 @@ if TYPE_CHECKING:
     from edge_vss.runtimes.tools.ground_truth import GroundTruth
     from edge_vss.runtimes.tools.opening import Opening
     from edge_vss.video import (
-        Cause,
-        Decision,
         Frame,
         FrameStamp,
-        Measured,
         MotionField,
         MotionVectors,
         Packet,
         Picture,
-        Policy,
-        PolicyDescription,
-        Prediction,
         StreamInfo,
-        Track,
     )
 
 __version__ = "0.1.0"
@@ -127,10 +129,10 @@ __all__ = [
 # Where each name is found when it is asked for. A test holds this and the imports above together.
 _HOMES = {
     "Adaptive": ("runtimes.policy", "Adaptive"),
-    "Cause": ("video", "Cause"),
+    "Cause": ("decisions", "Cause"),
     "ClassSet": ("classes", "ClassSet"),
     "Conversion": ("converters.conversion", "Conversion"),
-    "Decision": ("video", "Decision"),
+    "Decision": ("decisions", "Decision"),
     "EvaluationReport": ("runtimes.tools.evaluate", "EvaluationReport"),
     "Feed": ("runtimes.motion", "Feed"),
     "Frame": ("video", "Frame"),
@@ -139,15 +141,15 @@ _HOMES = {
     "GroundTruth": ("runtimes.tools.ground_truth", "GroundTruth"),
     "Interval": ("runtimes.policy", "Interval"),
     "Manifest": ("bundle", "Manifest"),
-    "Measured": ("video", "Measured"),
+    "Measured": ("decisions", "Measured"),
     "MotionField": ("video", "MotionField"),
     "MotionVectors": ("video", "MotionVectors"),
     "Opening": ("runtimes.tools.opening", "Opening"),
     "Packet": ("video", "Packet"),
     "Picture": ("video", "Picture"),
-    "Policy": ("video", "Policy"),
-    "PolicyDescription": ("video", "PolicyDescription"),
-    "Prediction": ("video", "Prediction"),
+    "Policy": ("decisions", "Policy"),
+    "PolicyDescription": ("decisions", "PolicyDescription"),
+    "Prediction": ("decisions", "Prediction"),
     "ProfileReport": ("runtimes.tools.benchmark", "ProfileReport"),
     "RunReport": ("runtimes.pipeline", "RunReport"),
     "ScoreReport": ("metrics", "ScoreReport"),
@@ -160,7 +162,7 @@ _HOMES = {
     "SpeedReport": ("runtimes.tools.benchmark", "SpeedReport"),
     "State": ("runtimes.state", "State"),
     "StreamInfo": ("video", "StreamInfo"),
-    "Track": ("video", "Track"),
+    "Track": ("decisions", "Track"),
     "convert": ("converters.convert", "convert"),
     "evaluate": ("runtimes.tools.evaluate", "evaluate"),
     "find_classes": ("classes", "find"),

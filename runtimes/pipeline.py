@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Generic, Protocol, TypeVar
 
+from edge_vss.decisions import Prediction
 from edge_vss.runtimes.motion import Measure
 from edge_vss.runtimes.session import Session
 from edge_vss.runtimes.sinks import SINKS, Sink
 from edge_vss.runtimes.sources import Source
-from edge_vss.video import LOST_PACKETS, Frame, Prediction
+from edge_vss.video import LOST_PACKETS, Frame
 
 QUEUE_FRAMES = 4
 """Frames between two stages: enough to even out a slow key frame, few enough to hold on a small device."""

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from edge_vss import bundle
 from edge_vss.bundle import Manifest
+from edge_vss.decisions import Policy
 from edge_vss.runtimes.engines import EngineOptions, Graph, engine_for
 from edge_vss.runtimes.policy import default, parse
 from edge_vss.runtimes.session import Session
-from edge_vss.video import Policy
 
 ENGINE_VARIABLE = "EDGE_VSS_ENGINE"
 """Environment variable that names the engine; the ``engine`` argument goes before it."""

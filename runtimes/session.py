@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.bundle import Manifest
+from edge_vss.decisions import Decision, Policy, Prediction, described
 from edge_vss.errors import EngineError, OptionError
 from edge_vss.runtimes.engines import Graph, Tensor, as_array
 from edge_vss.runtimes.scene_cut import Cuts
 from edge_vss.runtimes.state import State
 from edge_vss.runtimes.tracing.root_map import Tracer
-from edge_vss.video import Decision, Frame, FrameStamp, Policy, Prediction, described
+from edge_vss.video import Frame, FrameStamp
 
 ROUTES = ("start", "key", "nonkey")
 """What a policy may decide on; the bundle says which graphs each of them runs."""

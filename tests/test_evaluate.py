@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edge_vss.decisions import Decision, Prediction, Track
 from edge_vss.errors import OptionError, SourceError
 from edge_vss.runtimes.engines import Tensor, giving_arrays
 from edge_vss.runtimes.segmenter import Segmenter, load
 from edge_vss.runtimes.tools.evaluate import evaluate
 from edge_vss.runtimes.tools.ground_truth import GroundTruth
 from edge_vss.runtimes.tools.opening import Opening
-from edge_vss.video import Decision, Frame, Prediction, Track
+from edge_vss.video import Frame
 from tests.helpers.server import serving
 
 

@@ -14,6 +14,7 @@ import av
 import numpy as np
 import pytest
 
+from edge_vss.decisions import Prediction
 from edge_vss.errors import EngineError, SinkError, SourceError
 from edge_vss.plugins import Plugin
 from edge_vss.runtimes.engines import Graph
@@ -22,7 +23,7 @@ from edge_vss.runtimes.pipeline import QUEUE_BYTES, QUEUE_FRAMES, Channel, motio
 from edge_vss.runtimes.sinks import SINKS, Sink, SinkContext, open_sink, video
 from edge_vss.runtimes.sources import Source, open_source
 from edge_vss.runtimes.sources.frames import ArrayPicture
-from edge_vss.video import Frame, Prediction, StreamInfo
+from edge_vss.video import Frame, StreamInfo
 from tests.helpers import toys
 from tests.helpers.videos import decoded
 from tests.test_session import frames

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edge_vss.decisions import Decision, Track
 from edge_vss.errors import EngineError, OptionError
-from edge_vss.video import Decision, Frame, Track
+from edge_vss.video import Frame
 from tests.helpers import toys
 from tests.test_session import expected, frames, spoiled
 

@@ -29,13 +29,14 @@ from edge_vss.cli.options import (
     pair_of,
 )
 from edge_vss.cli.terminal import emit, places, progress, say
+from edge_vss.decisions import Cause
 from edge_vss.report import Report
-from edge_vss.video import Cause
 
 if TYPE_CHECKING:
+    from edge_vss.decisions import Prediction
     from edge_vss.runtimes.sinks import Sink, SinkDescription
     from edge_vss.runtimes.tools.opening import Opening
-    from edge_vss.video import Frame, Prediction
+    from edge_vss.video import Frame
 
 
 def run(

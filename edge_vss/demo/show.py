@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.bundle import Manifest
+from edge_vss.decisions import Prediction
 from edge_vss.errors import MissingExtra, OptionError, SinkError
 from edge_vss.metrics import confusion, miou
 from edge_vss.report import Report
-from edge_vss.video import Frame, Prediction
+from edge_vss.video import Frame
 
 if TYPE_CHECKING:
     from edge_vss.converters.conversion import Conversion

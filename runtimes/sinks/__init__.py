@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 from edge_vss.bundle import Manifest
+from edge_vss.decisions import Prediction
 from edge_vss.errors import OptionError, SinkError
 from edge_vss.files import check_writable
 from edge_vss.plugins import Kind
 from edge_vss.runtimes.sources import IMAGE_SUFFIXES
-from edge_vss.video import Frame, Prediction, Size, StreamInfo
+from edge_vss.video import Frame, Size, StreamInfo
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from edge_vss.decisions import Prediction
 from edge_vss.runtimes.sinks import SinkContext, SinkDescription, writing
-from edge_vss.video import Frame, Prediction
+from edge_vss.video import Frame
 
 DESCRIPTION = SinkDescription("one line of JSON per frame", unit="lines", suffix=".jsonl")
 

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from time import perf_counter
 
+from edge_vss.decisions import Policy, Prediction
 from edge_vss.errors import OptionError, SourceError
 from edge_vss.metrics import ScoreReport, Scores
 from edge_vss.runtimes.segmenter import Segmenter
@@ -16,7 +17,7 @@ from edge_vss.runtimes.sources import Uri
 from edge_vss.runtimes.tools.ground_truth import GroundTruth
 from edge_vss.runtimes.tools.opening import Opening
 from edge_vss.text import without_password
-from edge_vss.video import Frame, Policy, Prediction
+from edge_vss.video import Frame
 
 
 @dataclass(frozen=True)
