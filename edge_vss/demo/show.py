@@ -219,7 +219,7 @@ def _draw(
 ) -> None:
     import cv2
 
-    from edge_vss.demo.contact_sheet import Tile, draw, paint
+    from edge_vss.runtimes.drawing.contact_sheet import Tile, draw, paint
     from edge_vss.runtimes.tools.ground_truth import GroundTruth
 
     maps = GroundTruth(ground_truth)

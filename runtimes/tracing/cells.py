@@ -1,0 +1,98 @@
+"""Motion vectors → a displacement for every cell of a regular grid."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_vss.video import MotionVectors, Size
+
+CELL_PX = 8
+"""Side of a cell in pixels. No decoder that exports vectors reports blocks smaller than 8×8."""
+
+Displacement = NDArray[np.float32]
+Known = NDArray[np.bool_]
+
+_LARGEST = 16
+"""Side of the largest block in cells: AV1 and VVC have blocks of 128 pixels. Larger ones are cut to it."""
+
+_HALO = _LARGEST
+# Blocks reach into the coded padding (1080 rows are coded as 1088) and, in some codecs, past the left and
+# top edge.
+
+
+def grid_of(size: Size, cell_px: int = CELL_PX) -> Size:
+    """How many cells cover a frame of ``size`` (height, width) pixels; the last ones may reach past it."""
+    return -(-size[0] // cell_px), -(-size[1] // cell_px)
+
+
+def cells(vectors: MotionVectors | None, grid: Size, *, ahead: bool = False) -> tuple[Displacement, Known]:
+    """Lay one direction's vectors on a grid: displacement (2, h, w) float32 in pixels, x then y, and known
+    (h, w).
+
+    ``ahead`` chooses the vectors that point at frames shown later. Where two vectors are for the
+    same block, the last one counts. Cells without a vector are zero and not known.
+    """
+    h, w = grid
+    if vectors is not None and (ahead or (len(vectors) and vectors.direction.max() > 0)):
+        vectors = vectors.only(vectors.direction > 0 if ahead else vectors.direction < 0)
+    if vectors is None or not len(vectors):
+        return np.zeros((2, h, w), np.float32), np.zeros((h, w), np.bool_)
+    row = np.clip(vectors.top_px // CELL_PX, -_HALO, h) + _HALO
+    column = np.clip(vectors.left_px // CELL_PX, -_HALO, w) + _HALO
+    padded_w = w + 2 * _HALO
+    first = row.astype(np.intp) * padded_w + column
+    # One complex number a cell, so that x and y are scattered in one pass; NaN where no vector comes.
+    motion = np.empty(len(vectors), np.complex64)
+    motion.real, motion.imag = vectors.displacement_px
+    field = np.full((h + 2 * _HALO) * padded_w, np.nan, np.complex64)
+    # Blocks of one shape are laid down together. Its code has two digits: height and width in cells.
+    tall, wide = (np.clip(side // CELL_PX, 1, _LARGEST) for side in (vectors.height_px, vectors.width_px))
+    shape = (tall - 1) * _LARGEST + (wide - 1)
+    for code in np.flatnonzero(np.bincount(shape)).tolist():
+        of_shape = shape == code
+        start, values = first[of_shape], motion[of_shape]
+        for i in range(code // _LARGEST + 1):
+            for j in range(code % _LARGEST + 1):
+                field[start + (i * padded_w + j)] = values
+    inside = field.reshape(-1, padded_w)[_HALO : _HALO + h, _HALO : _HALO + w]
+    known = ~np.isnan(inside.real)
+    displacement = np.zeros((2, h, w), np.float32)
+    np.copyto(displacement[0], inside.real, where=known)
+    np.copyto(displacement[1], inside.imag, where=known)
+    return displacement, known
+
+
+def fill(displacement: Displacement, known: Known) -> Displacement:
+    """Give every cell that is not known the average of the known cells around it, looking further out
+    as needed."""
+    if known.all() or not known.any():
+        return displacement
+    weighted = cv2.merge([displacement[0], displacement[1], np.ones_like(displacement[0])])
+    weighted[~known] = 0
+    out = weighted[..., :2].copy()
+    missing = ~known
+    for reach_cells in (1, 4, 16):
+        side = 2 * reach_cells + 1
+        sums = cv2.boxFilter(weighted, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
+        around = sums[missing]
+        reached = around[:, 2] > 0.5
+        filled = out[missing]
+        filled[reached] = around[reached, :2] / around[reached, 2:]
+        out[missing] = filled
+        missing[missing] = ~reached
+        if not missing.any():
+            break
+    else:
+        out[missing] = weighted[known][:, :2].mean(axis=0)
+    return np.ascontiguousarray(out.transpose(2, 0, 1))
+
+
+def at_centres(size: Size, grid: Size, cell_px: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Pixel coordinates of the cells' centres (x, y), each (h, w) float32, in a picture whose cells are
+    ``cell_px`` wide."""
+    x = (np.arange(grid[1], dtype=np.float32) + 0.5) * cell_px - 0.5
+    y = (np.arange(grid[0], dtype=np.float32) + 0.5) * cell_px - 0.5
+    across, down = np.meshgrid(np.minimum(x, size[1] - 1), np.minimum(y, size[0] - 1))
+    return across, down
