@@ -91,6 +91,8 @@ class Conversion:
     """The video that ``int8`` is fitted to."""
     ground_truth: str | Path | None = None
     """A folder of label maps of that video, to record what ``int8`` loses against them."""
+    match: str = "auto"
+    """How those maps are matched with frames: see `GroundTruth`."""
     ignore: int | None = None
     """The id in those maps that counts for nothing."""
 

@@ -22,6 +22,7 @@ from edge_vss.runtimes.engines import Graph, Tensor, as_array
 from edge_vss.runtimes.segmenter import Segmenter, load
 from edge_vss.runtimes.sources import open_source
 from edge_vss.runtimes.tools.evaluate import evaluate
+from edge_vss.runtimes.tools.ground_truth import GroundTruth
 from edge_vss.video import Frame
 
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -31,7 +32,7 @@ FOLLOWING = 2
 LEAST_FRAMES = 24
 
 
-def check(precision: str, video: Path | None, ground_truth: Path | None) -> None:
+def check(precision: str, video: Path | None, ground_truth: str | Path | None) -> None:
     """Raise OptionError for options that do not go together."""
     if precision not in PRECISIONS:
         raise OptionError(f"no precision is called {precision!r}: choose one of {', '.join(PRECISIONS)}")
@@ -50,7 +51,7 @@ def reduce(
     manifest: Manifest,
     precision: str,
     video: Path | None,
-    ground_truth: Path | None,
+    ground_truth: GroundTruth | None,
     ignore: int | None = None,
 ) -> Manifest:
     """Rewrite the graphs of the bundle being built in ``folder``, and say in its manifest what that costs.

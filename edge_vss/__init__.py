@@ -43,13 +43,13 @@ if TYPE_CHECKING:
         Track,
     )
     from edge_vss.metrics import ScoreReport, Scores
+    from edge_vss.runtimes.drawing.overlays import overlay
     from edge_vss.runtimes.motion import Feed
     from edge_vss.runtimes.pipeline import RunReport, run
     from edge_vss.runtimes.policy import Adaptive, Gop, Interval
     from edge_vss.runtimes.segmenter import Segmenter, load
     from edge_vss.runtimes.session import Session
     from edge_vss.runtimes.sinks import Sink, SinkContext, open_sink
-    from edge_vss.runtimes.sinks._drawing import overlay
     from edge_vss.runtimes.sources import Source, open_source
     from edge_vss.runtimes.state import State
     from edge_vss.runtimes.tools.benchmark import ProfileReport, SpeedReport, profile
@@ -63,6 +63,7 @@ if TYPE_CHECKING:
         MotionVectors,
         Packet,
         Picture,
+        StartReason,
         StreamInfo,
     )
 
@@ -109,6 +110,7 @@ __all__ = [
     "Source",
     "SourceError",
     "SpeedReport",
+    "StartReason",
     "State",
     "StateFileError",
     "StreamInfo",
@@ -160,6 +162,7 @@ _HOMES = {
     "SinkContext": ("runtimes.sinks", "SinkContext"),
     "Source": ("runtimes.sources", "Source"),
     "SpeedReport": ("runtimes.tools.benchmark", "SpeedReport"),
+    "StartReason": ("video", "StartReason"),
     "State": ("runtimes.state", "State"),
     "StreamInfo": ("video", "StreamInfo"),
     "Track": ("decisions", "Track"),
@@ -169,7 +172,7 @@ _HOMES = {
     "load": ("runtimes.segmenter", "load"),
     "open_sink": ("runtimes.sinks", "open_sink"),
     "open_source": ("runtimes.sources", "open_source"),
-    "overlay": ("runtimes.sinks._drawing", "overlay"),
+    "overlay": ("runtimes.drawing.overlays", "overlay"),
     "profile": ("runtimes.tools.benchmark", "profile"),
     "read_manifest": ("bundle", "read"),
     "run": ("runtimes.pipeline", "run"),

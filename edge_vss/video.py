@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -120,6 +121,37 @@ class MotionVectors:
         )
 
 
+class StartReason(str, Enum):
+    """Why a frame or a packet does not follow on from the one before.
+
+    Each is equal to its text (``frame.start == "lost packets"``). The one that says that nothing happened is
+    empty, so that ``if frame.start`` asks whether there is a reason.
+    """
+
+    NONE = ""
+    """It follows on."""
+    FIRST_FRAME = "first frame"
+    """There is none before it."""
+    SEEK = "seek"
+    """The source was moved."""
+    LOST_PACKETS = "lost packets"
+    """Packets before it are missing."""
+    DAMAGED_PACKET = "damaged packet"
+    """A packet before it, or its own, could not be decoded as it was sent."""
+    RECONNECTED = "reconnected"
+    """The stream had ended and was opened again."""
+    SIZE_CHANGED = "size changed"
+    """Frames have another height or width from here on."""
+    EVERY_FRAME = "every frame"
+    """A tool wants no frame to follow on."""
+
+    # As enum.StrEnum has it, which Python 3.10 lacks.
+    __str__ = str.__str__
+
+    def __format__(self, format_spec: str) -> str:
+        return str.__format__(self, format_spec)
+
+
 @dataclass(frozen=True)
 class Packet:
     """One packet of a compressed stream: the bytes of one picture, as the container holds them.
@@ -137,9 +169,8 @@ class Packet:
     key: bool
     """True where decoding can begin at this packet."""
 
-    start: str = ""
-    """Why this packet does not follow on from the one before (``seek``, ``lost packets``, ``reconnected``),
-    or empty."""
+    start: StartReason = StartReason.NONE
+    """Why this packet does not follow on from the one before."""
 
 
 class Picture(Protocol):
@@ -162,10 +193,6 @@ class Picture(Protocol):
         possible."""
 
 
-LOST_PACKETS = "lost packets"
-"""A frame's ``start`` where packets before it are missing."""
-
-
 @dataclass
 class Frame:
     """One shown frame of a source, in display order."""
@@ -185,9 +212,8 @@ class Frame:
     picture: Picture
     """The pixels, not yet converted."""
 
-    start: str = ""
-    """Why the state must begin anew at this frame (``first frame``, ``lost packets``, ``size changed``), or
-    empty."""
+    start: StartReason = StartReason.NONE
+    """Why the state must begin anew at this frame."""
 
     motion: MotionField | None = None
     """Motion towards earlier shown frames; None on a first frame and where the source gives none."""
@@ -265,6 +291,9 @@ class StreamInfo:
     duration_seconds: float | None = None
     """Length in seconds, where the headers say it."""
 
+    names: tuple[str, ...] = field(default=(), repr=False)
+    """File names of the frames, in order, where each is a picture file of its own."""
+
 
 @dataclass(frozen=True)
 class FrameStamp:
@@ -281,8 +310,10 @@ class FrameStamp:
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
-        if name in ("Cause", "Decision", "Measured", "Policy", "PolicyDescription", "Prediction", "Track"):
-            from importlib import import_module
+        from importlib import import_module
 
+        if name == "LOST_PACKETS":
+            return StartReason.LOST_PACKETS
+        if name in ("Cause", "Decision", "Measured", "Policy", "PolicyDescription", "Prediction", "Track"):
             return getattr(import_module("edge_vss.decisions"), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

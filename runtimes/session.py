@@ -173,7 +173,7 @@ class Session:
             # The source calls this frame its first, but the state goes on from where another source ended.
             return "size changed" if frame.size != self.state.size else ""
         if frame.start or self._start_next:
-            return frame.start or self._start_next
+            return str(frame.start or self._start_next)
         if self.state.size is None:
             return "first frame"
         if frame.size != self.state.size:

@@ -23,7 +23,7 @@ from edge_vss.runtimes.pipeline import QUEUE_BYTES, QUEUE_FRAMES, Channel, motio
 from edge_vss.runtimes.sinks import SINKS, Sink, SinkContext, open_sink, video
 from edge_vss.runtimes.sources import Source, open_source
 from edge_vss.runtimes.sources.frames import ArrayPicture
-from edge_vss.video import Frame, StreamInfo
+from edge_vss.video import Frame, StartReason, StreamInfo
 from tests.helpers import toys
 from tests.helpers.videos import decoded
 from tests.test_session import frames
@@ -121,8 +121,8 @@ def test_losses_that_the_source_noticed_are_counted() -> None:
     for drop in (False, True):
         shown = frames(30, step=1)
         for index in (4, 5, 17):
-            shown[index].start = "lost packets"
-        shown[20].start = "seek"
+            shown[index].start = StartReason.LOST_PACKETS
+        shown[20].start = StartReason.SEEK
         report = run(shown, toys.segmenter().session("interval:100"), drop_inference=drop)
         assert report.frames + report.skipped == 30 and report.losses == 3
 

@@ -29,7 +29,7 @@ VALUES = (
         "Manifest",
     ),
     *("Measured", "MotionField", "MotionVectors", "Opening", "Packet", "Picture", "Policy"),
-    *("PolicyDescription", "Prediction", "StreamInfo", "Track"),
+    *("PolicyDescription", "Prediction", "StartReason", "StreamInfo", "Track"),
 )
 POLICIES = ("Adaptive", "Gop", "Interval")
 RUNNING = ("Segmenter", "Session", "Sink", "SinkContext", "Source", "State")

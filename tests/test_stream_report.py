@@ -12,7 +12,8 @@ from edge_vss.errors import OptionError, SinkError, SourceError
 from edge_vss.runtimes.sinks.labels import encode_png
 from edge_vss.runtimes.sources import Source, open_source
 from edge_vss.runtimes.tools import opening
-from edge_vss.runtimes.tools.stream_report import Findings, draw, report
+from edge_vss.runtimes.tools.motion_video import draw
+from edge_vss.runtimes.tools.stream_report import Findings, report
 from tests.helpers.videos import decoded, encode, stills
 
 

@@ -21,6 +21,7 @@ from edge_vss.cli.options import (
     FrameSize,
     Ignore,
     Json,
+    Match,
     Mean,
     Scale,
     Std,
@@ -70,6 +71,7 @@ def convert(
             help="Label maps of that video, to record what int8 loses.",
         ),
     ] = None,
+    match: Match = "auto",
     ignore: Ignore = None,
     trust_pickle: Annotated[
         bool, typer.Option("--trust-pickle", help="Unpickle a whole module: runs code that the file brings.")
@@ -102,6 +104,7 @@ def convert(
         precision=precision,
         calibrate=calibrate,
         ground_truth=ground_truth,
+        match=match,
         ignore=ignore,
     )
     with hushed(debug):

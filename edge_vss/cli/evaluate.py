@@ -15,6 +15,7 @@ from edge_vss.cli.options import (
     Ignore,
     Json,
     Limit,
+    Match,
     Motion,
     PolicyName,
     Provider,
@@ -31,6 +32,7 @@ def evaluate(
     bundle: Bundle,
     source: Source,
     ground_truth: GroundTruthFolder,
+    match: Match = "auto",
     ignore: Ignore = None,
     policy: PolicyName = None,
     limit: Limit = None,
@@ -52,9 +54,9 @@ def evaluate(
 
     how = opening(motion=motion, timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg)
     check_places(places(json), source)
-    maps = GroundTruth(ground_truth)
+    maps = GroundTruth(ground_truth, match)
     segmenter = EngineChoice(engine, threads, provider, hint).load(bundle)
-    with progress(min(len(maps), limit or len(maps))) as advance:
+    with progress(limit) as advance:
         found = score(
             segmenter,
             source,
@@ -66,11 +68,12 @@ def evaluate(
             limit=limit,
         )
     emit(found, json)
+    say(str(found.ground_truth))
     table(("class", "IoU %"), list(found.iou.items()))
     table(
         ("frames since the key frame", "mIoU %"), [(str(n), v) for n, v in enumerate(found.miou_by_distance)]
     )
     scores = {"miou": found.miou, "wiou": found.wiou, "mvc8": found.mvc8, "mvc16": found.mvc16}
     say("  ".join(f"{name} -" if isnan(score) else f"{name} {score:.2f}" for name, score in scores.items()))
-    cost, seconds = cell(found.gmac_per_frame), cell(found.seconds)
-    say(f"{found.frames} frames, {found.keyframes} key frames, {cost} GMAC per frame, {seconds} s")
+    frames, cost, seconds = found.ground_truth.frames, cell(found.gmac_per_frame), cell(found.seconds)
+    say(f"{frames} frames, {found.keyframes} key frames, {cost} GMAC per frame, {seconds} s")

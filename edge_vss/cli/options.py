@@ -81,8 +81,17 @@ _GROUND_TRUTH = typer.Option(
     "--ground-truth",
     "--truth",
     metavar="DIR",
-    help="Label maps to compare with: one PNG of class ids per frame, in order.",
+    help="Label maps to compare with: a folder of PNG files of class ids, or a pattern.",
 )
+Match = Annotated[
+    str,
+    typer.Option(
+        "--match",
+        metavar="HOW",
+        help="How label maps and frames are matched: auto, name, number, order, or number:1 where the first "
+        "frame has the number 1.",
+    ),
+]
 GroundTruthFolder = Annotated[Path, _GROUND_TRUTH]
 GroundTruthIfAny = Annotated[Path | None, _GROUND_TRUTH]
 Ignore = Annotated[

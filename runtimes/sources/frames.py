@@ -24,7 +24,7 @@ from edge_vss.runtimes.sources import (
     natural_order,
 )
 from edge_vss.runtimes.sources._orientation import of_webp
-from edge_vss.video import Frame, Size, StreamInfo
+from edge_vss.video import Frame, Size, StartReason, StreamInfo
 
 DESCRIPTION = SourceDescription("arrays, folders and globs of images")
 
@@ -86,7 +86,7 @@ class ArrayReader:
         self._images = images
         self._fps = fps
         self._begin = 0
-        self._reason = "first frame"
+        self._reason = StartReason.FIRST_FRAME
         iterator = iter(images)
         try:
             first = _checked(next(iterator), 0)
@@ -103,6 +103,7 @@ class ArrayReader:
             frames=count,
             live=live,
             duration_seconds=count / fps if count is not None else None,
+            names=tuple(path.name for path in images.paths) if isinstance(images, _FolderImages) else (),
         )
 
     def frames(self) -> Iterator[Frame]:
@@ -121,7 +122,8 @@ class ArrayReader:
                 continue
             pixels = _checked(image, index)
             shown: Size = pixels.shape[:2]
-            start = self._reason if size is None else "size changed" if shown != size else ""
+            changed = StartReason.SIZE_CHANGED if shown != size else StartReason.NONE
+            start = self._reason if size is None else changed
             size = shown
             seconds = {"decode": perf_counter() - started}
             yield Frame(index, index / self._fps, "?", shown, ArrayPicture(pixels), start, seconds=seconds)
@@ -136,7 +138,7 @@ class ArrayReader:
                 f"cannot seek in {self.info.uri}: give a list or an array, which can be read again"
             )
         self._begin = max(0, int(np.ceil(seconds * self._fps - 1e-6)))
-        self._reason = "seek"
+        self._reason = StartReason.SEEK
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -19,7 +19,7 @@ from edge_vss.runtimes.sources import Source
 from edge_vss.runtimes.tools.opening import Opening
 from edge_vss.runtimes.tools.timing import Latency, Percentiles, Stopwatch, peak_rss_mb, percentiles
 from edge_vss.text import without_password
-from edge_vss.video import Frame
+from edge_vss.video import Frame, StartReason
 
 CHUNK_FRAMES = 60
 """Frames that one side runs before it is the other's turn: shared machines change speed within seconds."""
@@ -170,7 +170,7 @@ class _Side:
 def _starting_anew(frames: Iterable[Frame]) -> Iterator[Frame]:
     # At a start nothing is traced back to an anchor, and the key graph alone needs no tracing.
     for frame in frames:
-        frame.start = frame.start or "every frame"
+        frame.start = frame.start or StartReason.EVERY_FRAME
         yield frame
 
 
