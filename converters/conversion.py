@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -12,7 +12,7 @@ from typing import TypeVar
 from edge_vss import classes as class_sets
 from edge_vss.classes import ClassSet
 from edge_vss.errors import OptionError
-from edge_vss.files import sha256
+from edge_vss.files import path_of, sha256
 from edge_vss.video import Size
 
 T = TypeVar("T")
@@ -60,8 +60,9 @@ class Conversion:
 
     model: str | Path | None = None
     """The model's file or folder. None: the network gets no trained weights, to learn how fast it is."""
-    classes: str | int | ClassSet | None = None
-    """A class set, or what names one: a known name, a file of names, or a number of classes."""
+    classes: str | int | Path | Sequence[str] | ClassSet | None = None
+    """A class set, a list of names, or what names one: a known name, a file of names, or a number of
+    classes."""
     size: Size | None = None
     """(H, W) of the pictures that the network takes; frames of other sizes are scaled to it."""
     factory: str | None = None
@@ -99,14 +100,16 @@ class Conversion:
     @property
     def path(self) -> Path | None:
         """The model's place."""
-        return None if self.model is None else Path(self.model)
+        return None if self.model is None else path_of(self.model, "the model")
 
     @property
     def class_set(self) -> ClassSet | None:
         """The classes; None leaves them to the family. Raises OptionError for a set that is not known."""
         if self.classes is None or isinstance(self.classes, ClassSet):
             return self.classes
-        return class_sets.find(str(self.classes))
+        if isinstance(self.classes, (str, int, Path)):
+            return class_sets.find(str(self.classes))
+        return class_sets.from_names([str(name) for name in self.classes])
 
     def option(self, name: str, kind: type[T]) -> T | None:
         """An option of the family, None where it was left out. Its type has been checked before."""

@@ -43,3 +43,10 @@ def _seen(character: str) -> bool:
 
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
+
+
+def kind_of(value: object) -> str:
+    """What a value is, for an error: its type, and shape and numbers where it has them."""
+    kind, shape, dtype = type(value), getattr(value, "shape", None), getattr(value, "dtype", None)
+    name = kind.__name__ if kind.__module__ in ("builtins", "numpy") else f"{kind.__module__}.{kind.__name__}"
+    return name if shape is None or dtype is None else f"{name} of {dtype} {tuple(shape)}"

@@ -24,6 +24,7 @@ from edge_vss.runtimes.sources import (
     natural_order,
 )
 from edge_vss.runtimes.sources._orientation import of_webp
+from edge_vss.text import kind_of
 from edge_vss.video import Frame, Size, StartReason, StreamInfo
 
 DESCRIPTION = SourceDescription("arrays, folders and globs of images")
@@ -43,7 +44,7 @@ def open(source: Any, options: SourceOptions = SourceOptions()) -> ArrayReader:
             )
         source = source if source.ndim == 4 else source[None]
     if not isinstance(source, Iterable):
-        raise SourceError(f"{source!r} is no source: give a path, a URL, a camera number or arrays")
+        raise SourceError(f"{kind_of(source)} is no source: give a path, a URL, a camera number or arrays")
     return ArrayReader(source, name, fps, live)
 
 
@@ -197,5 +198,23 @@ def _checked(image: Any, index: int) -> NDArray[np.uint8]:
         and image.size
     ):
         return image
-    found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-    raise SourceError(f"frame {index} must be (H, W, 3) uint8 RGB, got {found}: convert it first")
+    found, way = kind_of(image), _way_out(image)
+    raise SourceError(f"frame {index} must be (H, W, 3) uint8 RGB, got {found}: {way}")
+
+
+def _way_out(image: Any) -> str:
+    """How to make an RGB array of what was given."""
+    if isinstance(image, (str, Path)):
+        return "open a folder, or a pattern such as 'shots/*.png'"
+    if not isinstance(image, np.ndarray):
+        return "make an array of it first, as in np.asarray(picture.convert('RGB')) or tensor.cpu().numpy()"
+    shape = image.shape
+    if image.ndim == 4 and shape[0] == 1:
+        return "take the first axis off"
+    if image.ndim == 3 and shape[0] in (1, 3, 4) and shape[2] not in (3, 4):
+        return "channels come last, as in np.moveaxis(image, 0, 2)"
+    if image.ndim == 2 or (image.ndim == 3 and shape[2] in (1, 4)):
+        return "give it three channels, as in cv2.cvtColor"
+    if image.dtype != np.uint8:
+        return "bring it to 0 to 255 and make it uint8"
+    return "convert it first"

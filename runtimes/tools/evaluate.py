@@ -46,7 +46,7 @@ class EvaluationReport(ScoreReport):
 def evaluate(
     segmenter: Segmenter,
     uri: Uri,
-    ground_truth: GroundTruth | Path,
+    ground_truth: GroundTruth | str | Path,
     *,
     policy: str | Policy | None = None,
     ignore: int | None = None,

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.errors import SourceError
-from edge_vss.files import open_plain, read_plain
+from edge_vss.files import open_plain, path_of, read_plain
 from edge_vss.runtimes.sources import Source, Uri, natural_order
 from edge_vss.runtimes.tools.frame_matching import MatchChoice, Matching, match
 from edge_vss.runtimes.tools.opening import Opening
@@ -50,7 +50,7 @@ class GroundTruth:
     """
 
     def __init__(self, folder: str | Path, match: str = "auto") -> None:
-        self.folder = Path(folder)
+        self.folder = path_of(folder, "the folder of label maps")
         self._choice = MatchChoice.parse(match)
         self.files = sorted(_found(self.folder), key=natural_order)
         if not self.files:

@@ -129,7 +129,7 @@ class Findings:
 
 def report(
     uri: Uri,
-    ground_truth: GroundTruth | Path | None = None,
+    ground_truth: GroundTruth | str | Path | None = None,
     interval: int = 5,
     *,
     ignore: int | None = None,
