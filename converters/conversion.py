@@ -73,7 +73,8 @@ class Conversion:
     std: tuple[float, ...] | None = None
     scale: float | None = None
     bgr: bool = False
-    """These four say what the network expects of its pixels (``Preprocess``)."""
+    """These four say what the network expects of its pixels (``Preprocess``). ``mean`` and ``std`` are in the
+    order of the network's channels: with ``bgr``, blue first."""
     trust_pickle: bool = False
     """Open a pickled module, which runs code that the file brings."""
     family: str = "propagate"

@@ -23,6 +23,7 @@ from edge_vss.files import sha256
 from edge_vss.runtimes.engines import usual_engine
 from edge_vss.runtimes.policy import parse
 from edge_vss.runtimes.tools.ground_truth import GroundTruth
+from edge_vss.text import whole
 from edge_vss.vendors import without_telemetry
 from edge_vss.video import Size
 
@@ -54,7 +55,7 @@ def convert(conversion: Conversion, output: str | Path, *, force: bool = False) 
         family=conversion.family,
         options={**parts.options, "model": parts.notes},
         target=target,
-        source=parts.source,
+        source={**parts.source, "name": whole(parts.source["name"])},
         frame_size=parts.size,
         classes=parts.classes.names,
         palette=parts.classes.palette,

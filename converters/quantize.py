@@ -23,6 +23,7 @@ from edge_vss.runtimes.segmenter import Segmenter, load
 from edge_vss.runtimes.sources import open_source
 from edge_vss.runtimes.tools.evaluate import evaluate
 from edge_vss.runtimes.tools.ground_truth import GroundTruth
+from edge_vss.text import whole
 from edge_vss.video import Frame
 
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -85,7 +86,7 @@ def reduce(
         counts += confusion(before, after, 256)
         equal += float((before == after).mean()) / len(exact)
     notes |= {
-        "calibration": {"video": video.name, "frames": len(exact)},
+        "calibration": {"video": whole(video.name), "frames": len(exact)},
         "against_fp32": {"labels_equal": equal, "miou": miou(counts)},
     }
     if ground_truth is not None:

@@ -25,6 +25,18 @@ def path_of(value: object, what: str) -> Path:
     return Path(value)
 
 
+def utf8_name(path: Path) -> str:
+    """A file's name for libraries that are not Python's and want it in UTF-8.
+
+    Where the locale is `C`, Python holds what is not ASCII as stand-ins, which only its own functions
+    understand. Raises OptionError for a name that is no UTF-8.
+    """
+    try:
+        return os.fsencode(path).decode("utf-8")
+    except UnicodeDecodeError:
+        raise OptionError(f"{path} has a name that is no UTF-8: rename it") from None
+
+
 def sha256(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:

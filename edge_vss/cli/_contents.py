@@ -32,9 +32,11 @@ class Contents(Report):
     state_bytes: int
     """Memory that the state of one video takes."""
     gmac_per_frame: Cost
+    preview: Path | None = None
+    """Where a picture of what it makes of a video was drawn."""
 
     def to_json(self) -> dict[str, Json]:
-        """The manifest's keys, each graph with its ``bytes``, and the two sums."""
+        """The manifest's keys, each graph with its ``bytes``, the two sums, and ``preview``, if any."""
         graphs: list[Json] = [
             {**_object(graph), "bytes": self.graph_bytes[graph.role]} for graph in self.manifest.graphs
         ]
@@ -43,6 +45,7 @@ class Contents(Report):
             "graphs": graphs,
             "state_bytes": self.state_bytes,
             "gmac_per_frame": self.gmac_per_frame.to_json(),
+            **({} if self.preview is None else {"preview": str(self.preview)}),
         }
 
 
@@ -50,13 +53,16 @@ def _object(value: Manifest | GraphSpec) -> dict[str, Json]:
     return {name: plain(item) for name, item in asdict(value).items()}
 
 
-def contents(bundle: Path, manifest: Manifest, policy: str | None = None) -> Contents:
+def contents(
+    bundle: Path, manifest: Manifest, policy: str | None = None, preview: Path | None = None
+) -> Contents:
     """What the bundle holds; the cost is that of ``policy``, or of the bundle's own."""
     return Contents(
         manifest=manifest,
         graph_bytes={graph.role: _bytes(bundle, graph) for graph in manifest.graphs},
         state_bytes=sum(state.nbytes for state in manifest.state),
         gmac_per_frame=_cost(bundle, manifest, policy),
+        preview=preview,
     )
 
 

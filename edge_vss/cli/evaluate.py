@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import isnan
+from typing import TYPE_CHECKING
 
 from edge_vss.cli.options import (
     Bundle,
@@ -27,6 +28,10 @@ from edge_vss.cli.options import (
 )
 from edge_vss.cli.terminal import cell, emit, places, progress, say, table
 
+if TYPE_CHECKING:
+    from edge_vss.decisions import Prediction
+    from edge_vss.video import Frame
+
 
 def evaluate(
     bundle: Bundle,
@@ -50,13 +55,20 @@ def evaluate(
     """Compare with the ground truth: mIoU, WIoU, mVC, per class and per distance from the key frame."""
     from edge_vss.runtimes.sinks import check_places
     from edge_vss.runtimes.tools.evaluate import evaluate as score
+    from edge_vss.runtimes.tools.first_look import FirstLook
     from edge_vss.runtimes.tools.ground_truth import GroundTruth
 
     how = opening(motion=motion, timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg)
     check_places(places(json), source)
     maps = GroundTruth(ground_truth, match)
     segmenter = EngineChoice(engine, threads, provider, hint).load(bundle)
+    look = FirstLook(segmenter.manifest)
     with progress(limit) as advance:
+
+        def on_frame(frame: Frame, prediction: Prediction) -> None:
+            advance()
+            look.take(frame, prediction)
+
         found = score(
             segmenter,
             source,
@@ -64,11 +76,13 @@ def evaluate(
             policy=policy,
             ignore=ignore,
             opening=how,
-            on_frame=lambda *_: advance(),
+            on_frame=on_frame,
             limit=limit,
         )
     emit(found, json)
     say(str(found.ground_truth))
+    if line := look.warning(ended=True):
+        say(f"warning: {line}")
     table(("class", "IoU %"), list(found.iou.items()))
     table(
         ("frames since the key frame", "mIoU %"), [(str(n), v) for n, v in enumerate(found.miou_by_distance)]

@@ -105,8 +105,16 @@ Classes = Annotated[
 FrameSize = Annotated[
     str | None, typer.Option(metavar="HxW", help="The model's frame size, height x width in pixels.")
 ]
-Mean = Annotated[str | None, typer.Option(metavar="R,G,B", help="Subtracted after --scale.")]
-Std = Annotated[str | None, typer.Option(metavar="R,G,B", help="Divided by, after --mean.")]
+Mean = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B,C",
+        help="Subtracted after --scale. In the order of the network's channels: with --bgr, blue first.",
+    ),
+]
+Std = Annotated[
+    str | None, typer.Option(metavar="A,B,C", help="Divided by, after --mean, in the same order.")
+]
 Scale = Annotated[float | None, typer.Option(help="What a pixel (0 to 255) is multiplied by first.")]
 Bgr = Annotated[bool, typer.Option("--bgr", help="The model wants blue first.")]
 Family = Annotated[

@@ -167,11 +167,12 @@ def _run(
     from edge_vss.runtimes._state_keeper import StateKeeper
     from edge_vss.runtimes.pipeline import run as segment
     from edge_vss.runtimes.sinks import SINKS, SinkContext, check_places, open_sink
+    from edge_vss.runtimes.tools.first_look import FirstLook
 
     check_places(places(json, **sinks, state=state), source)
     segmenter = engine.load(bundle)
     session = segmenter.session(policy)
-    tally = _Tally()
+    tally, look = _Tally(), FirstLook(segmenter.manifest)
     with ExitStack() as stack:
         keeper: StateKeeper | None = None
         if state is not None:
@@ -189,9 +190,14 @@ def _run(
         advance = stack.enter_context(progress(total))
         failed = False
 
-        def on_frame(_: Frame, prediction: Prediction | None) -> None:
+        def on_frame(frame: Frame, prediction: Prediction | None) -> None:
             advance()
-            if keeper is not None and prediction is not None:
+            if prediction is None:
+                return
+            look.take(frame, prediction)
+            if line := look.warning():
+                say(f"warning: {line}")
+            if keeper is not None:
                 keeper.after_step()
 
         try:
@@ -220,6 +226,8 @@ def _run(
         outputs=sinks,
     )
     emit(summary, json)
+    if line := look.warning(ended=True):
+        say(f"warning: {line}")
     say(str(summary))
     if tally.forced:
         say(f"{tally.forced} key frames came without an I-frame, because the policy is {session.policy}")

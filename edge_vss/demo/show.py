@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from edge_vss.bundle import Manifest
 from edge_vss.decisions import Prediction
 from edge_vss.errors import MissingExtra, OptionError, SinkError
+from edge_vss.files import utf8_name
 from edge_vss.metrics import confusion, miou
 from edge_vss.report import Report
 from edge_vss.video import Frame
@@ -249,5 +250,5 @@ def _draw(
     title = f"{found.frames} frames, a key frame every {interval}: {gain}"
     columns = ("video", "ground truth", "network on every frame", f"edge-vss, {found.policy}")
     sheet = draw(title, columns, rows, list(zip(classes, palette, strict=True)))
-    if not cv2.imwrite(str(path), sheet[..., ::-1]):
+    if not cv2.imwrite(utf8_name(path), sheet[..., ::-1]):
         raise SinkError(f"cannot write {path}: check the folder and its free space")

@@ -7,6 +7,7 @@ import sys
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -60,7 +61,8 @@ class JsonLines:
                 for i in present
             },
         }
-        text = json.dumps(line, ensure_ascii=False) + "\n"
+        encoding = getattr(sys.stdout, "encoding", None) if self._file is None else None
+        text = _text(line, encoding or "utf-8")
         with writing(self._path):
             if self._file is None:
                 sys.stdout.write(text)
@@ -85,3 +87,13 @@ class JsonLines:
         if self._file is not None:
             with writing(self._path):
                 self._file.close()
+
+
+def _text(line: dict[str, Any], encoding: str) -> str:
+    """The line as JSON. What the encoding lacks ('ä' in ASCII) is written as JSON escapes it."""
+    text = json.dumps(line, ensure_ascii=False) + "\n"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return json.dumps(line) + "\n"
+    return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import struct
 import zlib
 from collections.abc import Callable
@@ -95,7 +96,7 @@ def again(uri: Uri, opening: Opening) -> Callable[[], Source] | None:
 
 
 def _found(folder: Path) -> list[Path]:
-    pattern = not folder.is_dir() and any(mark in folder.name for mark in "*?[")
+    pattern = not os.path.isdir(folder) and any(mark in folder.name for mark in "*?[")
     try:
         inside = glob.glob(str(folder)) if pattern else folder.iterdir()
         return [path for path in map(Path, inside) if path.suffix.lower() == ".png"]
