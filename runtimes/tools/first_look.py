@@ -17,8 +17,8 @@ FRAMES = 8
 ONE_CLASS = 0.95
 """Share of one class, the same in every picture, that is too much for a picture with detail.
 
-Two trained networks on five videos have at most 0.60 with the right pixels, and 0.26 to 1 with wrong ones: this
-finds 5 of 50 (tests/benchmarks/first_look.py).
+Two trained networks on five videos have at most 0.60 with the right pixels, and 0.26 to 1 with wrong ones:
+this finds 5 of 50 (tests/benchmarks/first_look.py).
 """
 DETAIL = 25.0
 """Standard deviation of brightness in grey levels. A wall, fog or night has less, and may be one class."""

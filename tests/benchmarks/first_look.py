@@ -1,7 +1,7 @@
 """How label maps look where pixels are prepared wrongly: ``python -m tests.benchmarks.first_look``.
 
-Two trained networks, the sample's and a branch of the tests' AR-Seg, see four frames of each of five videos: with
-the mean and deviation that they were trained with, and with five that others often use by mistake.
+Two trained networks, the sample's and a branch of the tests' AR-Seg, see four frames of each of five videos:
+with the mean and deviation that they were trained with, and with five that are often used by mistake.
 """
 
 from __future__ import annotations
@@ -74,10 +74,8 @@ def main() -> None:
                     shares = [torch.bincount(s.argmax(1).flatten()).max() / s[0, 0].numel() for s in scores]
                     best = [s.softmax(1).topk(2, 1).values for s in scores]
                     margin = np.mean([float((pair[:, 0] - pair[:, 1]).mean()) for pair in best])
-                    print(
-                        f"{name:7}{video.stem:28}{way:16}largest class {min(shares):.3f} to {max(shares):.3f}, "
-                        f"margin {margin:.3f}"
-                    )
+                    largest = f"{min(shares):.3f} to {max(shares):.3f}"
+                    print(f"{name:7}{video.stem:28}{way:16}largest class {largest}, margin {margin:.3f}")
 
 
 if __name__ == "__main__":
