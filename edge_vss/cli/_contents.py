@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edge_vss.bundle import GraphSpec, Manifest
-from edge_vss.cli.terminal import table
+from edge_vss.cli.terminal import say, table
 from edge_vss.report import Json, Report, plain
 
 
@@ -79,7 +79,7 @@ def _cost(bundle: Path, manifest: Manifest, policy: str | None) -> Cost:
 
 
 def show_graphs(bundle: Path, manifest: Manifest) -> None:
-    """Two tables: the graphs with their sizes and costs, and how near their numbers are to the model's."""
+    """The graphs with their sizes and costs, how near their numbers are to the model's, and what it gives."""
     rows = [(graph.role, graph.file, _bytes(bundle, graph) / 1e6, graph.gmac) for graph in manifest.graphs]
     table(("graph", "file", "MB", "GMAC"), rows)
     parity = manifest.parity.get("graphs", {}) | {"rollout": manifest.parity.get("rollout", {})}
@@ -93,3 +93,7 @@ def show_graphs(bundle: Path, manifest: Manifest) -> None:
         if found
     ]
     table(("numbers", "equal labels %", "largest difference"), agreements)
+    model = manifest.options.get("model")
+    form = model.get("form") if isinstance(model, dict) else None
+    if isinstance(form, str):
+        say(f"the model gives {form}")
