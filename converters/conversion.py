@@ -12,11 +12,11 @@ from typing import TypeAlias, TypeVar
 from edge_vss import classes as class_sets
 from edge_vss.classes import ClassSet
 from edge_vss.errors import OptionError
-from edge_vss.files import sha256
+from edge_vss.files import path_of, sha256
 from edge_vss.video import Size
 
 T = TypeVar("T")
-Classes: TypeAlias = str | int | ClassSet
+Classes: TypeAlias = str | int | Path | Sequence[str] | ClassSet
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ class Conversion:
     model: str | Path | None = None
     """The model's file or folder. None: the network gets no trained weights, to learn how fast it is."""
     classes: Classes | Mapping[str, Classes] | None = None
-    """A class set, or what names one: a known name, a file of names, or a number of classes. A mapping gives
-    each of several outputs its own, by what ``output_name`` calls it."""
+    """A class set, a list of names, or what names one: a known name, a file of names, or a number of classes. A
+    mapping gives each of several outputs its own, by what ``output_name`` calls it."""
     size: Size | None = None
     """(H, W) of the pictures that the network takes; frames of other sizes are scaled to it."""
     factory: str | None = None
@@ -77,7 +77,8 @@ class Conversion:
     std: tuple[float, ...] | None = None
     scale: float | None = None
     bgr: bool = False
-    """These four say what the network expects of its pixels (``Preprocess``)."""
+    """These four say what the network expects of its pixels (``Preprocess``). ``mean`` and ``std`` are in the
+    order of the network's channels: with ``bgr``, blue first."""
     trust_pickle: bool = False
     """Open a pickled module, which runs code that the file brings."""
     family: str = "propagate"
@@ -96,13 +97,15 @@ class Conversion:
     """The video that ``int8`` is fitted to."""
     ground_truth: str | Path | None = None
     """A folder of label maps of that video, to record what ``int8`` loses against them."""
+    match: str = "auto"
+    """How those maps are matched with frames: see `GroundTruth`."""
     ignore: int | None = None
     """The id in those maps that counts for nothing."""
 
     @property
     def path(self) -> Path | None:
         """The model's place."""
-        return None if self.model is None else Path(self.model)
+        return None if self.model is None else path_of(self.model, "the model")
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -155,7 +158,11 @@ def _listed(names: str | Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _found(classes: Classes | None) -> ClassSet | None:
-    return classes if classes is None or isinstance(classes, ClassSet) else class_sets.find(str(classes))
+    if classes is None or isinstance(classes, ClassSet):
+        return classes
+    if isinstance(classes, (str, int, Path)):
+        return class_sets.find(str(classes))
+    return class_sets.from_names([str(name) for name in classes])
 
 
 def fingerprint(path: Path) -> str:

@@ -22,6 +22,9 @@ from edge_vss.errors import BundleError, OptionError
 from edge_vss.files import sha256
 from edge_vss.runtimes.engines import usual_engine
 from edge_vss.runtimes.policy import parse
+from edge_vss.runtimes.tools.ground_truth import GroundTruth
+from edge_vss.text import whole
+from edge_vss.vendors import without_telemetry
 from edge_vss.video import Size
 
 
@@ -39,11 +42,11 @@ def convert(conversion: Conversion, output: str | Path, *, force: bool = False) 
     target = conversion.target or _target(conversion.path)
     export = TARGETS.find(target).call
     _check(conversion.size, conversion.policy)
-    video, maps = (
-        None if place is None else Path(place) for place in (conversion.calibrate, conversion.ground_truth)
-    )
+    video = None if conversion.calibrate is None else Path(conversion.calibrate)
     precision = conversion.precision
-    quantize.check(precision, video, maps)
+    quantize.check(precision, video, conversion.ground_truth)
+    folder_of_maps = conversion.ground_truth
+    maps = None if folder_of_maps is None else GroundTruth(folder_of_maps, conversion.match)
     bundle.check_target(output)
     if output.exists() and not force:
         raise BundleError(f"{output} exists: choose another name, or replace it with --force")
@@ -52,7 +55,7 @@ def convert(conversion: Conversion, output: str | Path, *, force: bool = False) 
         family=conversion.family,
         options={**parts.options, "model": parts.notes},
         target=target,
-        source=parts.source,
+        source={**parts.source, "name": whole(parts.source["name"])},
         frame_size=parts.size,
         classes=parts.classes.names,
         palette=parts.classes.palette,
@@ -121,7 +124,8 @@ def _tools(target: str, precision: str) -> dict[str, str]:
     if precision != "fp32":
         names += QUANTIZERS.find(target).description.modules
     # Asked of the module: what is imported as onnxruntime may be installed as onnxruntime-gpu.
-    versions = {name: getattr(import_module(name), "__version__", "?") for name in dict.fromkeys(names)}
+    with without_telemetry():
+        versions = {name: getattr(import_module(name), "__version__", "?") for name in dict.fromkeys(names)}
     return {
         "edge-vss": edge_vss.__version__,
         **{name.replace("_", "-"): str(version) for name, version in versions.items()},

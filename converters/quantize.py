@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edge_vss import bundle
 from edge_vss.bundle import Manifest
 from edge_vss.converters.quantizers import QUANTIZERS
+from edge_vss.decisions import Decision, Prediction, Track
 from edge_vss.errors import OptionError
 from edge_vss.files import sha256
 from edge_vss.metrics import confusion, miou
@@ -21,7 +22,9 @@ from edge_vss.runtimes.engines import Graph, Tensor, as_array
 from edge_vss.runtimes.segmenter import Segmenter, load
 from edge_vss.runtimes.sources import open_source
 from edge_vss.runtimes.tools.evaluate import evaluate
-from edge_vss.video import Decision, Frame, Prediction, Track
+from edge_vss.runtimes.tools.ground_truth import GroundTruth
+from edge_vss.text import whole
+from edge_vss.video import Frame
 
 PRECISIONS = ("fp32", "fp16", "int8")
 KEYS = 16
@@ -30,7 +33,7 @@ FOLLOWING = 2
 LEAST_FRAMES = 24
 
 
-def check(precision: str, video: Path | None, ground_truth: Path | None) -> None:
+def check(precision: str, video: Path | None, ground_truth: str | Path | None) -> None:
     """Raise OptionError for options that do not go together."""
     if precision not in PRECISIONS:
         raise OptionError(f"no precision is called {precision!r}: choose one of {', '.join(PRECISIONS)}")
@@ -49,7 +52,7 @@ def reduce(
     manifest: Manifest,
     precision: str,
     video: Path | None,
-    ground_truth: Path | None,
+    ground_truth: GroundTruth | None,
     ignore: int | None = None,
 ) -> Manifest:
     """Rewrite the graphs of the bundle being built in ``folder``, and say in its manifest what that costs.
@@ -83,7 +86,7 @@ def reduce(
         counts += confusion(before, after, 256)
         equal += float((before == after).mean()) / len(exact)
     notes |= {
-        "calibration": {"video": video.name, "frames": len(exact)},
+        "calibration": {"video": whole(video.name), "frames": len(exact)},
         "against_fp32": {"labels_equal": equal, "miou": miou(counts)},
     }
     if ground_truth is not None:

@@ -33,14 +33,23 @@ if TYPE_CHECKING:
     from edge_vss.classes import find as find_classes
     from edge_vss.converters.conversion import Conversion
     from edge_vss.converters.convert import convert
+    from edge_vss.decisions import (
+        Cause,
+        Decision,
+        Measured,
+        Policy,
+        PolicyDescription,
+        Prediction,
+        Track,
+    )
     from edge_vss.metrics import ScoreReport, Scores
+    from edge_vss.runtimes.drawing.overlays import overlay
     from edge_vss.runtimes.motion import Feed
     from edge_vss.runtimes.pipeline import RunReport, run
     from edge_vss.runtimes.policy import Adaptive, Gop, Interval
     from edge_vss.runtimes.segmenter import Segmenter, load
     from edge_vss.runtimes.session import Session
     from edge_vss.runtimes.sinks import Sink, SinkContext, open_sink
-    from edge_vss.runtimes.sinks._drawing import overlay
     from edge_vss.runtimes.sources import Source, open_source
     from edge_vss.runtimes.state import State
     from edge_vss.runtimes.tools.benchmark import ProfileReport, SpeedReport, profile
@@ -48,20 +57,14 @@ if TYPE_CHECKING:
     from edge_vss.runtimes.tools.ground_truth import GroundTruth
     from edge_vss.runtimes.tools.opening import Opening
     from edge_vss.video import (
-        Cause,
-        Decision,
         Frame,
         FrameStamp,
-        Measured,
         MotionField,
         MotionVectors,
         Packet,
         Picture,
-        Policy,
-        PolicyDescription,
-        Prediction,
+        StartReason,
         StreamInfo,
-        Track,
     )
 
 __version__ = "0.1.0"
@@ -108,6 +111,7 @@ __all__ = [
     "Source",
     "SourceError",
     "SpeedReport",
+    "StartReason",
     "State",
     "StateFileError",
     "StreamInfo",
@@ -128,10 +132,10 @@ __all__ = [
 # Where each name is found when it is asked for. A test holds this and the imports above together.
 _HOMES = {
     "Adaptive": ("runtimes.policy", "Adaptive"),
-    "Cause": ("video", "Cause"),
+    "Cause": ("decisions", "Cause"),
     "ClassSet": ("classes", "ClassSet"),
     "Conversion": ("converters.conversion", "Conversion"),
-    "Decision": ("video", "Decision"),
+    "Decision": ("decisions", "Decision"),
     "EvaluationReport": ("runtimes.tools.evaluate", "EvaluationReport"),
     "Feed": ("runtimes.motion", "Feed"),
     "Frame": ("video", "Frame"),
@@ -141,15 +145,15 @@ _HOMES = {
     "HeadSpec": ("bundle", "HeadSpec"),
     "Interval": ("runtimes.policy", "Interval"),
     "Manifest": ("bundle", "Manifest"),
-    "Measured": ("video", "Measured"),
+    "Measured": ("decisions", "Measured"),
     "MotionField": ("video", "MotionField"),
     "MotionVectors": ("video", "MotionVectors"),
     "Opening": ("runtimes.tools.opening", "Opening"),
     "Packet": ("video", "Packet"),
     "Picture": ("video", "Picture"),
-    "Policy": ("video", "Policy"),
-    "PolicyDescription": ("video", "PolicyDescription"),
-    "Prediction": ("video", "Prediction"),
+    "Policy": ("decisions", "Policy"),
+    "PolicyDescription": ("decisions", "PolicyDescription"),
+    "Prediction": ("decisions", "Prediction"),
     "ProfileReport": ("runtimes.tools.benchmark", "ProfileReport"),
     "RunReport": ("runtimes.pipeline", "RunReport"),
     "ScoreReport": ("metrics", "ScoreReport"),
@@ -160,16 +164,17 @@ _HOMES = {
     "SinkContext": ("runtimes.sinks", "SinkContext"),
     "Source": ("runtimes.sources", "Source"),
     "SpeedReport": ("runtimes.tools.benchmark", "SpeedReport"),
+    "StartReason": ("video", "StartReason"),
     "State": ("runtimes.state", "State"),
     "StreamInfo": ("video", "StreamInfo"),
-    "Track": ("video", "Track"),
+    "Track": ("decisions", "Track"),
     "convert": ("converters.convert", "convert"),
     "evaluate": ("runtimes.tools.evaluate", "evaluate"),
     "find_classes": ("classes", "find"),
     "load": ("runtimes.segmenter", "load"),
     "open_sink": ("runtimes.sinks", "open_sink"),
     "open_source": ("runtimes.sources", "open_source"),
-    "overlay": ("runtimes.sinks._drawing", "overlay"),
+    "overlay": ("runtimes.drawing.overlays", "overlay"),
     "profile": ("runtimes.tools.benchmark", "profile"),
     "read_manifest": ("bundle", "read"),
     "run": ("runtimes.pipeline", "run"),

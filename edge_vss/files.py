@@ -10,9 +10,31 @@ from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from edge_vss.errors import OptionError
+from edge_vss.text import kind_of
+
 # Without waiting: a pipe that nobody writes to would never open. Windows has no such flags or pipes.
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+
+
+def path_of(value: object, what: str) -> Path:
+    """A place that a program gave, as text or as a path. Raises OptionError for others, naming ``what``."""
+    if isinstance(value, bytes) or not isinstance(value, (str, os.PathLike)):
+        raise OptionError(f"{what} is {kind_of(value)}: give a path")
+    return Path(value)
+
+
+def utf8_name(path: Path) -> str:
+    """A file's name for libraries that are not Python's and want it in UTF-8.
+
+    Where the locale is `C`, Python holds what is not ASCII as stand-ins, which only its own functions
+    understand. Raises OptionError for a name that is no UTF-8.
+    """
+    try:
+        return os.fsencode(path).decode("utf-8")
+    except UnicodeDecodeError:
+        raise OptionError(f"{path} has a name that is no UTF-8: rename it") from None
 
 
 def sha256(path: Path) -> str:

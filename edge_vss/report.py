@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TypeAlias
 
+from edge_vss.text import whole
+
 Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
 """What a JSON document holds."""
 
@@ -30,4 +32,4 @@ def plain(value: object) -> Json:
         return [plain(item) for item in value]
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
+    return value if value is None or isinstance(value, (bool, int)) else whole(str(value))

@@ -43,3 +43,22 @@ def _seen(character: str) -> bool:
 
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
+
+
+def kind_of(value: object) -> str:
+    """What a value is, for an error: its type, and shape and numbers where it has them."""
+    kind, shape, dtype = type(value), getattr(value, "shape", None), getattr(value, "dtype", None)
+    name = kind.__name__ if kind.__module__ in ("builtins", "numpy") else f"{kind.__module__}.{kind.__name__}"
+    return name if shape is None or dtype is None else f"{name} of {dtype} {tuple(shape)}"
+
+
+def whole(name: str) -> str:
+    """A file's name as text that can be written to a file: UTF-8, where Python holds bytes as stand-ins.
+
+    It does so for what is not ASCII where the locale is `C`. What is no UTF-8 either becomes U+FFFD.
+    """
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return name

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Generic, Protocol, TypeVar
 
+from edge_vss.decisions import Prediction
 from edge_vss.runtimes.motion import Measure
 from edge_vss.runtimes.session import Session
 from edge_vss.runtimes.sinks import SINKS, Sink
 from edge_vss.runtimes.sources import Source
-from edge_vss.video import LOST_PACKETS, Frame, Prediction
+from edge_vss.video import Frame, StartReason
 
 QUEUE_FRAMES = 4
 """Frames between two stages: enough to even out a slow key frame, few enough to hold on a small device."""
@@ -199,7 +200,7 @@ def run(
         while (frame := decoded.get()) is not None:
             began = perf_counter()
             prediction = None
-            report.losses += frame.start == LOST_PACKETS
+            report.losses += frame.start == StartReason.LOST_PACKETS
             # ``behind`` counts the frames that wait now, and the last of them gets the graphs. Frames that
             # arrive meanwhile do not count: otherwise no frame would ever get labels.
             behind = (behind or 1 + len(decoded)) - 1

@@ -2,8 +2,8 @@
 
 A policy is any callable ``(frame, track) -> Decision`` with route ``key`` or ``nonkey`` (or ``start``). It is
 asked about every frame but those that must start anew, and also about frames that pass without inference.
-A ``description`` (edge_vss.video.PolicyDescription) is welcome: it can save measuring motion. The policies
-here keep no state, so that one can serve many sessions.
+A ``description`` (edge_vss.decisions.PolicyDescription) is welcome: it can save measuring motion. The
+policies here keep no state, so that one can serve many sessions.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_vss.decisions import Cause, Decision, Policy, PolicyDescription, Track
 from edge_vss.errors import BundleError, OptionError
-from edge_vss.video import Cause, Decision, Frame, Policy, PolicyDescription, Track
+from edge_vss.video import Frame
 
 
 @dataclass(frozen=True)

@@ -8,18 +8,23 @@ from pathlib import Path
 
 from edge_vss import bundle
 from edge_vss.bundle import Manifest
+from edge_vss.decisions import Policy
+from edge_vss.errors import OptionError
+from edge_vss.files import path_of
+from edge_vss.one_process import OneProcess
 from edge_vss.runtimes.engines import EngineOptions, Graph, engine_for
 from edge_vss.runtimes.policy import default, parse
 from edge_vss.runtimes.session import Session
-from edge_vss.video import Policy
 
 ENGINE_VARIABLE = "EDGE_VSS_ENGINE"
 """Environment variable that names the engine; the ``engine`` argument goes before it."""
 
 
 @dataclass(frozen=True)
-class Segmenter:
+class Segmenter(OneProcess):
     """A manifest and its compiled graphs. Immutable; sessions made from it share nothing but these."""
+
+    INSTEAD = "load the bundle in each process"
 
     manifest: Manifest
     graphs: dict[str, Graph]
@@ -37,6 +42,11 @@ class Segmenter:
         """
         if policy is None or isinstance(policy, str):
             policy = parse(policy or self.manifest.policy)
+        if not callable(policy) or isinstance(policy, type):
+            raise OptionError(
+                f"a policy is a callable or a spelling such as interval:5, got {policy!r}: "
+                "give an object, as in Interval(5)"
+            )
         return Session(self.manifest, self.graphs, policy, logits)
 
 
@@ -54,7 +64,7 @@ def load(
     known, that does not run the bundle's target or has no such option, and for threads below 0, MissingExtra
     for an engine that is not installed, EngineError for a graph that the engine refuses.
     """
-    path, options = Path(path), EngineOptions(threads, provider, hint)
+    path, options = path_of(path, "the bundle"), EngineOptions(threads, provider, hint)
     with bundle.loading(path) as manifest:
         default(manifest.policy, path)
         found = engine_for(manifest.target, options, engine or os.environ.get(ENGINE_VARIABLE, ""))

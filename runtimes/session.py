@@ -12,24 +12,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.bundle import HeadSpec, Manifest
+from edge_vss.decisions import Decision, Policy, Prediction, described
 from edge_vss.errors import EngineError, OptionError
+from edge_vss.one_process import OneProcess
 from edge_vss.runtimes.engines import Graph, Tensor, as_array
 from edge_vss.runtimes.scene_cut import Cuts
 from edge_vss.runtimes.state import State
 from edge_vss.runtimes.tracing.root_map import Tracer
-from edge_vss.video import Decision, Frame, FrameStamp, Policy, Prediction, described
+from edge_vss.text import kind_of
+from edge_vss.video import Frame, FrameStamp
 
 ROUTES = ("start", "key", "nonkey")
 """What a policy may decide on; the bundle says which graphs each of them runs."""
 
 
-class Session:
+class Session(OneProcess):
     """Segments the frames of one video, in order. Not thread-safe: one for every video.
 
     The state goes from one step to the next by value, in ``state``, where it can be read, saved and restored.
     It returns to its initial value where a frame has a ``start`` reason or another size. At a scene cut it
     does so too, if the bundle remembers more than its last key frame.
     """
+
+    INSTEAD = "load the bundle there, and hand the state over with state.save and state.restore"
 
     def __init__(
         self, manifest: Manifest, graphs: Mapping[str, Graph], policy: Policy, logits: bool = False
@@ -74,8 +79,10 @@ class Session:
         """Labels for the frame shown after the last one.
 
         Raises EngineError where a graph gives NaN or a class that the bundle does not know, OptionError where
-        the policy gives a route that does not exist. After a step that failed, the next one begins anew.
+        ``frame`` is no Frame, or the policy gives no Decision or a route that does not exist. After a step
+        that failed, the next one begins anew.
         """
+        _check_frame(frame)
         seconds = dict(frame.seconds)
         began = perf_counter()
         decision = self._decide(frame)
@@ -117,6 +124,7 @@ class Session:
         A key frame that the policy wanted here is made up for at the next step. Raises OptionError as step
         does.
         """
+        _check_frame(frame)
         reason = self._start_reason(frame)
         self.state.size = frame.size
         if reason:
@@ -161,6 +169,11 @@ class Session:
         """What the policy wants for the frame. The tracer follows the frame for it."""
         self._frames_since_key += 1
         decision = self.policy(frame, self._tracer.follow(frame))
+        if not isinstance(decision, Decision):
+            raise OptionError(
+                f"the policy gave {decision!r} at frame {frame.index}: let it give a Decision, "
+                "as in Decision('key', 'why')"
+            )
         if decision.route not in ROUTES:
             raise OptionError(
                 f"the policy gave the route {decision.route!r} at frame {frame.index}: "
@@ -174,7 +187,7 @@ class Session:
             # The source calls this frame its first, but the state goes on from where another source ended.
             return "size changed" if frame.size != self.state.size else ""
         if frame.start or self._start_next:
-            return frame.start or self._start_next
+            return str(frame.start or self._start_next)
         if self.state.size is None:
             return "first frame"
         if frame.size != self.state.size:
@@ -238,3 +251,11 @@ def _shown(head: HeadSpec, made: Mapping[str, Tensor], frame: Frame) -> NDArray[
         return values
     way = cv2.INTER_LINEAR if head.is_matte else cv2.INTER_NEAREST_EXACT
     return np.asarray(cv2.resize(values, frame.size[::-1], interpolation=way), np.uint8)
+
+
+def _check_frame(frame: object) -> None:
+    if not isinstance(frame, Frame):
+        raise OptionError(
+            f"a step takes a Frame, got {kind_of(frame)}: open RGB pictures with open_source, and "
+            "step over its frames"
+        )

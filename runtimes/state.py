@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edge_vss.bundle.manifest import Manifest
 from edge_vss.errors import OptionError
+from edge_vss.files import path_of
 from edge_vss.runtimes import _state_file
 from edge_vss.runtimes.engines import Tensor, as_array
 from edge_vss.video import FrameStamp, Size
@@ -77,7 +78,7 @@ class State(Mapping[str, NDArray[Any]]):
         Raises OptionError before the first step, SinkError where nothing can be written, or where another
         process saves to the same file.
         """
-        snapshot, place = self.snapshot(path), Path(path)
+        snapshot, place = self.snapshot(path), path_of(path, "the state file")
         with _state_file.claimed(place):
             _state_file.write(place, snapshot)
 
@@ -87,7 +88,7 @@ class State(Mapping[str, NDArray[Any]]):
         Raises StateFileError for a file that is damaged or is none; OptionError for one that is not there,
         or that belongs to another model, option or size. What was there before then stays.
         """
-        tensors, size = _state_file.read(Path(path), self._manifest)
+        tensors, size = _state_file.read(path_of(path, "the state file"), self._manifest)
         self.tensors = dict(tensors)
         self.frame = self.anchor = None
         self.size, self.restored = size, True

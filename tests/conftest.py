@@ -13,6 +13,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Before torch is imported: two workers with two threads each would wait for one another on two cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from edge_vss import bundle
+from edge_vss.bundle import Manifest
+from tests.helpers.engine_choice import Made, finder
 from tests.helpers.scene import make_video
 from tests.helpers.selection import SLOW, SLOW_TESTS, needs_torch
 from tests.helpers.videos import B_FRAMES, encode, pan
@@ -75,3 +78,16 @@ def tiny_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """24 frames of H.264, with their label maps in the folder ``truth`` beside it; do not change it."""
     folder = tmp_path_factory.mktemp("video")
     return make_video(folder / "tiny.mp4", ground_truth=folder / "truth")
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Engine (of `tests.helpers.engine_choice.ENGINES`) and network → its bundle."""
+    return finder(tmp_path_factory.mktemp("engines"))
+
+
+@pytest.fixture(scope="session")
+def labels_bundle(made: Made) -> tuple[Path, Manifest]:
+    """The bundle of a network that gives labels, for ONNX Runtime."""
+    path = made("onnxruntime")
+    return path, bundle.read(path)

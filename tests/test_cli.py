@@ -178,7 +178,7 @@ def test_bad_input_gives_one_line_and_status_1(tiny_bundle: Path, tiny_video: Pa
     assert "o.txt has no video type" in message and "mp4" in message
     few = tmp_path / "few"
     few.mkdir()
-    (few / "0.png").write_bytes((tiny_video.parent / "truth" / "0.png").read_bytes())
+    (few / "car.png").write_bytes((tiny_video.parent / "truth" / "0.png").read_bytes())
     message = Done("evaluate", tiny_bundle, tiny_video, "--truth", few).error()
     assert "1 label maps" in message and "24 frames" in message
     assert "cannot write JSON" in Done("doctor", "--json", tmp_path / "absent" / "x.json").error()

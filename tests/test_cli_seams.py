@@ -119,9 +119,9 @@ def test_evaluate_stops_early(tiny_bundle: Path, tiny_video: Path, tmp_path: Pat
     few.mkdir()
     for index in range(5):
         (few / f"{index}.png").write_bytes((truth / f"{index}.png").read_bytes())
-    message = Done("evaluate", tiny_bundle, tiny_video, "--truth", few, "--limit", "7").error()
-    assert "5 label maps" in message
-    assert Done("evaluate", tiny_bundle, tiny_video, "--truth", few, "--limit", "5").status == 0
+    done = Done("evaluate", tiny_bundle, tiny_video, "--truth", few, "--limit", "7")
+    assert "5 of 7 frames have a label map" in done.err and "missing: 5.png, 6.png" in done.err
+    assert "missing" not in Done("evaluate", tiny_bundle, tiny_video, "--truth", few, "--limit", "5").err
 
 
 def test_a_run_says_how_many_key_frames_had_no_i_frame(tiny_bundle: Path, tiny_video: Path) -> None:

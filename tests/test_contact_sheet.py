@@ -1,6 +1,6 @@
 import numpy as np
 
-from edge_vss.demo.contact_sheet import PAPER, Tile, draw, paint
+from edge_vss.runtimes.drawing.contact_sheet import PAPER, Tile, draw, paint
 
 PALETTE = ((200, 0, 0), (0, 0, 200))
 

@@ -4,15 +4,11 @@ tflite-runtime) EDGE_VSS_BUNDLES names a folder that tests/engine_bundles.py has
 
 import builtins
 import json
-import math
-import os
 import platform
 import sys
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,65 +21,14 @@ from edge_vss.bundle import GraphSpec, Manifest, TensorSpec
 from edge_vss.cli import app
 from edge_vss.errors import EngineError, MissingExtra, OptionError
 from edge_vss.runtimes.engines import ENGINES as KINDS
-from edge_vss.runtimes.engines import EngineDescription, EngineOptions, Tensor, as_array, giving_arrays
+from edge_vss.runtimes.engines import EngineDescription, EngineOptions, Tensor, as_array
 from edge_vss.runtimes.segmenter import Segmenter, load
 from edge_vss.runtimes.sources import open_source
 from edge_vss.video import Frame
-from tests.benchmarks.copies import step_costs
 from tests.helpers.cli import CliRunner
-from tests.helpers.engine_bundles import NETWORKS, make, steps
+from tests.helpers.engine_bundles import NETWORKS, steps
+from tests.helpers.engine_choice import ENGINES, Made, compiled, inputs
 from tests.helpers.videos import encode, pan
-
-THEIRS = dict(entry.split(":") for entry in os.environ.get("EDGE_VSS_ENGINES", "").split())
-"""A third party's engines under test, as NAME:TARGET."""
-ENGINES = ["numpy", "onnxruntime", "openvino", "openvino on onnx", "tflite", *THEIRS]
-TARGET = {"numpy": "onnx", "onnxruntime": "onnx", "openvino on onnx": "onnx", **THEIRS}
-"""Engine → the target that it runs, where that is not its own."""
-NEEDS = {"numpy": ("onnx",), "tflite": ("ai_edge_litert", "tflite_runtime")}
-
-Made = Callable[..., Path]
-
-
-@pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """Engine (of ENGINES) and network → its bundle. Skips where the engine is not installed."""
-    given = os.environ.get("EDGE_VSS_BUNDLES")
-    folder = Path(given) if given else tmp_path_factory.mktemp("engines")
-
-    def find(engine: str, network: str = "labels") -> Path:
-        name = engine.partition(" ")[0]
-        if name not in THEIRS and not any(find_spec(module) for module in NEEDS.get(name, (name,))):
-            pytest.skip(f"{name} is not installed")
-        target = TARGET.get(engine, engine)
-        if not given:
-            pytest.importorskip("torch", reason="the converter's half is not installed")
-        if target == "tflite" and not given and find_spec("litert_torch") is None:
-            pytest.skip("litert-torch is not installed: nothing writes TFLite")
-        return make(folder, network, target)
-
-    return find
-
-
-@pytest.fixture(scope="module")
-def street(made: Made) -> tuple[Path, Manifest]:
-    path = made("onnxruntime")
-    return path, bundle.read(path)
-
-
-def compiled(engine: str, folder: Path, graph: GraphSpec, **options: Any) -> Any:
-    load = KINDS.find(engine.partition(" ")[0]).call
-    return giving_arrays(load(folder / graph.file, graph, EngineOptions(**options)))
-
-
-def inputs(manifest: Manifest) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(0)
-    assert manifest.motion is not None
-    given = {"image": rng.integers(0, 256, (1, *manifest.frame_size, 3), np.uint8)}
-    given["motion"] = rng.uniform(-2, 2, (1, 2, *manifest.motion.grid)).astype(np.float32)
-    for state in manifest.state:
-        high = 3 if state.dtype == "uint8" else 2
-        given[state.name] = rng.integers(0, high, state.shape).astype(state.dtype)
-    return given
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -273,8 +218,8 @@ def test_a_missing_library_names_its_extra(
         load(folder / graph.file, graph)
 
 
-def test_motion_that_is_not_a_number_does_no_harm(street: tuple[Path, Manifest]) -> None:
-    folder, manifest = street
+def test_motion_that_is_not_a_number_does_no_harm(labels_bundle: tuple[Path, Manifest]) -> None:
+    folder, manifest = labels_bundle
     graph, given = manifest.graph("state"), inputs(manifest)
     spoiled = {**given, "motion": np.full_like(given["motion"], np.nan)}
     call = compiled("onnxruntime", folder, graph)
@@ -289,8 +234,8 @@ def test_motion_that_is_not_a_number_does_no_harm(street: tuple[Path, Manifest])
     assert np.array_equal(call(given)["labels"], before)
 
 
-def test_the_fixture_is_a_valid_bundle(street: tuple[Path, Manifest]) -> None:
-    assert bundle.read(street[0]) == street[1]
+def test_the_fixture_is_a_valid_bundle(labels_bundle: tuple[Path, Manifest]) -> None:
+    assert bundle.read(labels_bundle[0]) == labels_bundle[1]
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
@@ -347,7 +292,7 @@ def test_the_old_tflite_runtime_is_refused_beside_numpy_2(
 
 
 def test_a_third_partys_engine_is_found_by_its_entry_point(
-    street: tuple[Path, Manifest], monkeypatch: pytest.MonkeyPatch
+    labels_bundle: tuple[Path, Manifest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
 
@@ -365,102 +310,4 @@ def test_a_third_partys_engine_is_found_by_its_entry_point(
     monkeypatch.setattr(
         plugins, "entry_points", lambda group, name=None: [Point] if "engine" in group else []
     )
-    assert load(street[0], "theirs", threads=3).engine == "theirs"
-    assert asked == [("key.onnx", "key", 3), ("state.onnx", "state", 3)]
-
-
-WITH_MEMORY = [("onnxruntime", "lmanet"), ("openvino", "tv3s"), ("tflite", "lmanet")]
-
-
-@pytest.mark.parametrize(("engine", "network"), WITH_MEMORY)
-def test_state_is_not_copied_between_steps(made: Made, engine: str, network: str) -> None:
-    segmenter = load(made(engine, network), engine)
-    manifest = segmenter.manifest
-    assert manifest.motion is not None
-    # A picture and motion go in, labels and checks are read: that is all, of what takes memory.
-    fed = math.prod((*manifest.frame_size, 3)) + 2 * 4 * math.prod(manifest.motion.grid)
-    read = math.prod(manifest.frame_size)
-    copied, allocated = step_costs(segmenter, "key")
-    state = sum(tensor.nbytes for tensor in manifest.state)
-    assert copied <= (2 * fed + read if engine == "tflite" else 0)
-    assert state > 2 * fed + read, "the network has too little state to tell"
-    assert allocated < read + 50_000
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-def test_what_calls_gave_stays_as_it_is(made: Made, engine: str) -> None:
-    segmenter = load(made(engine, "scores"), engine.partition(" ")[0])
-    fed = inputs(segmenter.manifest)
-    call = segmenter.graphs["key"]
-    kept: list[tuple[Tensor, np.ndarray]] = []
-    for shift in range(12):
-        given = call({"image": np.roll(fed["image"], 5 * shift, 2)})
-        kept += [(tensor, as_array(tensor).copy()) for tensor in given.values()]
-        # Some go, so that their memory is used again, and some stay.
-        del kept[:: 5 if shift % 2 else 7]
-    assert len(kept) > 10
-    for tensor, before in kept:
-        assert np.array_equal(as_array(tensor), before)
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-def test_a_view_keeps_what_it_shows(made: Made, engine: str) -> None:
-    folder = made(engine, "scores")
-    manifest = bundle.read(folder)
-    call, fed = compiled(engine, folder, manifest.graph("key")), inputs(manifest)
-    rows = [call({"image": np.roll(fed["image"], shift, 2)})["labels"][0, 3:9] for shift in range(9)]
-    expected = [
-        call({"image": np.roll(fed["image"], shift, 2)})["labels"][0, 3:9].copy() for shift in range(9)
-    ]
-    for row, wanted in zip(rows, expected, strict=True):
-        assert np.array_equal(row, wanted)
-
-
-def test_memory_is_used_again_when_nobody_holds_it(street: tuple[Path, Manifest]) -> None:
-    folder, manifest = street
-    call, fed = compiled("onnxruntime", folder, manifest.graph("key")), inputs(manifest)
-    places = {call(fed)["labels"].ctypes.data for _ in range(20)}
-    assert len(places) == 1
-    held = [call(fed)["labels"] for _ in range(20)]
-    assert len({labels.ctypes.data for labels in held}) == 20
-
-
-@pytest.mark.parametrize("network", ["scores", "lmanet"])
-def test_outputs_may_stay_on_a_device(made: Made, network: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The CPU's own memory stands for an accelerator's: ONNX Runtime handles both the same way.
-    from edge_vss.runtimes.engines import onnxruntime
-
-    path = made("onnxruntime", network)
-    frames = list(open_source(list(np.random.default_rng(0).integers(0, 255, (6, 48, 64, 3), np.uint8))))
-    usual = load(path, "onnxruntime").session()
-    expected = [usual.step(frame).labels for frame in frames]
-    monkeypatch.setitem(onnxruntime.DEVICES, "cpu", "cpu")
-    session = load(path, "onnxruntime").session()
-    for frame, labels in zip(frames, expected, strict=True):
-        assert np.array_equal(session.step(frame).labels, labels)
-    assert not any(isinstance(tensor, np.ndarray) for tensor in session.state.tensors.values())
-    for name, array in usual.state.items():
-        assert np.array_equal(session.state[name], array)
-
-
-def test_graphs_of_one_tflite_file_run_at_the_same_time(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The key graph waits inside its call until the state graph has run."""
-    # tflite-runtime, the older package, has no calls by name to wait inside of.
-    CompiledModel = pytest.importorskip("ai_edge_litert.compiled_model").CompiledModel
-    segmenter = load(made("tflite", "scores"), "tflite")
-    fed, done, inside = inputs(segmenter.manifest), threading.Event(), threading.Event()
-    run = CompiledModel.run_by_name
-
-    def waiting(self: Any, role: str, *buffers: Any) -> None:
-        if role == "key":
-            inside.set()
-            assert done.wait(60)
-        run(self, role, *buffers)
-
-    monkeypatch.setattr(CompiledModel, "run_by_name", waiting)
-    with ThreadPoolExecutor(1) as pool:
-        key = pool.submit(segmenter.graphs["key"], fed)
-        assert inside.wait(60)
-        segmenter.graphs["state"](fed)
-        done.set()
-        key.result()
+    assert load(labels_bundle[0], "theirs", threads=3).engine == "theirs"

@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edge_vss.decisions import Decision, Prediction, Track
 from edge_vss.errors import OptionError, SourceError
 from edge_vss.runtimes.engines import Tensor, giving_arrays
 from edge_vss.runtimes.segmenter import Segmenter, load
 from edge_vss.runtimes.tools.evaluate import evaluate
 from edge_vss.runtimes.tools.ground_truth import GroundTruth
 from edge_vss.runtimes.tools.opening import Opening
-from edge_vss.video import Decision, Frame, Prediction, Track
+from edge_vss.video import Frame
 from tests.helpers.server import serving
+from tests.helpers.videos import decoded
 
 
 @pytest.fixture(scope="module")
@@ -116,16 +118,26 @@ def test_a_model_that_gives_the_ignored_id_is_wrong_there(
         evaluate(doubtful, tiny_video, truth, policy="interval:1", ignore=9)
 
 
-def test_too_few_or_too_many_label_maps_say_both_numbers(
+def named(truth: Path, count: int) -> None:
+    """Label maps whose names say nothing of frames."""
+    for index in range(24):
+        (truth / f"{index}.png").rename(truth / f"{chr(97 + index)}.png")
+    for index in range(count, 24):
+        (truth / f"{chr(97 + index)}.png").unlink()
+
+
+def test_maps_without_numbers_have_to_be_as_many_as_frames(
     segmenter: Segmenter, tiny_video: Path, truth: Path
 ) -> None:
-    shutil.copy(truth / "0.png", truth / "24.png")
+    named(truth, 24)
+    assert evaluate(segmenter, tiny_video, truth, policy="interval:1").miou > 99
+    shutil.copy(truth / "a.png", truth / "z.png")
     with pytest.raises(
         SourceError, match=r"25 label maps, but .*tiny\.mp4 has 24 frames: give one label map per frame"
     ):
         evaluate(segmenter, tiny_video, truth)
-    for index in range(20, 25):
-        (truth / f"{index}.png").unlink()
+    for name in "uvwxz":
+        (truth / f"{name}.png").unlink()
     with pytest.raises(SourceError, match=r"20 label maps, but .*tiny\.mp4 has 24 frames"):
         evaluate(segmenter, tiny_video, truth)
     with (
@@ -136,6 +148,52 @@ def test_too_few_or_too_many_label_maps_say_both_numbers(
     frames = (np.zeros((96, 128, 3), np.uint8) for _ in range(22))
     with pytest.raises(SourceError, match=r"20 label maps, but the source has more than 20 frames"):
         evaluate(segmenter, frames, truth)
+
+
+def test_a_missing_map_moves_no_other(segmenter: Segmenter, tiny_video: Path, truth: Path) -> None:
+    (truth / "3.png").unlink()
+    shutil.copy(truth / "0.png", truth / "24.png")
+    found = evaluate(segmenter, tiny_video, truth, policy="interval:1")
+    assert found.miou > 99 and found.frames == 23
+    told = found.ground_truth
+    assert (told.by, told.first_number, told.frames, told.labelled) == ("number", 0, 24, 23)
+    assert told.missing == ("3.png",) and told.unused == ("24.png",)
+    # Windows of 8 frames do not reach over the gap.
+    assert found.mvc8 > 99 and found.keyframes == 24
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_only_labelled_frames_are_scored(
+    segmenter: Segmenter, tiny_video: Path, truth: Path, tmp_path: Path, first: int
+) -> None:
+    sparse = tmp_path / "sparse"
+    sparse.mkdir()
+    for index in (3, 13, 23):
+        shutil.copy(truth / f"{index}.png", sparse / f"city_000000_{index + first:06d}_gtFine_labelIds.png")
+    seen: list[int] = []
+    found = evaluate(
+        segmenter, tiny_video, sparse, policy="interval:1", on_frame=lambda frame, _: seen.append(frame.index)
+    )
+    # 24 is one more than the last frame counted from 0.
+    assert found.miou > 99 and found.frames == 3 and found.ground_truth.first_number == first
+    assert seen == list(range(24)) and np.isnan(found.mvc8)
+    assert found.ground_truth.missing == ()
+    with pytest.raises(SourceError, match=r"3 label maps, but .* has 2 frames"):
+        evaluate(segmenter, tiny_video, sparse, limit=2)
+
+
+def test_pictures_and_maps_go_by_their_names(
+    segmenter: Segmenter, tiny_video: Path, truth: Path, tmp_path: Path
+) -> None:
+    pictures, maps = tmp_path / "pictures", tmp_path / "maps"
+    pictures.mkdir()
+    maps.mkdir()
+    for index, image in enumerate(decoded(tiny_video)):
+        cv2.imwrite(str(pictures / f"scene_{7 * index}_leftImg8bit.png"), image[..., ::-1])
+        if index % 5 == 2:
+            shutil.copy(truth / f"{index}.png", maps / f"scene_{7 * index}_labelIds.png")
+    found = evaluate(segmenter, pictures, maps, policy="interval:1")
+    assert found.miou > 99 and found.frames == 5 and found.ground_truth.by == "name"
 
 
 def test_label_maps_of_another_size_are_found_before_anything_runs(

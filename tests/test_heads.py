@@ -26,11 +26,11 @@ from edge_vss.converters.readers import _load  # noqa: E402
 from edge_vss.converters.readers._heads import safe_names  # noqa: E402
 from edge_vss.converters.silence import quiet  # noqa: E402
 from edge_vss.converters.verify import verify  # noqa: E402
+from edge_vss.decisions import Prediction  # noqa: E402
 from edge_vss.errors import BundleError, EngineError, ModelError, OptionError  # noqa: E402
 from edge_vss.runtimes.segmenter import Segmenter  # noqa: E402
 from edge_vss.runtimes.sinks import SinkContext, open_sink  # noqa: E402
 from edge_vss.runtimes.tools.ground_truth import read_labels  # noqa: E402
-from edge_vss.video import Prediction  # noqa: E402
 from tests.helpers.cli import CliRunner  # noqa: E402
 from tests.helpers.heads import (  # noqa: E402
     CAR,

@@ -15,11 +15,12 @@ HALVES = {
 FLOORS = (
     ("text",),
     ("errors", "report", "extras"),
-    ("video", "classes", "metrics", "files", "claim", "plugins"),
+    ("video", "decisions", "classes", "metrics", "files", "claim", "plugins", "vendors", "one_process"),
     ("bundle",),
-    ("runtimes.motion", "runtimes.engines"),
-    ("runtimes.sources", "runtimes.tracing"),
-    ("runtimes.sinks",),
+    ("runtimes.tracing", "runtimes.engines"),
+    ("runtimes.motion",),
+    ("runtimes.sources",),
+    ("runtimes.sinks", "runtimes.drawing"),
     ("runtimes",),
     ("runtimes.tools",),
     (

@@ -18,11 +18,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge_vss.decisions import Prediction
 from edge_vss.errors import OptionError, SourceError
 from edge_vss.runtimes.pipeline import run
 from edge_vss.runtimes.sinks import SinkContext, open_sink
 from edge_vss.runtimes.sources import Source, open_source
-from edge_vss.video import Frame, Prediction
+from edge_vss.video import Frame
 from tests.helpers import toys
 from tests.test_log import listening
 

@@ -14,15 +14,15 @@ import av
 import numpy as np
 import pytest
 
+from edge_vss.decisions import Prediction
 from edge_vss.errors import EngineError, SinkError, SourceError
 from edge_vss.plugins import Plugin
 from edge_vss.runtimes.engines import Graph
-from edge_vss.runtimes.motion import Listener, none
-from edge_vss.runtimes.pipeline import QUEUE_BYTES, QUEUE_FRAMES, Channel, motion_for, run
+from edge_vss.runtimes.motion import Listener
+from edge_vss.runtimes.pipeline import QUEUE_FRAMES, motion_for, run
 from edge_vss.runtimes.sinks import SINKS, Sink, SinkContext, open_sink, video
-from edge_vss.runtimes.sources import Source, open_source
-from edge_vss.runtimes.sources.frames import ArrayPicture
-from edge_vss.video import Frame, Prediction, StreamInfo
+from edge_vss.runtimes.sources import open_source
+from edge_vss.video import Frame, StartReason, StreamInfo
 from tests.helpers import toys
 from tests.helpers.videos import decoded
 from tests.test_session import frames
@@ -120,8 +120,8 @@ def test_losses_that_the_source_noticed_are_counted() -> None:
     for drop in (False, True):
         shown = frames(30, step=1)
         for index in (4, 5, 17):
-            shown[index].start = "lost packets"
-        shown[20].start = "seek"
+            shown[index].start = StartReason.LOST_PACKETS
+        shown[20].start = StartReason.SEEK
         report = run(shown, toys.segmenter().session("interval:100"), drop_inference=drop)
         assert report.frames + report.skipped == 30 and report.losses == 3
 
@@ -257,77 +257,6 @@ def test_dropping_ends_even_where_frames_never_stop_waiting() -> None:
     report = run(frames(500, step=0), toys.segmenter().session("interval:7"), [sink], drop_inference=True)
     assert report.frames + report.skipped == 500
     assert report.frames >= 500 // 60
-
-
-def test_a_channel_waits_for_room_and_for_items() -> None:
-    channel: Channel[int] = Channel(2)
-    assert channel.put(1)
-    assert channel.put(2)
-    taken = []
-    reader = threading.Timer(0.05, lambda: taken.append(channel.get()))
-    reader.start()
-    assert channel.put(3)
-    reader.join()
-    assert taken == [1]
-    channel.close()
-    assert not channel.put(4)
-    assert [channel.get(), channel.get(), channel.get()] == [2, 3, None]
-    other: Channel[int] = Channel(2)
-    other.put(1)
-    other.close(discard=True)
-    assert other.get() is None
-
-
-def test_a_channel_holds_so_many_bytes_and_always_one_item() -> None:
-    channel: Channel[str] = Channel(100, 10)
-    assert channel.put("large", 50)  # more than it holds, but it was empty
-    events: list[str] = []
-
-    def fill() -> None:
-        for name in ("a", "b", "c", "d"):
-            assert channel.put(name, 4)
-            events.append(name)
-
-    writer = threading.Thread(target=fill)
-    writer.start()
-    assert not events
-    assert channel.get() == "large"
-    assert [channel.get() for _ in range(4)] == ["a", "b", "c", "d"]
-    writer.join()
-    assert events == ["a", "b", "c", "d"]
-    # Whatever was taken out has made room.
-    assert channel.put("e", 10) and channel.get() == "e"
-    channel.close()
-
-
-class Huge(ArrayPicture):
-    """A picture that says it is as large as one of 8K, with 10 bits."""
-
-    @property
-    def nbytes(self) -> int:
-        return 100_000_000
-
-
-def test_large_frames_do_not_pile_up_before_a_slow_graph() -> None:
-    made: list[int] = []
-    left: list[int] = []
-    on_the_way: list[int] = []
-
-    def camera() -> Iterator[Frame]:
-        for frame in frames(60, step=0):
-            frame.picture = Huge(frame.picture.rgb())
-            made.append(frame.index)
-            on_the_way.append(len(made) - len(left))
-            yield frame
-
-    def done(frame: Frame, prediction: Prediction | None) -> None:
-        left.append(frame.index)
-
-    source = Source(Listed(camera()), none.measure)
-    report = run(source, toys.segmenter().session(), on_frame=done)
-    assert report.frames + report.skipped == 60
-    # One waits, one is being decoded, one is in the graphs, and one has just left them.
-    assert max(on_the_way) <= 4 and QUEUE_BYTES < 100_000_000 * 2
 
 
 class Listed:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from edge_vss.decisions import Decision, Measured, Policy, PolicyDescription, Track, described
 from edge_vss.errors import OptionError
 from edge_vss.runtimes.policy import Adaptive, Gop, Interval, parse
 from edge_vss.runtimes.sources import open_source
 from edge_vss.runtimes.tools.ground_truth import GroundTruth
-from edge_vss.video import Decision, Frame, Measured, Policy, PolicyDescription, Track, described
+from edge_vss.video import Frame
 from tests.benchmarks.accuracy import CUTS, matched
 from tests.helpers.videos import P_ONLY, decoded, encode
 from tests.test_root_map import frame

@@ -30,7 +30,7 @@ VALUES = (
         "Manifest",
     ),
     *("Measured", "MotionField", "MotionVectors", "Opening", "Packet", "Picture", "Policy"),
-    *("PolicyDescription", "Prediction", "StreamInfo", "Track"),
+    *("PolicyDescription", "Prediction", "StartReason", "StreamInfo", "Track"),
 )
 POLICIES = ("Adaptive", "Gop", "Interval")
 RUNNING = ("Segmenter", "Session", "Sink", "SinkContext", "Source", "State")

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edge_vss.decisions import Decision, Track
 from edge_vss.errors import EngineError, OptionError
 from edge_vss.runtimes.engines import giving_arrays
 from edge_vss.runtimes.segmenter import Segmenter
 from edge_vss.runtimes.sources.frames import ArrayPicture
-from edge_vss.video import Decision, Frame, MotionField, Size, Track
+from edge_vss.video import Frame, MotionField, Size, StartReason
 from tests.helpers import toys
 
 SIZE = (48, 64)
@@ -41,7 +42,7 @@ def frames(count: int, step: int = 4, size: Size = SIZE) -> list[Frame]:
             picture_type="P" if i else "I",
             size=size,
             picture=ArrayPicture(bar(8 + step * i, size)),
-            start="" if i else "first frame",
+            start=StartReason.NONE if i else StartReason.FIRST_FRAME,
             motion=moved(size, -step) if i else None,
             seconds={"decode": 0.25, "motion": 0.5},
         )
@@ -115,8 +116,8 @@ def test_labels_have_the_frame_s_size() -> None:
     assert set(np.unique(prediction.labels)) == {0, 1}
 
 
-@pytest.mark.parametrize("reason", ["lost packets", "seek", "reconnected"])
-def test_a_start_begins_anew(reason: str) -> None:
+@pytest.mark.parametrize("reason", [StartReason.LOST_PACKETS, StartReason.SEEK, StartReason.RECONNECTED])
+def test_a_start_begins_anew(reason: StartReason) -> None:
     session = toys.segmenter().session("interval:100")
     seen = []
     states: list[NDArray[Any]] = []
@@ -145,7 +146,7 @@ def test_the_state_is_initial_where_a_graph_reads_it_on_a_start() -> None:
     )
     for frame in frames(6):
         if frame.index == 4:
-            frame.start = "lost packets"
+            frame.start = StartReason.LOST_PACKETS
         session.step(frame)
     assert seen == [-3.0, 255.0, -3.0]
 
@@ -188,7 +189,7 @@ def test_a_skipped_start_is_made_up_for() -> None:
     session = toys.segmenter().session("interval:100")
     shown = frames(5)
     session.step(shown[0])
-    shown[2].start, shown[2].motion = "lost packets", None
+    shown[2].start, shown[2].motion = StartReason.LOST_PACKETS, None
     session.skip(shown[1])
     session.skip(shown[2])
     session.skip(shown[3])

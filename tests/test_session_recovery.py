@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edge_vss.decisions import Decision, Track
 from edge_vss.errors import EngineError, OptionError
-from edge_vss.video import Decision, Frame, Track
+from edge_vss.video import Frame, StartReason
 from tests.helpers import toys
 from tests.test_session import expected, frames, spoiled
 
@@ -87,7 +88,7 @@ def test_a_start_makes_up_for_a_skipped_key_frame_too() -> None:
     session.step(shown[0])
     shown[1].picture_type = "I"
     session.skip(shown[1])
-    shown[2].start = "lost packets"
+    shown[2].start = StartReason.LOST_PACKETS
     assert session.step(shown[2]).decision == Decision("start", "lost packets")
     assert session.step(shown[3]).decision.route == "nonkey"
 

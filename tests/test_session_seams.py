@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edge_vss.decisions import Decision, Policy, PolicyDescription, Track
 from edge_vss.errors import EngineError
 from edge_vss.runtimes.engines import Graph, Tensor, as_array
 from edge_vss.runtimes.policy import Interval
 from edge_vss.runtimes.segmenter import Segmenter
-from edge_vss.video import Decision, Frame, FrameStamp, Policy, PolicyDescription, Track
+from edge_vss.video import Frame, FrameStamp
 from tests.helpers import toys
 from tests.test_session import expected, frames
 from tests.test_state import counting, pictures

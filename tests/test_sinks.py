@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edge_vss.decisions import Decision, Prediction
 from edge_vss.errors import OptionError, SinkError
 from edge_vss.runtimes.sinks import SinkContext, check_places, labels, open_sink
 from edge_vss.runtimes.sinks.labels import encode_png
 from edge_vss.runtimes.sources import open_source
 from edge_vss.runtimes.sources.frames import ArrayPicture
-from edge_vss.video import Decision, Frame, Prediction, Size
+from edge_vss.video import Frame, Size
 from tests.helpers.videos import decoded
 
 CONTEXT = SinkContext(("road", "car", "sky"), ((0, 0, 200), (200, 0, 0), (0, 200, 0)), 255, (48, 64), 25.0)

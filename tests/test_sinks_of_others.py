@@ -9,11 +9,12 @@ from types import SimpleNamespace
 import pytest
 
 from edge_vss import plugins
+from edge_vss.decisions import Prediction
 from edge_vss.errors import OptionError, SinkError
 from edge_vss.runtimes.segmenter import load
 from edge_vss.runtimes.sinks import SinkContext, SinkDescription, check_places
 from edge_vss.runtimes.tools.benchmark import profile
-from edge_vss.video import Frame, Prediction
+from edge_vss.video import Frame
 from tests.test_sinks import result
 
 

@@ -15,7 +15,7 @@ from edge_vss.errors import OptionError, SinkError
 from edge_vss.runtimes.segmenter import Segmenter
 from edge_vss.runtimes.sources import open_source
 from edge_vss.runtimes.state import State
-from edge_vss.video import Frame
+from edge_vss.video import Frame, StartReason
 from tests.helpers import toys
 from tests.helpers.cli import CliRunner
 from tests.helpers.videos import encode, pan
@@ -64,7 +64,7 @@ def test_what_was_saved_goes_on_where_it_was(tmp_path: Path) -> None:
     found = []
     for number, frame in enumerate(frames[5:]):
         # A source that opens again begins with its first frame.
-        prediction = after.step(replace(frame, start="" if number else "first frame"))
+        prediction = after.step(replace(frame, start=StartReason.NONE if number else StartReason.FIRST_FRAME))
         assert prediction.decision.route == "key"
         found.append(float(after.state["seen"][0]))
     assert found == expected[5:]
@@ -77,11 +77,12 @@ def test_it_begins_anew(why: str) -> None:
     for frame in pictures(3):
         session.step(frame)
     size = (96, 128) if why == "size changed" else SIZE
-    frame = replace(pictures(1, 180, size)[0], start=why if why in ("seek", "lost packets") else "")
+    start = StartReason(why) if why in ("seek", "lost packets") else StartReason.NONE
+    frame = replace(pictures(1, 180, size)[0], start=start)
     if why == "scene cut":
         rng = np.random.default_rng(7)
         with open_source([rng.integers(100, 256, (*SIZE, 3), np.uint8)], motion="none") as source:
-            frame = replace(next(iter(source)), start="")
+            frame = replace(next(iter(source)), start=StartReason.NONE)
     decision = session.step(frame).decision
     assert (decision.route, decision.reason) == ("start", why)
     assert session.state["seen"][0] == pytest.approx(float(frame.image.mean()), abs=1.5)
@@ -93,8 +94,8 @@ def test_frames_that_pass_by_do_not_hide_a_cut() -> None:
         session.step(frame)
     with open_source([np.random.default_rng(7).integers(100, 256, (*SIZE, 3), np.uint8)] * 2) as source:
         first, second = source
-    session.skip(replace(first, start=""))
-    assert session.step(replace(second, start="")).decision.reason == "scene cut"
+    session.skip(replace(first, start=StartReason.NONE))
+    assert session.step(replace(second, start=StartReason.NONE)).decision.reason == "scene cut"
 
 
 def test_streams_that_share_a_bundle_have_their_own() -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edge_vss.runtimes.pipeline import run
 from edge_vss.runtimes.sources import open_source
-from edge_vss.video import Frame, Picture, Size
+from edge_vss.video import Frame, Picture, Size, StartReason
 from tests.helpers import toys
 from tests.helpers.videos import encode, pan
 
@@ -41,7 +41,7 @@ class Elsewhere:
 def test_a_picture_elsewhere_is_fetched_only_for_who_looks_at_it() -> None:
     pictures = [Elsewhere() for _ in range(6)]
     shown = [
-        Frame(i, i / 25, "?", (48, 64), picture, "" if i else "first frame")
+        Frame(i, i / 25, "?", (48, 64), picture, StartReason.NONE if i else StartReason.FIRST_FRAME)
         for i, picture in enumerate(pictures)
     ]
     report = run(shown, toys.segmenter().session("interval:3"))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge_vss.errors import OptionError, SinkError
-from edge_vss.runtimes.sinks._video_file import VideoFile
+from edge_vss.runtimes.drawing.video_file import VideoFile
 from tests.helpers.videos import decoded, pan
 
 
@@ -45,7 +45,7 @@ def test_bad_places(tmp_path: Path) -> None:
 
 UNUSED = """
 import sys
-from edge_vss.runtimes.sinks._video_file import VideoFile
+from edge_vss.runtimes.drawing.video_file import VideoFile
 file = VideoFile(sys.argv[1], (48, 64), 15.0)
 file.close()
 file.close()
@@ -86,7 +86,7 @@ def test_a_disk_that_is_full_from_the_start(tmp_path: Path) -> None:
 RECORDING = """
 import sys
 from tests.helpers.videos import pan
-from edge_vss.runtimes.sinks._video_file import VideoFile
+from edge_vss.runtimes.drawing.video_file import VideoFile
 path, said, real, count = sys.argv[1], float(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
 file = VideoFile(path, (48, 64), said)
 for index, image in enumerate(pan(count, (48, 64))):

@@ -29,6 +29,7 @@ from edge_vss.converters.ops.warp import warp_labels, warp_scores
 from edge_vss.converters.readers._load import load_network
 from edge_vss.converters.values import Chain, Network, Part, Split
 from edge_vss.errors import OptionError
+from edge_vss.text import whole
 from edge_vss.video import Size
 
 DEFAULT_CARRY = "labels"
@@ -50,7 +51,7 @@ def split(conversion: Conversion) -> Split:
     # business.
     notes: dict[str, Any] = {**network.notes, "preprocess": _plain(network.preprocess)}
     if conversion.factory:
-        notes["factory"] = re.split(r"[\\/]", conversion.factory)[-1]
+        notes["factory"] = whole(re.split(r"[\\/]", conversion.factory)[-1])
     if conversion.path is None:
         notes["untrained"] = True
     return split_network(network, conversion, notes)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from edge_vss.converters.quantizers._openvino_layers import layers_of
 from edge_vss.errors import ModelError
+from edge_vss.vendors import without_telemetry
 
 SILENT = {"NNCF_CI": "1"}
 
@@ -46,8 +47,9 @@ def quantise(model: Path, calls: Sequence[Mapping[str, NDArray[Any]]], to: Path)
 
 
 def _main(model: str, folder: str, to: str) -> None:
-    import nncf
-    import openvino as ov
+    with without_telemetry():
+        import nncf
+        import openvino as ov
 
     network = ov.Core().read_model(model)
     files = sorted(Path(folder).iterdir(), key=lambda file: int(file.stem))

@@ -15,6 +15,7 @@ from edge_vss.converters.quantizers import QuantizerDescription, Samples
 from edge_vss.converters.quantizers._nncf import quantise
 from edge_vss.converters.quantizers._openvino_layers import layers_of
 from edge_vss.errors import MissingExtra, ModelError
+from edge_vss.vendors import without_telemetry
 
 DESCRIPTION = QuantizerDescription("NNCF", modules=("nncf",), extra="convert-openvino")
 
@@ -25,7 +26,8 @@ def reduce(folder: Path, graphs: Sequence[GraphSpec], precision: str, samples: S
     ``samples`` are the inputs of real calls by role. Everything but convolutions and linear layers stays
     float. Raises MissingExtra without NNCF, ModelError where a graph cannot be written so.
     """
-    import openvino as ov
+    with without_telemetry():
+        import openvino as ov
 
     if precision == "int8" and not DESCRIPTION.installed:
         raise MissingExtra("nncf", "convert-openvino", "int8 for OpenVINO")
@@ -63,7 +65,8 @@ def _halve(model: Any) -> None:
     OpenVINO's own compression takes all constants. Some are positions in the picture, and beyond 2048 half
     precision skips whole numbers.
     """
-    from openvino import opset13 as opset
+    with without_telemetry():
+        from openvino import opset13 as opset
 
     layers = layers_of(model)
     for node in model.get_ops():

@@ -14,6 +14,7 @@ from edge_vss.converters.readers import Head, ReaderDescription, ReadModel
 from edge_vss.converters.readers._artifact import ArtifactNetwork, picture_input
 from edge_vss.converters.readers._ir import check_ir
 from edge_vss.errors import MissingExtra, ModelError, one_line
+from edge_vss.vendors import without_telemetry
 
 _DTYPES = {"f32": "float32", "u8": "uint8"}
 
@@ -34,7 +35,8 @@ class OpenVinoNetwork(ArtifactNetwork):
 
     def __init__(self, model: Any, chosen: tuple[str, ...] = ()) -> None:
         super().__init__()
-        import openvino as ov
+        with without_telemetry():
+            import openvino as ov
 
         self.model, self.chosen = model, chosen
         try:
@@ -50,7 +52,8 @@ class OpenVinoNetwork(ArtifactNetwork):
         }
 
     def only(self, *outputs: str) -> OpenVinoNetwork:
-        import openvino as ov
+        with without_telemetry():
+            import openvino as ov
 
         names = [_name(port, index) for index, port in enumerate(self.model.outputs)]
         results = self.model.get_results()
@@ -59,7 +62,8 @@ class OpenVinoNetwork(ArtifactNetwork):
 
     def splice(self, before: Any, after: Any) -> Any:
         """One model of three: ``before`` → this one → ``after``, with their tensors' names."""
-        import openvino as ov
+        with without_telemetry():
+            import openvino as ov
 
         middle = self.model.clone()
         for result in middle.get_results():
@@ -77,7 +81,8 @@ def read(path: Path, conversion: Conversion) -> ReadModel:
     Raises ModelError for what is not one network that takes one picture, MissingExtra without OpenVINO.
     """
     try:
-        import openvino as ov
+        with without_telemetry():
+            import openvino as ov
     except ImportError:
         raise MissingExtra("openvino", "openvino", "reading an OpenVINO model") from None
     weights = check_ir(path)

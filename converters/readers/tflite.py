@@ -14,6 +14,7 @@ from edge_vss.converters.readers import Head, ReaderDescription, ReadModel
 from edge_vss.converters.readers._artifact import ArtifactNetwork, picture_input
 from edge_vss.converters.targets import _flatbuffer as flatbuffer
 from edge_vss.errors import MissingExtra, ModelError, one_line
+from edge_vss.files import utf8_name
 
 QUANTISED = ("uint8", "int8")
 """Dtypes of a quantised picture: a pixel as it is, or less 128."""
@@ -43,7 +44,7 @@ class TfliteNetwork(ArtifactNetwork):
         self.path = path
         try:
             # This checks every offset in the file. What reads it in Python does not.
-            self.interpreter = Interpreter(model_path=str(path))
+            self.interpreter = Interpreter(model_path=utf8_name(path))
         except Exception as error:  # ValueError or RuntimeError, with what the runtime says
             raise ModelError(
                 f"{path} is a damaged TFLite file ({one_line(error)}): copy or download it again"

@@ -13,6 +13,7 @@ from edge_vss.converters.readers import Head, ReaderDescription, ReadModel
 from edge_vss.converters.readers._checks import MADE_ON_A_GPU
 from edge_vss.converters.silence import quiet
 from edge_vss.errors import ModelError, one_line
+from edge_vss.files import utf8_name
 
 OPENS_FILES = re.compile(rb"\b(?:torch|aten|prim)\.(save|from_file|load)\(|\bops\.\w+\.(save|from_file)\b")
 """TorchScript's few operators that read or write files of the machine that runs it."""
@@ -35,7 +36,7 @@ def read(path: Path, conversion: Conversion) -> ReadModel:
     try:
         _check_code(path)
         with quiet():
-            module: torch.nn.Module = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
+            module: torch.nn.Module = torch.jit.load(utf8_name(path), map_location="cpu")  # type: ignore[no-untyped-call]
             return ReadModel(module.float(), DESCRIPTION.title, conversion.size, exportable=False)
     except ModelError:
         raise

@@ -22,6 +22,7 @@ from edge_vss.converters.targets._onnx_passes import argmax_channels_last
 from edge_vss.converters.targets.onnx import export_module, graph, save
 from edge_vss.converters.values import Artifact, Part
 from edge_vss.errors import MissingExtra, ModelError, one_line
+from edge_vss.vendors import without_telemetry
 
 DESCRIPTION = TargetDescription(
     "OpenVINO, an .xml and a .bin per graph",
@@ -36,14 +37,16 @@ def export(parts: Sequence[Part], folder: Path, metadata: Mapping[str, Mapping[s
     Raises MissingExtra without OpenVINO, ModelError for a module or an operator that it cannot express.
     """
     try:
-        import openvino  # noqa: F401
+        with without_telemetry():
+            import openvino  # noqa: F401
     except ImportError:
         raise MissingExtra("openvino", "openvino", "writing OpenVINO graphs") from None
     return [_write(part, folder, metadata.get(part.role, {})) for part in parts]
 
 
 def _write(part: Part, folder: Path, metadata: Mapping[str, str]) -> Artifact:
-    import openvino as ov
+    with without_telemetry():
+        import openvino as ov
 
     file = folder / f"{part.role}.xml"
     chain = around(part.module, part.role, "openvino")
@@ -65,7 +68,8 @@ def _write(part: Part, folder: Path, metadata: Mapping[str, str]) -> Artifact:
 
 def _from_onnx(exported: Any, part: Part) -> tuple[Any, float]:
     """An ONNX graph as OpenVINO's own, and its cost in GMAC."""
-    import openvino as ov
+    with without_telemetry():
+        import openvino as ov
 
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / f"{part.role}.onnx"

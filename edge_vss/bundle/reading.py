@@ -23,20 +23,20 @@ from edge_vss.bundle.manifest import (
 )
 from edge_vss.bundle.rules import MANIFEST, Stamp, check_contract, check_files, stamp
 from edge_vss.errors import BundleError
-from edge_vss.files import open_inside, read_plain
+from edge_vss.files import open_inside, path_of, read_plain
 
 MANIFEST_BYTES = 4 << 20
 """The largest manifest that is read. Ours have a few kB."""
 _ATTEMPTS = 10
 
 
-def read(path: Path, check_hashes: bool = True) -> Manifest:
+def read(path: str | Path, check_hashes: bool = True) -> Manifest:
     """The manifest of the bundle at ``path``, with every MUST checked. Raises BundleError, in one line.
 
     Changes nothing and waits for nothing. ``check_hashes=False`` skips reading the graph files; they still
     have to exist inside the folder.
     """
-    return _settled(Path(path), check_hashes)[0]
+    return _settled(path_of(path, "the bundle"), check_hashes)[0]
 
 
 @contextmanager

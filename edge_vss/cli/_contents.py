@@ -32,9 +32,11 @@ class Contents(Report):
     state_bytes: int
     """Memory that the state of one video takes."""
     gmac_per_frame: Cost
+    preview: Path | None = None
+    """Where a picture of what it makes of a video was drawn."""
 
     def to_json(self) -> dict[str, Json]:
-        """The manifest's keys, each graph with its ``bytes``, and the two sums."""
+        """The manifest's keys, each graph with its ``bytes``, the two sums, and ``preview``, if any."""
         graphs: list[Json] = [
             {**_object(asdict(graph)), "bytes": self.graph_bytes[graph.role]}
             for graph in self.manifest.graphs
@@ -44,6 +46,7 @@ class Contents(Report):
             "graphs": graphs,
             "state_bytes": self.state_bytes,
             "gmac_per_frame": self.gmac_per_frame.to_json(),
+            **({} if self.preview is None else {"preview": str(self.preview)}),
         }
 
 
@@ -51,13 +54,16 @@ def _object(value: dict[str, object]) -> dict[str, Json]:
     return {name: plain(item) for name, item in value.items()}
 
 
-def contents(bundle: Path, manifest: Manifest, policy: str | None = None) -> Contents:
+def contents(
+    bundle: Path, manifest: Manifest, policy: str | None = None, preview: Path | None = None
+) -> Contents:
     """What the bundle holds; the cost is that of ``policy``, or of the bundle's own."""
     return Contents(
         manifest=manifest,
         graph_bytes={graph.role: _bytes(bundle, graph) for graph in manifest.graphs},
         state_bytes=sum(state.nbytes for state in manifest.state),
         gmac_per_frame=_cost(bundle, manifest, policy),
+        preview=preview,
     )
 
 
@@ -74,7 +80,7 @@ def _cost(bundle: Path, manifest: Manifest, policy: str | None) -> Cost:
 
 
 def show_graphs(bundle: Path, manifest: Manifest) -> None:
-    """Two tables: the graphs with their sizes and costs, and how near their numbers are to the model's."""
+    """The graphs with their sizes and costs, how near their numbers are to the model's, and what it gives."""
     rows = [(graph.role, graph.file, _bytes(bundle, graph) / 1e6, graph.gmac) for graph in manifest.graphs]
     table(("graph", "file", "MB", "GMAC"), rows)
     parity = manifest.parity.get("graphs", {}) | {"rollout": manifest.parity.get("rollout", {})}
@@ -88,6 +94,10 @@ def show_graphs(bundle: Path, manifest: Manifest) -> None:
         if found
     ]
     table(("numbers", "equal labels %", "largest difference"), agreements)
+    model = manifest.options.get("model")
+    form = model.get("form") if isinstance(model, dict) else None
+    if isinstance(form, str):
+        say(f"the model gives {form}")
 
 
 def show_outputs(manifest: Manifest) -> None:

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from edge_vss.cli.terminal import say
 from edge_vss.text import printable
@@ -21,7 +22,7 @@ def hushed(debug: bool = False) -> Iterator[Callable[[str], None]]:
     if debug:
         yield say
         return
-    with tempfile.TemporaryFile() as away, os.fdopen(os.dup(2), "w") as people:
+    with tempfile.TemporaryFile() as away, _people() as people:
         kept = os.dup(1)
 
         def tell(line: str) -> None:
@@ -37,6 +38,12 @@ def hushed(debug: bool = False) -> Iterator[Callable[[str], None]]:
             os.dup2(kept, 1)
             os.dup2(people.fileno(), 2)
             os.close(kept)
+
+
+def _people() -> TextIO:
+    """Standard error, as Python opens it: what its encoding lacks is shown escaped."""
+    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+    return os.fdopen(os.dup(2), "w", encoding=encoding, errors="backslashreplace")
 
 
 def _is_standard_error() -> bool:

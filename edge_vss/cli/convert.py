@@ -20,11 +20,13 @@ from edge_vss.cli.options import (
     FrameSize,
     Ignore,
     Json,
+    Match,
     Mean,
     Scale,
     Std,
 )
 from edge_vss.cli.terminal import emit, say, writable
+from edge_vss.text import without_password
 
 
 def convert(
@@ -89,10 +91,15 @@ def convert(
             help="Label maps of that video, to record what int8 loses.",
         ),
     ] = None,
+    match: Match = "auto",
     ignore: Ignore = None,
     trust_pickle: Annotated[
         bool, typer.Option("--trust-pickle", help="Unpickle a whole module: runs code that the file brings.")
     ] = False,
+    preview: Annotated[
+        str | None,
+        typer.Option(metavar="VIDEO", help="Draw what the bundle makes of a video, into a PNG beside it."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that exists.")] = False,
     json: Json = None,
     debug: Debug = False,
@@ -100,6 +107,7 @@ def convert(
     if (model is None) != untrained:
         raise typer.BadParameter("give a model file, or --untrained without one", param_hint="MODEL")
     writable(json, made=bundle)
+    picture = None if preview is None else _checked_preview(bundle, preview, force)
     from edge_vss.converters.conversion import Conversion
 
     conversion = Conversion(
@@ -122,13 +130,34 @@ def convert(
         precision=precision,
         calibrate=calibrate,
         ground_truth=ground_truth,
+        match=match,
         ignore=ignore,
     )
     with hushed(debug):
         from edge_vss.converters.convert import convert as build
 
         manifest = build(conversion, bundle, force=force)
-    emit(contents(bundle, manifest), json)
+    warning = "" if picture is None or preview is None else _drawn_preview(bundle, preview, picture)
+    emit(contents(bundle, manifest, preview=picture), json)
     show_graphs(bundle, manifest)
     show_outputs(manifest)
+    if picture is not None:
+        say(f"{picture}: what it makes of {without_password(preview)}")
+    if warning:
+        say(f"warning: {warning}")
     say(f"{bundle}: runs with `edge-vss run {quote(str(bundle))} VIDEO`")
+
+
+def _checked_preview(bundle: Path, source: str, force: bool) -> Path:
+    from edge_vss.runtimes.tools.preview import check, place_of
+
+    place = place_of(bundle)
+    check(place, source, force)
+    return place
+
+
+def _drawn_preview(bundle: Path, source: str, place: Path) -> str:
+    from edge_vss.runtimes.segmenter import load
+    from edge_vss.runtimes.tools.preview import preview
+
+    return preview(load(bundle), source, place)

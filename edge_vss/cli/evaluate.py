@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import isnan
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +18,7 @@ from edge_vss.cli.options import (
     Ignore,
     Json,
     Limit,
+    Match,
     Motion,
     PolicyName,
     Provider,
@@ -29,11 +30,16 @@ from edge_vss.cli.options import (
 )
 from edge_vss.cli.terminal import cell, emit, places, progress, say, table
 
+if TYPE_CHECKING:
+    from edge_vss.decisions import Prediction
+    from edge_vss.video import Frame
+
 
 def evaluate(
     bundle: Bundle,
     source: Source,
     ground_truth: GroundTruthFolder,
+    match: Match = "auto",
     ignore: Ignore = None,
     head: Annotated[
         str | None, typer.Option(metavar="NAME", help="The map that is scored, of a bundle with several.")
@@ -54,13 +60,20 @@ def evaluate(
     """Compare with the ground truth: mIoU, WIoU, mVC, per class and per distance from the key frame."""
     from edge_vss.runtimes.sinks import check_places
     from edge_vss.runtimes.tools.evaluate import evaluate as score
+    from edge_vss.runtimes.tools.first_look import FirstLook
     from edge_vss.runtimes.tools.ground_truth import GroundTruth
 
     how = opening(motion=motion, timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg)
     check_places(places(json), source)
-    maps = GroundTruth(ground_truth)
+    maps = GroundTruth(ground_truth, match)
     segmenter = EngineChoice(engine, threads, provider, hint).load(bundle)
-    with progress(min(len(maps), limit or len(maps))) as advance:
+    look = FirstLook(segmenter.manifest)
+    with progress(limit) as advance:
+
+        def on_frame(frame: Frame, prediction: Prediction) -> None:
+            advance()
+            look.take(frame, prediction)
+
         found = score(
             segmenter,
             source,
@@ -69,15 +82,18 @@ def evaluate(
             ignore=ignore,
             head=head,
             opening=how,
-            on_frame=lambda *_: advance(),
+            on_frame=on_frame,
             limit=limit,
         )
     emit(found, json)
+    say(str(found.ground_truth))
+    if line := look.warning(ended=True):
+        say(f"warning: {line}")
     table(("class", "IoU %"), list(found.iou.items()))
     table(
         ("frames since the key frame", "mIoU %"), [(str(n), v) for n, v in enumerate(found.miou_by_distance)]
     )
     scores = {"miou": found.miou, "wiou": found.wiou, "mvc8": found.mvc8, "mvc16": found.mvc16}
     say("  ".join(f"{name} -" if isnan(score) else f"{name} {score:.2f}" for name, score in scores.items()))
-    cost, seconds = cell(found.gmac_per_frame), cell(found.seconds)
-    say(f"{found.frames} frames, {found.keyframes} key frames, {cost} GMAC per frame, {seconds} s")
+    frames, cost, seconds = found.ground_truth.frames, cell(found.gmac_per_frame), cell(found.seconds)
+    say(f"{frames} frames, {found.keyframes} key frames, {cost} GMAC per frame, {seconds} s")

@@ -14,6 +14,7 @@ from edge_vss.cli.options import (
     Ignore,
     Json,
     Limit,
+    Match,
     Reconnect,
     Source,
     Timeout,
@@ -27,6 +28,7 @@ def motion(
     source: Source,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the vectors into a video.")] = None,
     ground_truth: GroundTruthIfAny = None,
+    match: Match = "auto",
     interval: Annotated[int, typer.Option(min=1, help="Frames from one label map used to the next.")] = 5,
     ignore: Ignore = None,
     limit: Limit = None,
@@ -38,16 +40,19 @@ def motion(
 ) -> None:
     """What a stream's motion vectors are worth, and how to encode better."""
     from edge_vss.runtimes.sinks import check_places
-    from edge_vss.runtimes.tools.stream_report import Findings, draw, report
+    from edge_vss.runtimes.tools.ground_truth import GroundTruth
+    from edge_vss.runtimes.tools.motion_video import draw
+    from edge_vss.runtimes.tools.stream_report import Findings, report
 
     how = opening(timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg)
     check_places(places(json, video=out), source)
+    maps = None if ground_truth is None else GroundTruth(ground_truth, match)
     findings, interrupted = Findings(), False
     try:
         with progress(limit) as advance:
             found = report(
                 source,
-                ground_truth,
+                maps,
                 interval,
                 ignore=ignore,
                 limit=limit,
@@ -60,7 +65,10 @@ def motion(
             raise
         found, interrupted = findings.result(), True
     emit(found, json)
-    table(("", without_password(source)), [row for row in flat(found.to_json()) if row[0] != "advice"])
+    shown = {name: value for name, value in found.to_json().items() if name not in ("advice", "ground_truth")}
+    table(("", without_password(source)), flat(shown))
+    if found.ground_truth is not None:
+        say(str(found.ground_truth))
     for line in found.advice:
         say(line)
     if interrupted:

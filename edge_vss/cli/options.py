@@ -81,8 +81,17 @@ _GROUND_TRUTH = typer.Option(
     "--ground-truth",
     "--truth",
     metavar="DIR",
-    help="Label maps to compare with: one PNG of class ids per frame, in order.",
+    help="Label maps to compare with: a folder of PNG files of class ids, or a pattern.",
 )
+Match = Annotated[
+    str,
+    typer.Option(
+        "--match",
+        metavar="HOW",
+        help="How label maps and frames are matched: auto, name, number, order, or number:1 where the first "
+        "frame has the number 1.",
+    ),
+]
 GroundTruthFolder = Annotated[Path, _GROUND_TRUTH]
 GroundTruthIfAny = Annotated[Path | None, _GROUND_TRUTH]
 Ignore = Annotated[
@@ -96,8 +105,16 @@ Classes = Annotated[
 FrameSize = Annotated[
     str | None, typer.Option(metavar="HxW", help="The model's frame size, height x width in pixels.")
 ]
-Mean = Annotated[str | None, typer.Option(metavar="R,G,B", help="Subtracted after --scale.")]
-Std = Annotated[str | None, typer.Option(metavar="R,G,B", help="Divided by, after --mean.")]
+Mean = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B,C",
+        help="Subtracted after --scale. In the order of the network's channels: with --bgr, blue first.",
+    ),
+]
+Std = Annotated[
+    str | None, typer.Option(metavar="A,B,C", help="Divided by, after --mean, in the same order.")
+]
 Scale = Annotated[float | None, typer.Option(help="What a pixel (0 to 255) is multiplied by first.")]
 Bgr = Annotated[bool, typer.Option("--bgr", help="The model wants blue first.")]
 Family = Annotated[

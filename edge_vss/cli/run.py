@@ -29,13 +29,14 @@ from edge_vss.cli.options import (
     pair_of,
 )
 from edge_vss.cli.terminal import emit, places, progress, say
+from edge_vss.decisions import Cause
 from edge_vss.report import Report
-from edge_vss.video import Cause
 
 if TYPE_CHECKING:
+    from edge_vss.decisions import Prediction
     from edge_vss.runtimes.sinks import Sink, SinkDescription
     from edge_vss.runtimes.tools.opening import Opening
-    from edge_vss.video import Frame, Prediction
+    from edge_vss.video import Frame
 
 
 def run(
@@ -166,11 +167,12 @@ def _run(
     from edge_vss.runtimes._state_keeper import StateKeeper
     from edge_vss.runtimes.pipeline import run as segment
     from edge_vss.runtimes.sinks import SINKS, SinkContext, check_places, open_sink
+    from edge_vss.runtimes.tools.first_look import FirstLook
 
     check_places(places(json, **sinks, state=state), source)
     segmenter = engine.load(bundle)
     session = segmenter.session(policy)
-    tally = _Tally()
+    tally, look = _Tally(), FirstLook(segmenter.manifest)
     with ExitStack() as stack:
         keeper: StateKeeper | None = None
         if state is not None:
@@ -188,9 +190,14 @@ def _run(
         advance = stack.enter_context(progress(total))
         failed = False
 
-        def on_frame(_: Frame, prediction: Prediction | None) -> None:
+        def on_frame(frame: Frame, prediction: Prediction | None) -> None:
             advance()
-            if keeper is not None and prediction is not None:
+            if prediction is None:
+                return
+            look.take(frame, prediction)
+            if line := look.warning():
+                say(f"warning: {line}")
+            if keeper is not None:
                 keeper.after_step()
 
         try:
@@ -219,6 +226,8 @@ def _run(
         outputs=sinks,
     )
     emit(summary, json)
+    if line := look.warning(ended=True):
+        say(f"warning: {line}")
     say(str(summary))
     if tally.forced:
         say(f"{tally.forced} key frames came without an I-frame, because the policy is {session.policy}")

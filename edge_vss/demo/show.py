@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.bundle import Manifest
+from edge_vss.decisions import Prediction
 from edge_vss.errors import MissingExtra, OptionError, SinkError
+from edge_vss.files import utf8_name
 from edge_vss.metrics import confusion, miou
 from edge_vss.report import Report
-from edge_vss.video import Frame, Prediction
+from edge_vss.video import Frame
 
 if TYPE_CHECKING:
     from edge_vss.converters.conversion import Conversion
@@ -218,7 +220,7 @@ def _draw(
 ) -> None:
     import cv2
 
-    from edge_vss.demo.contact_sheet import Tile, draw, paint
+    from edge_vss.runtimes.drawing.contact_sheet import Tile, draw, paint
     from edge_vss.runtimes.tools.ground_truth import GroundTruth
 
     maps = GroundTruth(ground_truth)
@@ -248,5 +250,5 @@ def _draw(
     title = f"{found.frames} frames, a key frame every {interval}: {gain}"
     columns = ("video", "ground truth", "network on every frame", f"edge-vss, {found.policy}")
     sheet = draw(title, columns, rows, list(zip(classes, palette, strict=True)))
-    if not cv2.imwrite(str(path), sheet[..., ::-1]):
+    if not cv2.imwrite(utf8_name(path), sheet[..., ::-1]):
         raise SinkError(f"cannot write {path}: check the folder and its free space")

@@ -13,6 +13,7 @@ import numpy as np
 
 from edge_vss.bundle import GraphSpec, TensorSpec
 from edge_vss.errors import EngineError
+from edge_vss.files import utf8_name
 from edge_vss.runtimes.engines import Array, Graph, Tensor, as_array, checked_inputs, one_line
 
 DTYPES = ("float32", "float16", "int32", "int8", "uint8", "bool")
@@ -37,7 +38,7 @@ def compiled(path: Path, graph: GraphSpec, threads: int) -> Graph | None:
     options = Options(
         hardware_accelerators=HardwareAccelerator.CPU, cpu_options=CpuOptions(num_threads=threads)
     )
-    model = CompiledModel.from_file(str(path), environment=_environment(), options=options)
+    model = CompiledModel.from_file(utf8_name(path), environment=_environment(), options=options)
     # LiteRT wants a buffer for every output, and the manifest need not name them all.
     names = set(model.get_signature_list()[graph.role]["outputs"])
     # Where a graph gives one tensor under two names, LiteRT knows only one of them.

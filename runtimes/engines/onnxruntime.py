@@ -10,6 +10,7 @@ import numpy as np
 
 from edge_vss.bundle import GraphSpec, TensorSpec
 from edge_vss.errors import EngineError, MissingExtra
+from edge_vss.files import utf8_name
 from edge_vss.runtimes.engines import (
     Array,
     EngineDescription,
@@ -60,7 +61,9 @@ def load(path: Path, graph: GraphSpec, options: EngineOptions = EngineOptions())
     settings.enable_mem_pattern = False
     chosen = _provider(options.provider or "cpu", ort.get_available_providers())
     try:
-        session = ort.InferenceSession(str(path), settings, providers=list(dict.fromkeys((chosen, CPU))))
+        session = ort.InferenceSession(
+            utf8_name(path), settings, providers=list(dict.fromkeys((chosen, CPU)))
+        )
     except Exception as error:  # ONNX Runtime has a class per status and no base class of its own
         raise EngineError(
             f"ONNX Runtime refuses {path} ({one_line(error)}): convert the model again"
@@ -185,7 +188,9 @@ def _contract(file: Path) -> str | None:
     settings.log_severity_level = 4
     # Only the metadata is read: nothing has to be optimised for that.
     settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    held = ort.InferenceSession(str(file), settings, providers=[CPU]).get_modelmeta().custom_metadata_map
+    held = (
+        ort.InferenceSession(utf8_name(file), settings, providers=[CPU]).get_modelmeta().custom_metadata_map
+    )
     contract: str | None = held.get("edge_vss")
     return contract
 

@@ -22,6 +22,7 @@ from edge_vss.runtimes.engines import (
     one_line,
 )
 from edge_vss.runtimes.engines._memory import OutputMemory
+from edge_vss.vendors import without_telemetry
 
 _DTYPES = {"f32": "float32", "f64": "float64", "f16": "float16", "boolean": "bool"}
 _DTYPES |= {f"u{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)}
@@ -39,7 +40,8 @@ def load(path: Path, graph: GraphSpec, options: EngineOptions = EngineOptions())
     that is not there, for a file that is refused or breaks its contract, and for a call that fails.
     """
     try:
-        import openvino as ov
+        with without_telemetry():
+            import openvino as ov
     except ImportError:
         raise MissingExtra("openvino", "openvino", "running an OpenVINO graph") from None
     provider, hint = options.provider, options.hint or "latency"
@@ -116,13 +118,15 @@ def _ports(path: Path, specs: tuple[TensorSpec, ...], ports: list[Any]) -> list[
 
 def _accelerators() -> list[str]:
     """The devices here that are no CPU."""
-    import openvino as ov
+    with without_telemetry():
+        import openvino as ov
 
     return [device.lower() for device in ov.Core().available_devices if device != "CPU"]
 
 
 def _contract(file: Path) -> str | None:
-    import openvino as ov
+    with without_telemetry():
+        import openvino as ov
 
     model = ov.Core().read_model(str(file))
     return str(model.get_rt_info(["edge_vss"]).astype(str)) if model.has_rt_info(["edge_vss"]) else None

@@ -13,7 +13,7 @@ import numpy as np
 
 from edge_vss.bundle import GraphSpec, TensorSpec
 from edge_vss.errors import EngineError, MissingExtra
-from edge_vss.files import sha256
+from edge_vss.files import sha256, utf8_name
 from edge_vss.runtimes.engines import (
     Array,
     EngineDescription,
@@ -73,7 +73,7 @@ def _runner(path: Path, graph: GraphSpec, threads: int) -> Any:
     if old and (not path.exists() or sha256(path) != graph.sha256):
         raise EngineError(f"TFLite refuses {path} (its SHA-256 is not the recorded one): convert again")
     try:
-        made = interpreter(model_path=str(path), num_threads=threads)
+        made = interpreter(model_path=utf8_name(path), num_threads=threads)
     except Exception as error:  # ValueError or RuntimeError, with what the runtime has printed
         raise _refused(path, error) from None
     try:

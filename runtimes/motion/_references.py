@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_vss.runtimes.motion._vectors import CELL_PX, Displacement, Known, cells, fill, grid_of
+from edge_vss.runtimes.tracing.cells import CELL_PX, Displacement, Known, cells, fill, grid_of
 from edge_vss.video import Frame, MotionVectors, Size
 
 SPANS = (1, 2)

@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_vss.runtimes.motion import Feed, MotionDescription
 from edge_vss.runtimes.motion._references import Shown, elect, hypotheses, keep
-from edge_vss.runtimes.motion._vectors import CELL_PX, cells, fill, grid_of
+from edge_vss.runtimes.tracing.cells import CELL_PX, cells, fill, grid_of
 from edge_vss.video import Frame, MotionField, StreamInfo
 
 DESCRIPTION = MotionDescription("the decoder's vectors", vectors=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.runtimes.motion import Feed, MotionDescription
-from edge_vss.runtimes.motion._vectors import CELL_PX, at_centres, grid_of
+from edge_vss.runtimes.tracing.cells import CELL_PX, at_centres, grid_of
 from edge_vss.video import Frame, MotionField
 
 DESCRIPTION = MotionDescription("optical flow between shown pictures", vectors=False)

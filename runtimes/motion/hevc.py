@@ -27,7 +27,7 @@ from edge_vss.runtimes.motion._hevc.parser import (
     Parser,
     Picture,
 )
-from edge_vss.video import Frame, MotionVectors, Packet, StreamInfo
+from edge_vss.video import Frame, MotionVectors, Packet, StartReason, StreamInfo
 
 DESCRIPTION = MotionDescription("HEVC's vectors, read by an own parser", vectors=False)
 
@@ -71,7 +71,7 @@ def _attached(feed: Feed, reader: _Reader) -> Iterator[Frame]:
             picture, hidden = reader.picture(frame.pts)
             missing = picture is not None and picture.missing_references > 0
             if hidden or (missing and not lost):
-                frame.start = frame.start or "lost packets"
+                frame.start = frame.start or StartReason.LOST_PACKETS
             lost = missing
             if picture is not None:
                 frame.vectors = shown.vectors(picture)
@@ -143,7 +143,7 @@ class _Reader:
 
     def _read(self, packet: Packet) -> None:
         # After lost packets the parser goes on: it knows which references are missing.
-        if packet.start and packet.start != "lost packets":
+        if packet.start and packet.start != StartReason.LOST_PACKETS:
             self._parser.restart()
         pictures = self._parser.read(packet.data)
         for reason in self._parser.new_reasons():

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 from edge_vss.bundle import HeadSpec, Manifest
+from edge_vss.decisions import Prediction
 from edge_vss.errors import OptionError, SinkError
-from edge_vss.files import check_writable
+from edge_vss.files import check_writable, path_of
 from edge_vss.plugins import Kind
 from edge_vss.runtimes.sources import IMAGE_SUFFIXES
-from edge_vss.video import Frame, Prediction, Size, StreamInfo
+from edge_vss.video import Frame, Size, StreamInfo
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,7 @@ def open_sink(name: str, path: str | Path, context: SinkContext) -> Sink:
     Raises OptionError for an unknown name or file type, SinkError for a place that cannot be written to, or
     that the source is read from.
     """
+    path_of(path, f"the place of the sink {name}")
     check_places({name: path}, context.source)
     return SINKS.find(name).call(path, context)
 

@@ -7,13 +7,15 @@ import sys
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.bundle import HeadSpec
+from edge_vss.decisions import Prediction
 from edge_vss.runtimes.sinks import SinkContext, SinkDescription, writing
-from edge_vss.video import Frame, Prediction
+from edge_vss.video import Frame
 
 DESCRIPTION = SinkDescription("one line of JSON per frame", unit="lines", suffix=".jsonl")
 
@@ -59,7 +61,8 @@ class JsonLines:
         }
         if self._heads:
             line["heads"] = {head.name: self._told(head, prediction.heads[head.name]) for head in self._heads}
-        text = json.dumps(line, ensure_ascii=False) + "\n"
+        encoding = getattr(sys.stdout, "encoding", None) if self._file is None else None
+        text = _text(line, encoding or "utf-8")
         with writing(self._path):
             if self._file is None:
                 sys.stdout.write(text)
@@ -104,3 +107,13 @@ def _shares(labels: NDArray[np.uint8], names: dict[int, str]) -> dict[str, float
     return {
         names.get(i, str(i)): round(float(counts[i]) / labels.size, 6) for i in map(int, counts.nonzero()[0])
     }
+
+
+def _text(line: dict[str, Any], encoding: str) -> str:
+    """The line as JSON. What the encoding lacks ('ä' in ASCII) is written as JSON escapes it."""
+    text = json.dumps(line, ensure_ascii=False) + "\n"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return json.dumps(line) + "\n"
+    return text

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.claim import Claim
+from edge_vss.decisions import Prediction
 from edge_vss.errors import SinkError
 from edge_vss.runtimes.sinks import SinkContext, SinkDescription, writing
-from edge_vss.video import Frame, Prediction
+from edge_vss.video import Frame
 
 Palette = tuple[tuple[int, int, int], ...]
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edge_vss.decisions import Prediction
+from edge_vss.runtimes.drawing.overlays import AMBER, WHITE, badge, blend, paint_heads, table_of
+from edge_vss.runtimes.drawing.video_file import VideoFile
 from edge_vss.runtimes.sinks import SinkContext, SinkDescription
-from edge_vss.runtimes.sinks._drawing import AMBER, WHITE, badge, blend, paint_heads, table_of
-from edge_vss.runtimes.sinks._video_file import VideoFile
-from edge_vss.video import Frame, Prediction
+from edge_vss.video import Frame
 
 DESCRIPTION = SinkDescription("the pictures with the labels laid over them", suffix=".mp4", behind=True)
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.errors import OptionError, SourceError
+from edge_vss.one_process import OneProcess
 from edge_vss.plugins import Kind
 from edge_vss.runtimes.motion import MOTIONS, Feed, Listener, Measure
 from edge_vss.video import Frame, StreamInfo
@@ -95,12 +96,14 @@ class SourceDescription:
 SOURCES: Kind[Open, SourceDescription] = Kind("source", __name__, "open", SourceDescription)
 
 
-class Source:
+class Source(OneProcess):
     """An open video: a context manager and an iterator of Frame. One thread reads it; any may close it.
 
     A frame stays valid after the next one is read. Raises SourceError where a live stream falls silent. A
     source that nobody refers to any more closes itself.
     """
+
+    INSTEAD = "open the source in each process"
 
     def __init__(self, reader: Reader, measure: Measure) -> None:
         self._reader = reader

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from statistics import median
 
 from edge_vss.runtimes.sources import _sps as sps
-from edge_vss.video import LOST_PACKETS
+from edge_vss.video import StartReason
 
-LOST = LOST_PACKETS
-DAMAGED = "damaged packet"
+LOST, DAMAGED = StartReason.LOST_PACKETS, StartReason.DAMAGED_PACKET
 
 _STEADY_PACKETS = 8
 """A rate counts as constant after so many equal steps. After fewer, a change of it would look like a loss."""
@@ -60,11 +59,11 @@ class Continuity:
         self._previous: PacketHead | None = None
         self._steps: deque[int] = deque(maxlen=_STEADY_PACKETS)
 
-    def check(self, packet: PacketHead) -> str:
-        """Why the frames from this packet on do not follow on from those before: a start reason, or empty."""
+    def check(self, packet: PacketHead) -> StartReason:
+        """Why the frames from this packet on do not follow on from those before."""
         jumped, complete = self._frame_num_jumped(packet.data) if self._h264 else (False, False)
         late = self._time_jumped(packet)
-        return LOST if packet.corrupt or jumped or (late and not complete) else ""
+        return LOST if packet.corrupt or jumped or (late and not complete) else StartReason.NONE
 
     def _frame_num_jumped(self, data: bytes) -> tuple[bool, bool]:
         """Whether a reference frame is missing before this packet; whether it is certain that nothing is."""

@@ -11,6 +11,7 @@ from av.sidedata.sidedata import SideDataContainer
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+from edge_vss.one_process import OneProcess
 from edge_vss.runtimes.sources._orientation import UPRIGHT, Orientation, of_display_matrix
 from edge_vss.video import MotionVectors, Size
 
@@ -65,10 +66,11 @@ class Converters:
         return np.asarray(converted.to_ndarray(), np.uint8)
 
 
-class DecodedPicture:
+class DecodedPicture(OneProcess):
     """A decoder's picture. Its pixels are converted when asked for, straight to the size asked for."""
 
     __slots__ = ("_converters", "_picture", "orientation")
+    INSTEAD = "send frame.image, an array"
 
     def __init__(self, picture: av.VideoFrame, orientation: Orientation, converters: Converters) -> None:
         self._picture = picture

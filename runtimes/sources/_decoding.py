@@ -21,7 +21,7 @@ from edge_vss.runtimes.sources import _continuity as continuity
 from edge_vss.runtimes.sources._container import frame_rate, open_container, timed_out, video_stream
 from edge_vss.runtimes.sources._decoded import Converters, DecodedPicture, side_data
 from edge_vss.text import without_password
-from edge_vss.video import Frame, Packet, Size
+from edge_vss.video import Frame, Packet, Size, StartReason
 
 _PICTURE_TYPES = {1: "I", 2: "P", 3: "B", 4: "S", 5: "I", 6: "P", 7: "B"}
 _DEMUX_FAILURES = 100
@@ -45,12 +45,12 @@ class Decoding:
         self._vector_codecs = vector_codecs
         self._closed = False
         self._converters = Converters()
-        self._break = ""
+        self._break = StartReason.NONE
         self._break_pts: int | None = None
-        self._packet_start = ""
+        self._packet_start = StartReason.NONE
         self._spent = 0.0
         self._listener: Listener | None = None
-        self._kept: deque[tuple[av.Packet[Any], str]] | None = deque(maxlen=_KEPT_PACKETS)
+        self._kept: deque[tuple[av.Packet[Any], StartReason]] | None = deque(maxlen=_KEPT_PACKETS)
         self._connect()
         self.fps = options.fps or frame_rate(self.stream)
         self._index = -1
@@ -99,8 +99,8 @@ class Decoding:
                 f"cannot seek to {seconds} s in {self.name} ({error.strerror}): read it from the start"
             ) from None
         self._continuity.restart()
-        self._break, self._break_pts = "seek", None
-        self._packet_start = "seek"
+        self._break, self._break_pts = StartReason.SEEK, None
+        self._packet_start = StartReason.SEEK
         self._skip_before = seconds
         self._listener = self._kept = None
 
@@ -187,13 +187,13 @@ class Decoding:
         elif self._break and self._break_pts is not None and packet.pts is not None:
             # B-frames decoded after the loss but shown before it may refer to what is missing.
             self._break_pts = min(self._break_pts, packet.pts)
-        start, self._packet_start = self._packet_start or reason, ""
+        start, self._packet_start = self._packet_start or reason, StartReason.NONE
         if self._listener is not None:
             self._tell(packet, start)
         elif self._kept is not None:
             self._kept.append((packet, start))
 
-    def _tell(self, packet: av.Packet[Any], start: str) -> None:
+    def _tell(self, packet: av.Packet[Any], start: StartReason) -> None:
         listener = self._listener
         if listener is not None:
             listener(Packet(bytes(packet), packet.pts, packet.is_keyframe, start))
@@ -222,8 +222,8 @@ class Decoding:
             sleep(_RETRY_SECONDS)
         if not self._closed:
             LOG.warning("%s: is back", self.name)
-        self._break, self._break_pts = "reconnected", None
-        self._packet_start = "reconnected"
+        self._break, self._break_pts = StartReason.RECONNECTED, None
+        self._packet_start = StartReason.RECONNECTED
 
     def _connected(self) -> bool:
         try:
@@ -251,12 +251,12 @@ class Decoding:
             seconds={"decode": spent},
         )
 
-    def _start(self, picture: av.VideoFrame, size: Size | None, shown: Size) -> str:
-        reason = ""
+    def _start(self, picture: av.VideoFrame, size: Size | None, shown: Size) -> StartReason:
+        reason = StartReason.NONE
         if self._break and (picture.pts is None or self._break_pts is None or picture.pts >= self._break_pts):
-            reason, self._break = self._break, ""
+            reason, self._break = self._break, StartReason.NONE
         if self._index == 0:
-            return "first frame"
+            return StartReason.FIRST_FRAME
         if size is not None and size != shown:
-            return "size changed"
-        return reason or (continuity.DAMAGED if picture.is_corrupt else "")
+            return StartReason.SIZE_CHANGED
+        return reason or (continuity.DAMAGED if picture.is_corrupt else StartReason.NONE)

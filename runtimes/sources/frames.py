@@ -24,7 +24,8 @@ from edge_vss.runtimes.sources import (
     natural_order,
 )
 from edge_vss.runtimes.sources._orientation import of_webp
-from edge_vss.video import Frame, Size, StreamInfo
+from edge_vss.text import kind_of
+from edge_vss.video import Frame, Size, StartReason, StreamInfo
 
 DESCRIPTION = SourceDescription("arrays, folders and globs of images")
 
@@ -43,7 +44,7 @@ def open(source: Any, options: SourceOptions = SourceOptions()) -> ArrayReader:
             )
         source = source if source.ndim == 4 else source[None]
     if not isinstance(source, Iterable):
-        raise SourceError(f"{source!r} is no source: give a path, a URL, a camera number or arrays")
+        raise SourceError(f"{kind_of(source)} is no source: give a path, a URL, a camera number or arrays")
     return ArrayReader(source, name, fps, live)
 
 
@@ -86,7 +87,7 @@ class ArrayReader:
         self._images = images
         self._fps = fps
         self._begin = 0
-        self._reason = "first frame"
+        self._reason = StartReason.FIRST_FRAME
         iterator = iter(images)
         try:
             first = _checked(next(iterator), 0)
@@ -103,6 +104,7 @@ class ArrayReader:
             frames=count,
             live=live,
             duration_seconds=count / fps if count is not None else None,
+            names=tuple(path.name for path in images.paths) if isinstance(images, _FolderImages) else (),
         )
 
     def frames(self) -> Iterator[Frame]:
@@ -121,7 +123,8 @@ class ArrayReader:
                 continue
             pixels = _checked(image, index)
             shown: Size = pixels.shape[:2]
-            start = self._reason if size is None else "size changed" if shown != size else ""
+            changed = StartReason.SIZE_CHANGED if shown != size else StartReason.NONE
+            start = self._reason if size is None else changed
             size = shown
             seconds = {"decode": perf_counter() - started}
             yield Frame(index, index / self._fps, "?", shown, ArrayPicture(pixels), start, seconds=seconds)
@@ -136,7 +139,7 @@ class ArrayReader:
                 f"cannot seek in {self.info.uri}: give a list or an array, which can be read again"
             )
         self._begin = max(0, int(np.ceil(seconds * self._fps - 1e-6)))
-        self._reason = "seek"
+        self._reason = StartReason.SEEK
 
     def close(self) -> None:
         """Nothing to let go of."""
@@ -195,5 +198,23 @@ def _checked(image: Any, index: int) -> NDArray[np.uint8]:
         and image.size
     ):
         return image
-    found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-    raise SourceError(f"frame {index} must be (H, W, 3) uint8 RGB, got {found}: convert it first")
+    found, way = kind_of(image), _way_out(image)
+    raise SourceError(f"frame {index} must be (H, W, 3) uint8 RGB, got {found}: {way}")
+
+
+def _way_out(image: Any) -> str:
+    """How to make an RGB array of what was given."""
+    if isinstance(image, (str, Path)):
+        return "open a folder, or a pattern such as 'shots/*.png'"
+    if not isinstance(image, np.ndarray):
+        return "make an array of it first, as in np.asarray(picture.convert('RGB')) or tensor.cpu().numpy()"
+    shape = image.shape
+    if image.ndim == 4 and shape[0] == 1:
+        return "take the first axis off"
+    if image.ndim == 3 and shape[0] in (1, 3, 4) and shape[2] not in (3, 4):
+        return "channels come last, as in np.moveaxis(image, 0, 2)"
+    if image.ndim == 2 or (image.ndim == 3 and shape[2] in (1, 4)):
+        return "give it three channels, as in cv2.cvtColor"
+    if image.dtype != np.uint8:
+        return "bring it to 0 to 255 and make it uint8"
+    return "convert it first"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 
+from edge_vss.decisions import Policy, Prediction
 from edge_vss.errors import OptionError, SourceError
 from edge_vss.report import Report
 from edge_vss.runtimes.pipeline import run
@@ -18,7 +19,7 @@ from edge_vss.runtimes.sources import Source
 from edge_vss.runtimes.tools.opening import Opening
 from edge_vss.runtimes.tools.timing import Latency, Percentiles, Stopwatch, peak_rss_mb, percentiles
 from edge_vss.text import without_password
-from edge_vss.video import Frame, Policy, Prediction
+from edge_vss.video import Frame, StartReason
 
 CHUNK_FRAMES = 60
 """Frames that one side runs before it is the other's turn: shared machines change speed within seconds."""
@@ -169,7 +170,7 @@ class _Side:
 def _starting_anew(frames: Iterable[Frame]) -> Iterator[Frame]:
     # At a start nothing is traced back to an anchor, and the key graph alone needs no tracing.
     for frame in frames:
-        frame.start = frame.start or "every frame"
+        frame.start = frame.start or StartReason.EVERY_FRAME
         yield frame
 
 

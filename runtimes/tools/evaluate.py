@@ -9,14 +9,19 @@ from itertools import islice
 from pathlib import Path
 from time import perf_counter
 
-from edge_vss.errors import OptionError, SourceError
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_vss.decisions import Policy, Prediction
+from edge_vss.errors import OptionError
 from edge_vss.metrics import ScoreReport, Scores
 from edge_vss.runtimes.segmenter import Segmenter
 from edge_vss.runtimes.sources import Uri
-from edge_vss.runtimes.tools.ground_truth import GroundTruth
+from edge_vss.runtimes.tools.frame_matching import BREAKS, MatchReport
+from edge_vss.runtimes.tools.ground_truth import GroundTruth, again, labels_of_size
 from edge_vss.runtimes.tools.opening import Opening
 from edge_vss.text import without_password
-from edge_vss.video import Frame, Policy, Prediction
+from edge_vss.video import Frame
 
 
 @dataclass(frozen=True)
@@ -26,10 +31,13 @@ class EvaluationReport(ScoreReport):
     ignore: int | None
     """The id that counted for nothing."""
 
+    ground_truth: MatchReport
+    """Which frames had a label map: only these were scored."""
+
     policy: str
 
     keyframes: int
-    """Frames on the start or key route."""
+    """Frames on the start or key route, of all that were read."""
 
     gmac_per_frame: float
     """Billions of multiply-accumulates per frame, averaged over the routes taken."""
@@ -41,7 +49,7 @@ class EvaluationReport(ScoreReport):
 def evaluate(
     segmenter: Segmenter,
     uri: Uri,
-    ground_truth: GroundTruth | Path,
+    ground_truth: GroundTruth | str | Path,
     *,
     policy: str | Policy | None = None,
     ignore: int | None = None,
@@ -50,15 +58,18 @@ def evaluate(
     on_frame: Callable[[Frame, Prediction], None] | None = None,
     limit: int | None = None,
 ) -> EvaluationReport:
-    """Compares a session's labels with the ground truth. Frame i belongs to label map i.
+    """Compares a session's labels with the ground truth, at the frames that have a label map.
+
+    Label maps and frames are matched as `GroundTruth` says. Every frame is segmented. Only those with
+    a label map are scored.
 
     ``ignore`` is the id that counts for nothing; by default it is the bundle's own. ``head`` names
     the map that is scored, by default the first. ``on_frame`` is called after every frame. ``limit`` ends
     the run after so many frames; more label maps may be there then.
 
-    Raises SourceError where label maps and frames differ in number or size, OptionError where a label map has
-    an id that is neither a class nor ignored, for a ``limit`` below 1, and for a ``head`` that is missing or
-    a matte.
+    Raises SourceError where it cannot be told which label map belongs to which frame, or their sizes differ,
+    OptionError where a label map has an id that is neither a class nor ignored, for a ``limit`` below 1, and
+    for a ``head`` that is missing or a matte.
     """
     if limit is not None and limit < 1:
         raise OptionError(f"limit wants 1 frame or more, got {limit}: leave it out to read all")
@@ -68,50 +79,55 @@ def evaluate(
     scored = manifest.head(head)
     if scored.is_matte:
         raise OptionError(f"{scored.name} is a matte, which has no classes to score: choose another --head")
+    name = without_password(uri) if isinstance(uri, (str, Path)) else "the source"
     unlabelled = scored.ignore if ignore is None else ignore
     scores = Scores(len(scored.classes), unlabelled)
     routes: Counter[str] = Counter()
     began = perf_counter()
+    frames, losses, last = 0, 0, -1
     with opening.open(uri, session) as source:
-        size = source.info.size
-        maps.matching(0, size)
+        matching = maps.matched(source, again(uri, opening))
+        wanted = matching.maps
+        if matching.by == "order" and limit is None and source.info.frames not in (None, len(wanted)):
+            raise maps.uneven(name, f"{source.info.frames} frames")
+        labels_of_size(wanted[min(wanted)], source.info.size)
         for frame in islice(source, limit):
-            if scores.frames == len(maps):
-                more = (
-                    source.info.frames if (source.info.frames or 0) > len(maps) else f"more than {len(maps)}"
-                )
-                raise _uneven(maps, f"{more} frames", uri)
             prediction = session.step(frame)
-            try:
-                scores.update(
-                    maps.matching(scores.frames, frame.size),
-                    prediction.heads.get(scored.name, prediction.labels),
-                    prediction.frames_since_key,
-                )
-            except OptionError as error:
-                raise OptionError(f"{maps.files[scores.frames]}: {error}") from None
+            frames += 1
+            losses += frame.start in BREAKS
             routes[prediction.decision.route] += 1
+            if (path := wanted.get(frame.index)) is not None:
+                if last != frame.index - 1:
+                    scores.begin()
+                _score(scores, path, frame, prediction, prediction.heads.get(scored.name, prediction.labels))
+                last = frame.index
+            elif matching.by == "order":
+                raise maps.uneven(name, f"more than {len(maps)} frames")
             if on_frame is not None:
                 on_frame(frame, prediction)
-    if scores.frames < (len(maps) if limit is None else min(limit, len(maps))):
-        raise _uneven(maps, f"{scores.frames} frames", uri)
+    found = matching.report(frames, ended=limit is None or frames < limit, losses=losses)
+    if not scores.frames or (matching.by == "order" and found.unused):
+        raise maps.uneven(name, f"{frames} frames")
     seconds = perf_counter() - began
     cost = {
         route: sum(manifest.graph(role).gmac for role in roles) for route, roles in manifest.routes.items()
     }
-    found = scores.result(scored.classes)
+    result = scores.result(scored.classes)
     return EvaluationReport(
-        **{field.name: getattr(found, field.name) for field in fields(found)},
+        **{field.name: getattr(result, field.name) for field in fields(result)},
         ignore=unlabelled,
+        ground_truth=found,
         policy=str(session.policy),
-        keyframes=scores.frames - routes["nonkey"],
-        gmac_per_frame=sum(cost[route] * count for route, count in routes.items()) / scores.frames,
+        keyframes=frames - routes["nonkey"],
+        gmac_per_frame=sum(cost[route] * count for route, count in routes.items()) / frames,
         seconds=seconds,
     )
 
 
-def _uneven(maps: GroundTruth, frames: str, uri: Uri) -> SourceError:
-    name = without_password(uri) if isinstance(uri, (str, Path)) else "the source"
-    return SourceError(
-        f"{maps.folder} holds {len(maps)} label maps, but {name} has {frames}: give one label map per frame"
-    )
+def _score(
+    scores: Scores, path: Path, frame: Frame, prediction: Prediction, labels: NDArray[np.uint8]
+) -> None:
+    try:
+        scores.update(labels_of_size(path, frame.size), labels, prediction.frames_since_key)
+    except OptionError as error:
+        raise OptionError(f"{path}: {error}") from None

@@ -1,9 +1,13 @@
-"""True label maps: a folder of PNG files of class ids, one per frame, in natural order of their names."""
+"""True label maps: a folder of PNG files of class ids, for all frames of a video or for some."""
 
 from __future__ import annotations
 
+import glob
+import os
 import struct
 import zlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.errors import SourceError
-from edge_vss.files import open_plain, read_plain
-from edge_vss.runtimes.sources import natural_order
+from edge_vss.files import open_plain, path_of, read_plain
+from edge_vss.runtimes.sources import Source, Uri, natural_order
+from edge_vss.runtimes.tools.frame_matching import MatchChoice, Matching, match
+from edge_vss.runtimes.tools.opening import Opening
 from edge_vss.video import Size
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -36,17 +42,42 @@ class _Png(NamedTuple):
 
 
 class GroundTruth:
-    """The label maps of a folder; ``maps[i]`` is read when asked for. SourceError where there are none."""
+    """The label maps of a folder, or of a pattern (``gt/*_labelIds.png``), in natural order of their names.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = Path(folder)
-        try:
-            found = [path for path in self.folder.iterdir() if path.suffix.lower() == ".png"]
-        except (OSError, ValueError) as error:
-            raise SourceError(_no_folder(self.folder, error)) from None
-        self.files = sorted(found, key=natural_order)
+    ``match`` says how they are matched with frames: ``name``, ``number``, ``number:FIRST`` (the number of the
+    first frame), ``order``, or ``auto``. ``maps[i]`` is the i-th of them, read when asked for.
+
+    Raises SourceError where there are none, OptionError for another ``match``.
+    """
+
+    def __init__(self, folder: str | Path, match: str = "auto") -> None:
+        self.folder = path_of(folder, "the folder of label maps")
+        self._choice = MatchChoice.parse(match)
+        self.files = sorted(_found(self.folder), key=natural_order)
         if not self.files:
             raise SourceError(f"{folder} holds no PNG files: give the folder of the label maps")
+
+    def matched(self, source: Source, again: Callable[[], Source] | None) -> Matching:
+        """Which of them belongs to which frame of ``source``.
+
+        ``again`` opens the same source once more, to count its frames where that is needed; None where that
+        cannot be done. Raises SourceError where it cannot be told which.
+        """
+
+        def count() -> int | None:
+            if source.info.live or again is None:
+                return None
+            with again() as frames:
+                return sum(1 for _ in frames)
+
+        return match(self.files, self._choice, source.info, count)
+
+    def uneven(self, source: str, frames: str) -> SourceError:
+        """What to raise where maps without numbers in their names are not as many as the frames."""
+        return SourceError(
+            f"{self.folder} holds {len(self)} label maps, but {source} has {frames}: give one label map per "
+            "frame, or let numbers in their names say which frames they are for"
+        )
 
     def __len__(self) -> int:
         return len(self.files)
@@ -55,16 +86,22 @@ class GroundTruth:
         return read_labels(self.files[index])
 
     def matching(self, index: int, size: Size) -> NDArray[np.uint8]:
-        """The label map of a frame. Raises SourceError if it has not the frame's size."""
-        path = self.files[index]
-        png = _head(path)
-        if png.size != size:
-            found, wanted = (f"{height}x{width}" for height, width in (png.size, size))
-            raise SourceError(
-                f"{path} is {found} (height x width), but the video's frames are {wanted}: "
-                "give label maps of the video's size"
-            )
-        return _decoded(path, png)
+        """The i-th label map. Raises SourceError if it has not this size, which is that of the frames."""
+        return labels_of_size(self.files[index], size)
+
+
+def again(uri: Uri, opening: Opening) -> Callable[[], Source] | None:
+    """Opens a source once more, without motion; None where it can be read only once."""
+    return partial(opening.open, uri, motion="none") if isinstance(uri, (str, Path)) else None
+
+
+def _found(folder: Path) -> list[Path]:
+    pattern = not os.path.isdir(folder) and any(mark in folder.name for mark in "*?[")
+    try:
+        inside = glob.glob(str(folder)) if pattern else folder.iterdir()
+        return [path for path in map(Path, inside) if path.suffix.lower() == ".png"]
+    except (OSError, ValueError) as error:
+        raise SourceError(_no_folder(folder, error)) from None
 
 
 def _no_folder(folder: Path, error: Exception) -> str:
@@ -75,6 +112,18 @@ def _no_folder(folder: Path, error: Exception) -> str:
         return f"{folder} is a file: {wanted}"
     reason = error.strerror if isinstance(error, OSError) else error
     return f"{folder} cannot be read ({reason}): {wanted}"
+
+
+def labels_of_size(path: Path, size: Size) -> NDArray[np.uint8]:
+    """The label map of a frame. Raises SourceError if it has not the frame's size."""
+    png = _head(path)
+    if png.size != size:
+        found, wanted = (f"{height}x{width}" for height, width in (png.size, size))
+        raise SourceError(
+            f"{path} is {found} (height x width), but the video's frames are {wanted}: "
+            "give label maps of the video's size"
+        )
+    return _decoded(path, png)
 
 
 def read_labels(path: Path) -> NDArray[np.uint8]:

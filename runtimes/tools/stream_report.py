@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.errors import OptionError, SourceError
 from edge_vss.metrics import confusion, miou
 from edge_vss.report import Json, Report
-from edge_vss.runtimes.motion._vectors import cells, grid_of
-from edge_vss.runtimes.sinks import check_places
-from edge_vss.runtimes.sinks._drawing import badge
-from edge_vss.runtimes.sinks._video_file import VideoFile
 from edge_vss.runtimes.sources import Uri
-from edge_vss.runtimes.tools.ground_truth import GroundTruth
+from edge_vss.runtimes.tools.frame_matching import BREAKS, MatchReport
+from edge_vss.runtimes.tools.ground_truth import GroundTruth, again, labels_of_size
 from edge_vss.runtimes.tools.opening import Opening
+from edge_vss.runtimes.tracing.cells import cells, grid_of
 from edge_vss.runtimes.tracing.root_map import Tracer
 from edge_vss.video import Frame, Size, StreamInfo
 
@@ -71,13 +68,16 @@ class StreamReport(Report):
     interval: int | None = None
     """Frames from one label map that was carried to the next; None where none was given."""
 
+    ground_truth: MatchReport | None = None
+    """Which frames had a label map; None where none was given."""
+
     miou: dict[str, float | None] | None = None
     """mIoU in percent of the label maps that were carried, by what carried them (``CARRIERS``); ``codec`` is
     None where the codec gives no vectors."""
 
     def to_json(self) -> dict[str, Json]:
-        """``interval`` and ``miou`` are left out where there was no ground truth."""
-        left_out = ("interval", "miou") if self.miou is None else ()
+        """``interval``, ``ground_truth`` and ``miou`` are left out where there was no ground truth."""
+        left_out = ("interval", "ground_truth", "miou") if self.miou is None else ()
         return {name: value for name, value in super().to_json().items() if name not in left_out}
 
 
@@ -129,7 +129,7 @@ class Findings:
 
 def report(
     uri: Uri,
-    ground_truth: Path | None = None,
+    ground_truth: GroundTruth | str | Path | None = None,
     interval: int = 5,
     *,
     ignore: int | None = None,
@@ -140,8 +140,9 @@ def report(
 ) -> StreamReport:
     """What the stream is and what its vectors cover.
 
-    With ``ground_truth``, a folder of label maps, the report has ``miou`` too: the label map of every
-    ``interval``-th frame is carried along the motion to the frames in between, and compared with theirs.
+    With ``ground_truth``, a folder of label maps, the report has ``miou`` too: a label map at least
+    ``interval`` frames after the last one is carried along the motion to the frames that follow, and compared
+    with theirs.
     ``limit`` ends the reading after so many frames. ``findings`` keeps what was read where an exception ends
     this.
 
@@ -154,6 +155,7 @@ def report(
     if limit is not None and limit < 1:
         raise OptionError(f"limit wants 1 frame or more, got {limit}: leave it out to read all")
     findings = findings or Findings()
+    losses = 0
     with opening.open(uri, motion="codec") as source:
         stream = source.info
         if stream.live and ground_truth is not None:
@@ -161,27 +163,27 @@ def report(
                 f"{stream.uri} is live and cannot be compared with label maps: "
                 "record some of it, and give the file"
             )
+        if ground_truth is not None:
+            maps = ground_truth if isinstance(ground_truth, GroundTruth) else GroundTruth(ground_truth)
+            matching = maps.matched(source, again(uri, opening))
         for frame in islice(source, limit):
+            losses += frame.start in BREAKS
             findings.add(frame, stream)
             if on_frame is not None:
                 on_frame()
     found = findings.result()
     if ground_truth is None:
         return found
-    maps = GroundTruth(ground_truth)
-    # Where the video was not read to its end, more label maps may be there.
-    if len(maps) != found.frames and not (found.frames == limit and len(maps) > found.frames):
-        raise SourceError(
-            f"{ground_truth} holds {len(maps)} label maps, but the video has {found.frames} frames: "
-            "give one per frame"
-        )
+    match = matching.report(found.frames, ended=limit is None or found.frames < limit, losses=losses)
+    if not match.labelled or (match.by == "order" and (match.unused or match.missing)):
+        raise maps.uneven(stream.uri, f"{found.frames} frames")
     reached = {
         row: None
         if row == "codec" and not stream.exports_vectors
-        else _carry(uri, maps, interval, replace(opening, motion=way), ignore, limit)
+        else _carry(uri, matching.maps, interval, replace(opening, motion=way), ignore, limit)
         for row, way in CARRIERS.items()
     }
-    return replace(found, interval=interval, miou=reached)
+    return replace(found, interval=interval, ground_truth=match, miou=reached)
 
 
 def advice(found: StreamReport) -> list[str]:
@@ -207,35 +209,6 @@ def advice(found: StreamReport) -> list[str]:
     return sentences or ["the vectors say everything they can: one reference, no B-frames"]
 
 
-def draw(
-    uri: Uri,
-    out: Path,
-    *,
-    limit: int | None = None,
-    opening: Opening = Opening(),
-    on_frame: Callable[[], None] | None = None,
-) -> int:
-    """Write a video with the motion drawn on every frame, or on the first ``limit``; returns how many.
-
-    An arrow runs from where a cell's content was to where it is; its colour is its direction. A cell whose
-    motion was filled in, and not measured, is red. Raises SourceError where the source cannot be
-    read, SinkError where ``out`` cannot be written or is the source, OptionError for an unknown file type.
-    """
-    check_places({"video": out}, uri)
-    count = 0
-    with opening.open(uri) as source:
-        target = VideoFile(out, source.info.size, source.info.fps)
-        try:
-            for frame in islice(source, limit):
-                target.write(_drawn(frame), frame.pts_seconds)
-                count += 1
-                if on_frame is not None:
-                    on_frame()
-        finally:
-            target.close()
-    return count
-
-
 def _absorb(digest: Any, frame: Frame) -> None:
     digest.update(f"{frame.index} {frame.picture_type} ".encode())
     if frame.vectors is not None:
@@ -251,55 +224,27 @@ def _covered(frame: Frame) -> float:
 
 
 def _carry(
-    uri: Uri, maps: GroundTruth, interval: int, opening: Opening, ignore: int | None, limit: int | None
+    uri: Uri, maps: Mapping[int, Path], interval: int, opening: Opening, ignore: int | None, limit: int | None
 ) -> float:
     counts = np.zeros((EVERY_ID, EVERY_ID), np.int64)
     tracer = Tracer()
-    labels = anchored = maps[0]
+    anchored: NDArray[np.uint8] | None = None
+    since_key = 0
     with opening.open(uri) as source:
         for frame in islice(source, limit):
-            true = maps.matching(frame.index, frame.size)
-            if frame.index % interval == 0 or frame.start:
-                tracer.anchor(frame)
-                labels = anchored = true
-            else:
+            path = maps.get(frame.index)
+            true = None if path is None else labels_of_size(path, frame.size)
+            since_key += 1
+            if frame.start:
+                anchored = None
+            elif anchored is not None:
                 tracer.follow(frame)
-                labels = tracer.carry(anchored)
-            counts += confusion(true, labels, EVERY_ID, ignore)
+                # Of sparse label maps, each is compared before it is carried on.
+                if true is not None and since_key != interval:
+                    counts += confusion(true, tracer.carry(anchored), EVERY_ID, ignore)
+            if true is not None and (anchored is None or since_key >= interval):
+                tracer.anchor(frame)
+                if since_key == interval or anchored is None:
+                    counts += confusion(true, true, EVERY_ID, ignore)
+                anchored, since_key = true, 0
     return miou(counts, ignore)
-
-
-def _drawn(frame: Frame) -> NDArray[np.uint8]:
-    mixed = cv2.addWeighted(frame.image, 0.7, np.full_like(frame.image, 16), 0.3, 0)
-    image = np.asarray(mixed, np.uint8)
-    field = frame.motion
-    text = f"{frame.index}  {frame.picture_type}"
-    if field is not None:
-        height, width = frame.size
-        guessed = cv2.resize(
-            (~field.known).astype(np.uint8),
-            (field.known.shape[1] * field.cell_px, field.known.shape[0] * field.cell_px),
-            interpolation=cv2.INTER_NEAREST,
-        )[:height, :width]
-        image[guessed > 0] = image[guessed > 0] // 2 + np.array([90, 20, 20], np.uint8)
-        apart = max(1, round(max(height, width) / 40 / field.cell_px))
-        for row in range(apart // 2, field.known.shape[0], apart):
-            for column in range(apart // 2, field.known.shape[1], apart):
-                _arrow(image, field.displacement_px[:, row, column], row, column, field.cell_px)
-        text += f"  {field.provider or 'none'} {field.coverage:.0%}"
-    badge(image, text)
-    return image
-
-
-def _arrow(
-    image: NDArray[np.uint8], motion: NDArray[np.float32], row: int, column: int, cell_px: int
-) -> None:
-    dx, dy = float(motion[0]), float(motion[1])
-    x, y = (column + 0.5) * cell_px, (row + 0.5) * cell_px
-    hue = (np.degrees(np.arctan2(-dy, -dx)) % 360) / 2
-    colour = cv2.cvtColor(np.array([[[hue, 200, 255]]], np.uint8), cv2.COLOR_HSV2RGB)[0, 0].tolist()
-    here, before = (round(x), round(y)), (round(x + dx), round(y + dy))
-    if dx * dx + dy * dy < 1:
-        cv2.circle(image, here, 1, (200, 200, 200), -1, cv2.LINE_AA)
-    else:
-        cv2.arrowedLine(image, before, here, colour, 1, cv2.LINE_AA, tipLength=0.35)

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from edge_vss.decisions import Prediction
     from edge_vss.runtimes.tools.timing import Latency
-    from edge_vss.video import Frame, Prediction
+    from edge_vss.video import Frame
 
 WARM_UP_FRAMES = 4
 

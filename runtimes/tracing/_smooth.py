@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_vss.runtimes.motion._vectors import CELL_PX, at_centres, grid_of
+from edge_vss.runtimes.tracing.cells import CELL_PX, at_centres, grid_of
 from edge_vss.runtimes.tracing.whole_pixels import points
 from edge_vss.video import MotionField, Size
 

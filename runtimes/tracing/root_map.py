@@ -9,11 +9,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_vss.decisions import Measured, Track
 from edge_vss.errors import OptionError
-from edge_vss.runtimes.motion._vectors import grid_of
 from edge_vss.runtimes.tracing._smooth import Positions, SmoothMap
+from edge_vss.runtimes.tracing.cells import grid_of
 from edge_vss.runtimes.tracing.whole_pixels import Hops, TapTables
-from edge_vss.video import Frame, FrameStamp, Measured, Size, Track
+from edge_vss.video import Frame, FrameStamp, Size
 
 MODES = ("grid", "exact")
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edge_vss.errors import ModelError
+from edge_vss.vendors import without_telemetry
 from tests.attacks import Attack
 from tests.attacks._models import reading
 
@@ -18,7 +19,8 @@ ATTACK = Attack(
 
 
 def make(folder: Path) -> Callable[[], object]:
-    import openvino as ov
+    with without_telemetry():
+        import openvino as ov
 
     from tests.helpers.conversion import save_onnx
 

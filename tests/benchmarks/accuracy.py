@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from edge_vss.cli.terminal import say, table
+from edge_vss.decisions import Policy
 from edge_vss.metrics import confusion, miou
 from edge_vss.runtimes.policy import Adaptive, Interval
 from edge_vss.runtimes.sources import open_source
 from edge_vss.runtimes.tools.ground_truth import GroundTruth
 from edge_vss.runtimes.tools.stream_report import CARRIERS, report
 from edge_vss.runtimes.tracing.root_map import Tracer
-from edge_vss.video import Frame, Policy
+from edge_vss.video import Frame
 from tests.helpers.videos import P_ONLY, decoded, encode, stills
 
 IGNORED = 11

@@ -23,6 +23,7 @@ from edge_vss.cli.terminal import say
 from edge_vss.runtimes.segmenter import load
 from edge_vss.runtimes.sources import open_source
 from edge_vss.runtimes.tools.compare import engines_of
+from edge_vss.vendors import without_telemetry
 from tests.benchmarks.arseg import write_clip
 from tests.benchmarks.speed import Row, show
 
@@ -205,7 +206,8 @@ def bare_onnx(path: Path, image: Any) -> Callable[[], Any]:
 
 
 def bare_openvino(path: Path, image: Any) -> Callable[[], Any]:
-    import openvino as ov
+    with without_telemetry():
+        import openvino as ov
 
     config = {
         "INFERENCE_NUM_THREADS": THREADS,

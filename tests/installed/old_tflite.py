@@ -36,7 +36,7 @@ def main() -> None:
         )
         command = [str(python), "-m", "pytest", "--quiet", "-p", "no:cacheprovider", "-r", "fE"]
         done = subprocess.run(
-            [*command, "tests/test_engines.py", "-k", "tflite"],
+            [*command, "tests/test_engines.py", "tests/test_engine_memory.py", "-k", "tflite"],
             cwd=ROOT,
             env={**os.environ, "EDGE_VSS_BUNDLES": bundles},
         )

@@ -16,6 +16,7 @@ from edge_vss.demo.sample import FPS, SIZE
 from edge_vss.demo.scene.canvas import Bytes
 from edge_vss.demo.scene.streets import scene
 from edge_vss.errors import OptionError, SinkError
+from edge_vss.files import utf8_name
 from edge_vss.video import Size
 
 CAMERA: Mapping[str, str] = {
@@ -93,6 +94,6 @@ def _encode(
             container.mux(stream.encode(frame))
             if labels:
                 name = labels / f"{index:06d}.png"
-                if not cv2.imwrite(str(name), ids):
+                if not cv2.imwrite(utf8_name(name), ids):
                     raise SinkError(f"cannot write {name}: is the disk full?")
         container.mux(stream.encode())

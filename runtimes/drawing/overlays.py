@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.bundle import HeadSpec
+from edge_vss.errors import OptionError
+from edge_vss.text import kind_of
 
 OPACITY = 0.5
 DARKEST = 0.25
@@ -42,7 +44,14 @@ def overlay(
     """The labels' colours laid over a picture, which stays as it is: (H, W, 3) uint8 RGB.
 
     ``labels`` is (H, W) uint8; class id i has the colour ``palette[i]``, ids beyond it are black.
+
+    Raises OptionError for arrays of other shapes or numbers.
     """
+    if image.dtype != np.uint8 or labels.dtype != np.uint8 or image.shape != (*labels.shape, 3):
+        raise OptionError(
+            f"overlay wants an image (H, W, 3) uint8 and labels (H, W) uint8, got {kind_of(image)} and "
+            f"{kind_of(labels)}: bring both to one size"
+        )
     return blend(image, labels, table_of(palette))
 
 

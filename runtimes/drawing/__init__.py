@@ -1,0 +1,1 @@
+"""Pictures and videos for people to look at: labels laid over frames, sheets of many, video files."""
