@@ -62,8 +62,8 @@ class Conversion:
     model: str | Path | None = None
     """The model's file or folder. None: the network gets no trained weights, to learn how fast it is."""
     classes: Classes | Mapping[str, Classes] | None = None
-    """A class set, a list of names, or what names one: a known name, a file of names, or a number of classes. A
-    mapping gives each of several outputs its own, by what ``output_name`` calls it."""
+    """A class set, a list of names, or what names one: a known name, a file of names, or a number of classes.
+    A mapping gives each of several outputs its own, by what ``output_name`` calls it."""
     size: Size | None = None
     """(H, W) of the pictures that the network takes; frames of other sizes are scaled to it."""
     factory: str | None = None
