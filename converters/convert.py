@@ -39,11 +39,8 @@ def convert(conversion: Conversion, output: str | Path, *, force: bool = False) 
     target = conversion.target or _target(conversion.path)
     export = TARGETS.find(target).call
     _check(conversion.size, conversion.policy)
-    video, maps = (
-        None if place is None else Path(place) for place in (conversion.calibrate, conversion.ground_truth)
-    )
     precision = conversion.precision
-    quantize.check(precision, video, maps)
+    quantize.check(conversion)
     bundle.check_target(output)
     if output.exists() and not force:
         raise BundleError(f"{output} exists: choose another name, or replace it with --force")
@@ -69,7 +66,7 @@ def convert(conversion: Conversion, output: str | Path, *, force: bool = False) 
         manifest = replace(manifest, graphs=tuple(_spec(folder, parts.part(a.role), a) for a in written))
         manifest = replace(manifest, parity=verify.parity(folder, manifest, parts))
         if precision != "fp32":
-            manifest = quantize.reduce(folder, manifest, precision, video, maps, conversion.ignore)
+            manifest = quantize.reduce(folder, manifest, conversion)
         if precision == "fp16":
             lost = verify.parity(folder, manifest, parts, least=0.0)["rollout"]
             manifest = replace(manifest, precision={**manifest.precision, "against_fp32": lost})

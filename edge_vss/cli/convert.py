@@ -11,6 +11,7 @@ import typer
 from edge_vss.cli._contents import contents, show_graphs
 from edge_vss.cli._family import family_options
 from edge_vss.cli._hushed import hushed
+from edge_vss.cli._precision import show_precision
 from edge_vss.cli._values import size_of, three_of
 from edge_vss.cli.options import (
     Bgr,
@@ -61,6 +62,14 @@ def convert(
     calibrate: Annotated[
         Path | None, typer.Option(metavar="VIDEO", help="What int8 is fitted to: a video like your own.")
     ] = None,
+    keep_float: Annotated[
+        str | None,
+        typer.Option(
+            "--keep-float",
+            metavar="auto|NAME,...",
+            help="Layers that int8 leaves alone; auto finds those that cost most.",
+        ),
+    ] = None,
     ground_truth: Annotated[
         Path | None,
         typer.Option(
@@ -101,6 +110,7 @@ def convert(
         target=target,
         precision=precision,
         calibrate=calibrate,
+        keep_float=tuple(filter(None, (keep_float or "").split(","))),
         ground_truth=ground_truth,
         ignore=ignore,
     )
@@ -110,4 +120,5 @@ def convert(
         manifest = build(conversion, bundle, force=force)
     emit(contents(bundle, manifest), json)
     show_graphs(bundle, manifest)
+    show_precision(manifest)
     say(f"{bundle}: runs with `edge-vss run {quote(str(bundle))} VIDEO`")
