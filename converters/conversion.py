@@ -94,7 +94,10 @@ class Conversion:
     precision: str = "fp32"
     """``fp32``, ``fp16`` (weights only) or ``int8``."""
     calibrate: str | Path | None = None
-    """The video that ``int8`` is fitted to."""
+    """The video that ``int8`` is fitted to, and measured on at other frames."""
+    keep_float: tuple[str, ...] = ()
+    """Layers that ``int8`` leaves alone, by the names that ``float_layers`` of the manifest has, or patterns
+    (``key/head.*``). ``auto`` finds those that cost most, by trying."""
     ground_truth: str | Path | None = None
     """A folder of label maps of that video, to record what ``int8`` loses against them."""
     match: str = "auto"

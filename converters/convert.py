@@ -22,7 +22,6 @@ from edge_vss.errors import BundleError, OptionError
 from edge_vss.files import sha256
 from edge_vss.runtimes.engines import usual_engine
 from edge_vss.runtimes.policy import parse
-from edge_vss.runtimes.tools.ground_truth import GroundTruth
 from edge_vss.text import whole
 from edge_vss.vendors import without_telemetry
 from edge_vss.video import Size
@@ -42,11 +41,8 @@ def convert(conversion: Conversion, output: str | Path, *, force: bool = False) 
     target = conversion.target or _target(conversion.path)
     export = TARGETS.find(target).call
     _check(conversion.size, conversion.policy)
-    video = None if conversion.calibrate is None else Path(conversion.calibrate)
     precision = conversion.precision
-    quantize.check(precision, video, conversion.ground_truth)
-    folder_of_maps = conversion.ground_truth
-    maps = None if folder_of_maps is None else GroundTruth(folder_of_maps, conversion.match)
+    quantize.check(conversion)
     bundle.check_target(output)
     if output.exists() and not force:
         raise BundleError(f"{output} exists: choose another name, or replace it with --force")
@@ -74,7 +70,7 @@ def convert(conversion: Conversion, output: str | Path, *, force: bool = False) 
         manifest = replace(manifest, graphs=tuple(_spec(folder, parts.part(a.role), a) for a in written))
         manifest = replace(manifest, parity=verify.parity(folder, manifest, parts))
         if precision != "fp32":
-            manifest = quantize.reduce(folder, manifest, precision, video, maps, conversion.ignore)
+            manifest = quantize.reduce(folder, manifest, conversion)
         if precision == "fp16":
             lost = verify.parity(folder, manifest, parts, least=0.0)["rollout"]
             manifest = replace(manifest, precision={**manifest.precision, "against_fp32": lost})

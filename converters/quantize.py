@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,145 +12,131 @@ from numpy.typing import NDArray
 
 from edge_vss import bundle
 from edge_vss.bundle import Manifest
+from edge_vss.converters import calibration
+from edge_vss.converters.conversion import Conversion
+from edge_vss.converters.keep_float import AUTO, chosen, search
 from edge_vss.converters.quantizers import QUANTIZERS
-from edge_vss.decisions import Decision, Prediction, Track
 from edge_vss.errors import OptionError
-from edge_vss.files import sha256
 from edge_vss.metrics import confusion, miou
 from edge_vss.report import plain
-from edge_vss.runtimes.engines import Graph, Tensor, as_array
-from edge_vss.runtimes.segmenter import Segmenter, load
-from edge_vss.runtimes.sources import open_source
-from edge_vss.runtimes.tools.evaluate import evaluate
-from edge_vss.runtimes.tools.ground_truth import GroundTruth
+from edge_vss.runtimes.segmenter import load
+from edge_vss.runtimes.tools.ground_truth import GroundTruth, again, labels_of_size
+from edge_vss.runtimes.tools.opening import Opening
 from edge_vss.text import whole
-from edge_vss.video import Frame
 
 PRECISIONS = ("fp32", "fp16", "int8")
-KEYS = 16
-"""Key frames that are looked at, spread over the video; two frames follow each."""
-FOLLOWING = 2
-LEAST_FRAMES = 24
+Labels = dict[int, NDArray[np.uint8]]
+"""Number of a frame → its labels (H, W); of several heads, (heads, H, W)."""
 
 
-def check(precision: str, video: Path | None, ground_truth: str | Path | None) -> None:
+def check(conversion: Conversion) -> None:
     """Raise OptionError for options that do not go together."""
+    precision, video = conversion.precision, _path(conversion.calibrate)
     if precision not in PRECISIONS:
         raise OptionError(f"no precision is called {precision!r}: choose one of {', '.join(PRECISIONS)}")
     if precision == "int8" and video is None:
         raise OptionError("--calibrate is missing: int8 is fitted to the frames of a video like your own")
     if precision != "int8" and video is not None:
         raise OptionError(f"--calibrate is for --precision int8, not for {precision}: leave it out")
-    if ground_truth is not None and video is None:
+    if precision != "int8" and conversion.keep_float:
+        raise OptionError(f"--keep-float is for --precision int8, not for {precision}: leave it out")
+    if conversion.ground_truth is not None and video is None:
         raise OptionError("--ground-truth is the label maps of the video of --calibrate: give that too")
     if video is not None and not video.exists():
         raise OptionError(f"--calibrate {video} does not exist: give a video file or a folder of pictures")
 
 
-def reduce(
-    folder: Path,
-    manifest: Manifest,
-    precision: str,
-    video: Path | None,
-    ground_truth: GroundTruth | None,
-    ignore: int | None = None,
-) -> Manifest:
+def reduce(folder: Path, manifest: Manifest, conversion: Conversion) -> Manifest:
     """Rewrite the graphs of the bundle being built in ``folder``, and say in its manifest what that costs.
 
-    ``manifest`` describes the fp32 graphs that are there. Raises OptionError for a video that is too short,
-    and what the target's quantiser raises.
+    ``manifest`` describes the fp32 graphs that are there. int8 is fitted to some frames of the video and
+    measured on others (``calibration.Plan``). Raises OptionError for a video that is too short and a layer
+    that is not there, and what the target's quantiser raises.
     """
-    rewrite = QUANTIZERS.find(manifest.target).call
-    exact: list[NDArray[np.uint8]] = []
-    samples: dict[str, list[Mapping[str, NDArray[Any]]]] = {}
-    notes: dict[str, Any] = {"weights": precision}
-    if video is not None:
-        bundle.write(folder, manifest)
-        segmenter = load(folder)
-        exact = list(_labels(_recording(segmenter, samples), video))
-        if ground_truth is not None:
-            notes["against_ground_truth"] = {
-                "fp32_miou": plain(evaluate(segmenter, video, ground_truth, ignore=ignore).miou)
-            }
-        del segmenter
-    rewrite(folder, manifest.graphs, precision, samples)
-    graphs = tuple(_rehashed(folder, graph) for graph in manifest.graphs)
-    manifest = replace(manifest, graphs=graphs, precision=notes)
+    precision, video = conversion.precision, _path(conversion.calibrate)
+    prepare = QUANTIZERS.find(manifest.target).call
+    notes: dict[str, Any] = {"weights": precision, "bytes": {"fp32": _bytes(folder, manifest)}}
     if video is None:
-        return manifest
+        prepare(folder, manifest.graphs, precision, {}).write(())
+        notes["bytes"][precision] = _bytes(folder, manifest)
+        return replace(calibration.rehashed(folder, manifest), precision=notes)
     bundle.write(folder, manifest)
-    segmenter = load(folder)
-    # Ids up to 255 may be there: the network's own and the one that stands for nothing.
-    counts, equal = np.zeros((256, 256), np.int64), 0.0
-    for before, after in zip(exact, _labels(segmenter, video), strict=True):
-        counts += confusion(before, after, 256)
-        equal += float((before == after).mean()) / len(exact)
+    segmenter, plan = load(folder), calibration.plan(video)
+    recording = calibration.record(segmenter, video, plan)
+    exact: Labels = dict(calibration.measured(segmenter, video, plan))
+    del segmenter
+    reduced = prepare(folder, manifest.graphs, precision, recording.samples)
+    if AUTO in conversion.keep_float:
+        found = search(folder, manifest, reduced, recording.steps)
+        kept, notes["tries"] = found.kept, found.tries
+    else:
+        kept = chosen(conversion.keep_float, reduced.layers)
+    reduced.write(kept)
+    notes["bytes"][precision] = _bytes(folder, manifest)
     notes |= {
-        "calibration": {"video": whole(video.name), "frames": len(exact)},
-        "against_fp32": {"labels_equal": equal, "miou": miou(counts)},
+        "layers": len(reduced.layers),
+        "float_layers": [name for name in reduced.layers if name in kept],
     }
-    if ground_truth is not None:
-        notes["against_ground_truth"][f"{precision}_miou"] = plain(
-            evaluate(segmenter, video, ground_truth, ignore=ignore).miou
-        )
+    manifest = replace(calibration.rehashed(folder, manifest), precision=notes)
+    bundle.write(folder, manifest)
+    labels: Labels = dict(calibration.measured(load(folder), video, plan))
+    notes |= {
+        "calibration": {"video": whole(video.name), "frames": len(recording.steps), "measured": len(exact)},
+        "against_fp32": _compared(exact, labels),
+    }
+    if conversion.ground_truth is not None:
+        ids = (len(manifest.classes), manifest.ignore if conversion.ignore is None else conversion.ignore)
+        maps = GroundTruth(conversion.ground_truth, conversion.match)
+        scores = _against(maps, video, (exact, labels), *ids)
+        notes["against_ground_truth"] = {
+            f"{name}_miou": plain(score) for name, score in zip(("fp32", precision), scores, strict=True)
+        }
     return replace(manifest, precision=notes)
 
 
-@dataclass
-class _Spread:
-    """The policy of calibration: key frames far apart, and those that are to be left out in between."""
-
-    stride: int
-
-    def __call__(self, frame: Frame, track: Track) -> Decision:
-        return Decision("key" if frame.index % self.stride == 0 else "nonkey", "calibration")
-
-    def wanted(self, index: int) -> bool:
-        return index % self.stride <= FOLLOWING
+def _compared(before: Labels, after: Labels) -> dict[str, float]:
+    # Ids up to 255 may be there: the network's own and the one that stands for nothing.
+    counts = _sum(confusion(before[index], after[index], 256) for index in before)
+    equal = [float((before[index] == after[index]).mean()) for index in before]
+    return {"labels_equal": float(np.mean(equal)), "miou": miou(counts)}
 
 
-def _labels(segmenter: Segmenter, video: Path) -> Iterator[NDArray[np.uint8]]:
-    """The labels of some frames spread over the video."""
-    with open_source(video) as source:
-        stride = max(FOLLOWING + 1, (source.info.frames or 0) // KEYS)
-        policy = _Spread(stride)
-        session = segmenter.session(policy)
-        count = 0
-        for frame in source:
-            count += 1
-            if policy.wanted(frame.index):
-                yield _label_maps(segmenter.manifest, session.step(frame))
-            else:
-                session.skip(frame)
-            if frame.index >= stride * KEYS:
-                break
-    if count < LEAST_FRAMES:
+def _against(
+    maps: GroundTruth, video: Path, both: tuple[Labels, Labels], classes: int, ignore: int | None
+) -> tuple[float, float]:
+    """mIoU in percent of each, over the frames that were measured and have a label map."""
+    opening = Opening()
+    with opening.open(video, motion="none") as source:
+        true = maps.matched(source, again(video, opening)).maps
+    shared = [index for index in both[0] if index in true]
+    if not shared:
         raise OptionError(
-            f"--calibrate {video} has {count} frames, and int8 wants {LEAST_FRAMES}: give a longer one"
+            f"--ground-truth {maps.folder} has no label map of the {len(both[0])} frames that are measured: "
+            "give maps of more frames"
         )
+    counts: tuple[list[NDArray[np.int64]], ...] = ([], [])
+    for index in shared:
+        for labels, count in zip(both, counts, strict=True):
+            # Of several heads, the first is scored.
+            found = labels[index] if labels[index].ndim == 2 else labels[index][0]
+            truth = labels_of_size(true[index], (found.shape[0], found.shape[1]))
+            try:
+                count.append(confusion(truth, found, classes, ignore))
+            except OptionError as error:
+                raise OptionError(f"{true[index]}: {error}") from None
+    return miou(_sum(counts[0]), ignore), miou(_sum(counts[1]), ignore)
 
 
-def _label_maps(manifest: Manifest, prediction: Prediction) -> NDArray[np.uint8]:
-    """The labels, of several heads one above the other."""
-    maps = [prediction.heads[head.name] for head in manifest.heads if not head.is_matte]
-    return np.stack(maps) if maps else prediction.labels
+def _sum(counts: Iterable[NDArray[np.int64]]) -> NDArray[np.int64]:
+    total: NDArray[np.int64] = np.sum(list(counts), axis=0)
+    return total
 
 
-def _recording(segmenter: Segmenter, samples: dict[str, list[Mapping[str, NDArray[Any]]]]) -> Segmenter:
-    """The same, writing down what every graph is called with."""
-
-    def record(role: str, graph: Graph) -> Graph:
-        names = [spec.name for spec in segmenter.manifest.graph(role).inputs]
-
-        def call(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-            samples.setdefault(role, []).append({name: as_array(tensors[name]) for name in names})
-            return graph(tensors)
-
-        return call
-
-    return replace(segmenter, graphs={role: record(role, graph) for role, graph in segmenter.graphs.items()})
+def _bytes(folder: Path, manifest: Manifest) -> int:
+    """Size of all graph files; several graphs may share one."""
+    files = {name for graph in manifest.graphs for name in (graph.file, graph.data) if name}
+    return sum((folder / name).stat().st_size for name in files)
 
 
-def _rehashed(folder: Path, graph: bundle.GraphSpec) -> bundle.GraphSpec:
-    data = sha256(folder / graph.data) if graph.data else ""
-    return replace(graph, sha256=sha256(folder / graph.file), data_sha256=data)
+def _path(place: str | Path | None) -> Path | None:
+    return None if place is None else Path(place)

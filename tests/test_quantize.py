@@ -8,14 +8,18 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
+from torch import nn
 
 from edge_vss import bundle, load
+from edge_vss.cli import app
 from edge_vss.converters.conversion import Conversion
 from edge_vss.converters.convert import convert
 from edge_vss.converters.verify import verify
 from edge_vss.errors import MissingExtra, OptionError
 from edge_vss.runtimes.engines import giving_arrays
 from edge_vss.runtimes.tools.self_check import check
+from tests.helpers.cli import CliRunner
 from tests.helpers.conversion import SIZE, factory_file, save_exported, save_state_dict
 from tests.helpers.videos import encode, pan
 
@@ -51,7 +55,10 @@ def test_int8_loses_little_and_says_how_much(tmp_path: Path, video: Path, target
     path = made(tmp_path, target, "int8", calibrate=video)
     manifest = bundle.read(path)
     lost = manifest.precision
-    assert lost["weights"] == "int8" and lost["calibration"] == {"video": "drive.mp4", "frames": 48}
+    assert lost["weights"] == "int8"
+    assert lost["calibration"] == {"video": "drive.mp4", "frames": 24, "measured": 24}
+    assert lost["bytes"]["fp32"] > 0 and lost["bytes"]["int8"] == size_of(path)
+    assert (lost["layers"], lost["float_layers"]) == (2, [])
     assert 0.9 < lost["against_fp32"]["labels_equal"] < 1 and 80 < lost["against_fp32"]["miou"] < 100
     # What the graphs are compared with torch by is what they were before.
     assert manifest.parity["rollout"]["labels_equal"] >= 0.999
@@ -60,11 +67,87 @@ def test_int8_loses_little_and_says_how_much(tmp_path: Path, video: Path, target
     assert 0.9 < again.parity["rollout"]["labels_equal"] < 1
 
 
+def size_of(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.iterdir() if file.name != "manifest.json")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_layer_stays_float_by_the_name_it_has_in_torch(tmp_path: Path, video: Path, target: str) -> None:
+    path = made(tmp_path, target, "int8", calibrate=video, keep_float=("second",))
+    lost = bundle.read(path).precision
+    (kept,) = lost["float_layers"]
+    assert kept.startswith("key/") and kept.endswith("second") and lost["layers"] == 2
+    assert float_weights(path, target) == 1
+
+
+class Spread(nn.Module):
+    """The nearest of three colours, beside a channel a thousand times as large as they are.
+
+    With one scale for all channels, nothing is left of them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.middle, self.last = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 3, 1)
+        colours = torch.tensor([[0.2, 0.2, 0.2], [0.5, 0.5, 0.5], [0.8, 0.8, 0.8]])
+        with torch.no_grad():
+            for layer in (self.first, self.middle, self.last):
+                for value in layer.parameters():
+                    value.zero_()
+            self.first.weight[:3, :, 0, 0] = torch.eye(3)
+            self.first.weight[3, 0] = 1.0
+            self.middle.weight[:, :, 0, 0] = torch.diag(torch.tensor([1.0, 1.0, 1.0, 1000.0]))
+            self.last.weight[:, :3, 0, 0] = 2 * colours
+            self.last.bias = nn.Parameter(-(colours**2).sum(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = self.last(self.middle(self.first(x)))
+        return scores
+
+
+def test_the_layers_that_cost_most_stay_float_by_themselves(tmp_path: Path, video: Path) -> None:
+    model = save_exported(tmp_path, Spread().eval())
+    shared = ["convert", str(model), "--classes", "3", "--precision", "int8", "--calibrate", str(video)]
+    plain, kept = tmp_path / "plain.vss", tmp_path / "kept.vss"
+    said = CliRunner().invoke(app, [*shared, "-o", str(plain)]).stderr
+    assert bundle.read(plain).precision["against_fp32"]["labels_equal"] < 0.9
+    assert "warning: int8 changes" in said and "--keep-float auto" in said
+    assert "0 of 3 layers stayed float" in said and "warning: int8 made the graphs larger" in said
+    done = CliRunner().invoke(app, [*shared, "--keep-float", "auto", "-o", str(kept)])
+    lost = bundle.read(kept).precision
+    # The layer that gives the large channel, and the one that reads it: int8 rounds both ends of a layer.
+    middle, last = lost["float_layers"]
+    assert done.exit_code == 0 and middle.endswith("middle") and last.endswith("last")
+    assert lost["against_fp32"]["labels_equal"] > 0.95 and lost["tries"][0]["float"] == 0
+    shown = CliRunner().invoke(app, ["inspect", str(kept)]).stderr
+    for text in (done.stderr, shown):
+        assert f"2 of 3 layers stayed float: {middle}, {last}" in text
+        assert "warning: int8 changes" not in text
+        assert "on 24 frames of drive.mp4 (second and fourth quarter)" in text
+
+
+def float_weights(path: Path, target: str) -> int:
+    """How many of the two layers' weights, which are 216 values each, are in fp32."""
+    if target == "onnx":
+        tensors = onnx.load(path / "key.onnx").graph.initializer
+        held = [(tensor.data_type == onnx.TensorProto.FLOAT, tensor.dims) for tensor in tensors]
+    elif target == "openvino":
+        import openvino as ov
+
+        nodes = ov.Core().read_model(path / "key.xml").get_ops()
+        constants = [node for node in nodes if node.get_type_name() == "Constant"]
+        held = [(node.get_element_type() == ov.Type.f32, node.shape) for node in constants]
+    else:
+        from ai_edge_litert.interpreter import Interpreter
+
+        details = Interpreter(model_path=str(path / "graphs.tflite")).get_tensor_details()
+        held = [(detail["dtype"] is np.float32, detail["shape"]) for detail in details]
+    return sum(is_float and np.prod(shape) == 216 for is_float, shape in held)
+
+
 @pytest.mark.parametrize("target", TARGETS)
 def test_fp16_is_smaller_and_all_but_equal(tmp_path: Path, target: str) -> None:
     # Wide enough for halves to count; the tiny network's weights are a few hundred bytes.
-    from torch import nn
-
     layers = (nn.Conv2d(3, 128, 3, 4, 1), nn.ReLU(), nn.Conv2d(128, 128, 3, 1, 1), nn.Conv2d(128, 3, 1))
     pytest.importorskip(NEEDS[target], exc_type=ImportError)
     model = save_exported(tmp_path, nn.Sequential(*layers).eval())
@@ -123,6 +206,10 @@ def test_positions_survive_fp16(tmp_path: Path) -> None:
         ({"precision": "int8"}, "--calibrate is missing"),
         ({"precision": "fp16", "calibrate": "x.mp4"}, "--calibrate is for --precision int8"),
         ({"precision": "int8", "calibrate": "missing.mp4"}, "missing.mp4 does not exist"),
+        (
+            {"precision": "fp16", "keep_float": ("auto",)},
+            "--keep-float is for --precision int8, not for fp16",
+        ),
         ({"ground_truth": "maps"}, "--ground-truth is the label maps of the video of --calibrate"),
     ],
 )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.bundle import GraphSpec
-from edge_vss.converters.quantizers import LEAST_EXTENT, QuantizerDescription, Samples
+from edge_vss.converters.quantizers import (
+    LEAST_EXTENT,
+    QuantizerDescription,
+    Reduced,
+    Samples,
+    named,
+    of_role,
+)
 from edge_vss.converters.silence import quiet
 from edge_vss.errors import MissingExtra, ModelError, one_line
 
@@ -24,18 +33,26 @@ DESCRIPTION = QuantizerDescription(
 )
 
 
-def reduce(folder: Path, graphs: Sequence[GraphSpec], precision: str, samples: Samples) -> None:
-    """Rewrite the files of ``graphs`` in ``folder`` in fp16 weights or int8.
+def reduce(folder: Path, graphs: Sequence[GraphSpec], precision: str, samples: Samples) -> Reduced:
+    """Prepare the files of ``graphs`` in ``folder`` for fp16 weights or int8.
 
     ``samples`` are the inputs of real calls by role. Everything but convolutions and linear layers stays
     float. Raises ModelError where a graph cannot be written so.
     """
-    for graph in graphs:
-        file = folder / graph.file
-        if precision == "fp16":
-            _halve(file)
-        elif samples.get(graph.role):
-            _quantise(file, graph, samples[graph.role])
+
+    def halve(_: Collection[str]) -> None:
+        for graph in graphs:
+            _halve(folder / graph.file)
+
+    def write(keep: Collection[str]) -> None:
+        for one in fitted:
+            one.write(of_role(keep, one.role))
+
+    if precision == "fp16":
+        return Reduced(halve)
+    called = [graph for graph in graphs if samples.get(graph.role)]
+    fitted = [_fit(folder / graph.file, graph, samples[graph.role]) for graph in called]
+    return Reduced(write, tuple(f"{one.role}/{name}" for one in fitted for name in one.layers))
 
 
 def _halve(file: Path) -> None:
@@ -66,9 +83,62 @@ def _halve(file: Path) -> None:
     onnx.save(model, str(file))
 
 
-def _quantise(file: Path, graph: GraphSpec, samples: Sequence[Mapping[str, NDArray[Any]]]) -> None:
+@dataclass(frozen=True)
+class _Fitted:
+    """A graph, and the range of each of its tensors on real calls."""
+
+    file: Path
+    role: str
+    before: Any
+    """The ModelProto that was there."""
+    ready: Any
+    """The same with all that is constant computed."""
+    ranges: Any
+    layers: dict[str, str]
+    """Name → the node's."""
+
+    def write(self, keep: Collection[str]) -> None:
+        """Write the graph in int8, but for the layers in ``keep``."""
+        import onnx
+        from onnxruntime.quantization import QuantType
+        from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+        if set(self.layers) <= set(keep):
+            onnx.save(self.before, str(self.file))
+            return
+        quantised = {node for name, node in self.layers.items() if name not in keep}
+        others = [node.name for node in self.ready.graph.node if node.name not in quantised]
+        try:
+            with quiet():
+                # What quantize_static is inside. It would measure the ranges again each time.
+                work = QDQQuantizer(
+                    copy.deepcopy(self.ready),
+                    per_channel=True,
+                    # Weights of 7 bits. Where a processor has no instruction for the sum of four products
+                    # (x86 without VNNI), pairs of products with 8 bits overflow without a word.
+                    reduce_range=True,
+                    weight_qType=QuantType.QInt8,
+                    activation_qType=QuantType.QUInt8,
+                    tensors_range=self.ranges,
+                    nodes_to_quantize=[],
+                    nodes_to_exclude=others,
+                    op_types_to_quantize=list(LAYERS),
+                    extra_options={},
+                )
+                work.quantize_model()
+        except Exception as error:  # ONNX Runtime's, onnx's and Python's own
+            raise _refused(self.role, error) from None
+        model = work.model.model
+        del model.metadata_props[:]
+        model.metadata_props.extend(self.before.metadata_props)
+        model.producer_name, model.ir_version = self.before.producer_name, self.before.ir_version
+        onnx.save(model, str(self.file))
+
+
+def _fit(file: Path, graph: GraphSpec, samples: Sequence[Mapping[str, NDArray[Any]]]) -> _Fitted:
     try:
-        from onnxruntime import quantization
+        from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod
+        from onnxruntime.quantization.calibrate import create_calibrator
         from onnxruntime.quantization.shape_inference import quant_pre_process
     except ImportError:
         raise MissingExtra("onnxruntime", "convert", "int8") from None
@@ -76,7 +146,7 @@ def _quantise(file: Path, graph: GraphSpec, samples: Sequence[Mapping[str, NDArr
 
     names = [spec.name for spec in graph.inputs]
 
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
             self.left: Iterator[Mapping[str, NDArray[Any]]] = iter(samples)
 
@@ -84,40 +154,42 @@ def _quantise(file: Path, graph: GraphSpec, samples: Sequence[Mapping[str, NDArr
             sample = next(self.left, None)
             return None if sample is None else {name: sample[name] for name in names}
 
-    before = onnx.load(str(file))
     with tempfile.TemporaryDirectory() as scratch, quiet():
-        ready, made = f"{scratch}/ready.onnx", f"{scratch}/made.onnx"
+        ready, augmented = Path(scratch) / "ready.onnx", Path(scratch) / "augmented.onnx"
         try:
             # The quantiser finds weights only where they are constants. This step computes what is made of
             # constants alone, such as the Cast of weights that were stored in half precision.
-            quant_pre_process(str(file), ready, skip_symbolic_shape=True)
-            quantization.quantize_static(
-                ready,
-                made,
-                Reader(),
-                quant_format=quantization.QuantFormat.QDQ,
-                op_types_to_quantize=list(LAYERS),
-                nodes_to_exclude=_floats(onnx.load(ready).graph),
-                per_channel=True,
-                activation_type=quantization.QuantType.QUInt8,
-                weight_type=quantization.QuantType.QInt8,
+            quant_pre_process(str(file), str(ready), skip_symbolic_shape=True)
+            calibrator = create_calibrator(
+                ready, list(LAYERS), str(augmented), calibrate_method=CalibrationMethod.MinMax
             )
-            model = onnx.load(made)
+            calibrator.collect_data(Reader())
+            ranges, model = calibrator.compute_data(), _named(onnx.load(str(ready)))
         except Exception as error:  # ONNX Runtime's, onnx's and Python's own
-            raise ModelError(
-                f"{graph.role}: ONNX Runtime cannot quantise this graph ({one_line(error)})"
-            ) from None
-    del model.metadata_props[:]
-    model.metadata_props.extend(before.metadata_props)
-    model.producer_name, model.ir_version = before.producer_name, before.ir_version
-    onnx.save(model, str(file))
+            raise _refused(graph.role, error) from None
+    return _Fitted(file, graph.role, onnx.load(str(file)), model, ranges, _layers(model.graph))
 
 
-def _floats(graph: Any) -> list[str]:
-    """The matrix products that are no layers: their right side is no constant, or a narrow one."""
+def _refused(role: str, error: Exception) -> ModelError:
+    return ModelError(f"{role}: ONNX Runtime cannot quantise this graph ({one_line(error)})")
+
+
+def _named(model: Any) -> Any:
+    """The same, with a name for each node that no other has: layers are told apart by it."""
+    taken: set[str] = set()
+    for index, node in enumerate(model.graph.node):
+        if not node.name or node.name in taken:
+            node.name = f"{node.op_type}_{index}"
+        taken.add(node.name)
+    return model
+
+
+def _layers(graph: Any) -> dict[str, str]:
+    """The convolutions, and the products with a constant matrix that is no narrow one."""
     shapes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
-    return [
-        node.name
+    return named(
+        (node.input[1], node.name)
         for node in graph.node
-        if node.op_type == "MatMul" and min(shapes.get(node.input[1], [0]), default=0) < LEAST_EXTENT
-    ]
+        if node.op_type in LAYERS
+        and (node.op_type != "MatMul" or min(shapes.get(node.input[1], [0]), default=0) >= LEAST_EXTENT)
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -73,6 +75,69 @@ def _text(value: Any) -> str:
 def custom_operators(path: Path) -> list[str]:
     """The operators of a file that no TFLite runtime brings."""
     return [_text(code.customCode) for code in read(path).operatorCodes if code.customCode]
+
+
+MODULE = re.compile(r".*\.[A-Z][A-Za-z0-9]*_(.+)")
+"""``package.Class_name``, where a name may have dots of its own: ``Sequential_blocks.0``."""
+LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED")
+"""Operators with weights. Their last input is the bias, where there is one."""
+WITH_BIAS = {"TRANSPOSE_CONV": 4}
+"""How many inputs an operator has with its bias; the others have 3."""
+
+
+def flatten_biases(model: Any) -> None:
+    """Give each layer's bias one axis.
+
+    LiteRT's converter leaves four where it has made a BatchNorm the bias of a transposed convolution; then
+    int8 has a scale for each channel along an axis of 1.
+    """
+    for _, graph in _signed(model):
+        for operator, kind in _layers(model, graph):
+            index = WITH_BIAS.get(kind, 3) - 1
+            if len(operator.inputs) > index and operator.inputs[index] >= 0:
+                bias = graph.tensors[operator.inputs[index]]
+                bias.shape = [math.prod(int(extent) for extent in bias.shape)]
+
+
+def layers(model: Any) -> dict[str, str]:
+    """The layers of all signatures: ``role/name`` → the tensor that it gives.
+
+    Names are as in a state dict, but for lists of modules, which LiteRT's converter leaves out.
+    """
+    found: dict[str, str] = {}
+    for role, graph in _signed(model):
+        for operator, _ in _layers(model, graph):
+            tensor = _text(graph.tensors[operator.outputs[0]].name)
+            name = f"{role}/{_module(tensor)}"
+            found[f"{role}/{tensor}" if name in found else name] = tensor
+    return found
+
+
+def _module(tensor: str) -> str:
+    """The module's name in what LiteRT's converter calls a tensor.
+
+    ``p.Wrapper/p.Sequential_first/p.Conv2d_0;5`` is ``first.0``. Of modules that became one operator, the
+    first one counts; it stands last.
+    """
+    path = tensor.split(";;")[-1].partition(";")[0].split("/")[1:]
+    names = [found[1] if (found := MODULE.fullmatch(step)) else "" for step in path]
+    return ".".join(names) if names and all(names) else tensor
+
+
+def _signed(model: Any) -> list[tuple[str, Any]]:
+    return [(_text(s.signatureKey), model.subgraphs[s.subgraphIndex]) for s in model.signatureDefs or []]
+
+
+def _layers(model: Any, graph: Any) -> list[tuple[Any, str]]:
+    from ai_edge_litert import schema_py_generated as schema
+
+    numbers = {getattr(schema.BuiltinOperator, kind): kind for kind in LAYERS}
+    codes = [code.builtinCode for code in model.operatorCodes]
+    return [
+        (operator, numbers[codes[operator.opcodeIndex]])
+        for operator in graph.operators
+        if codes[operator.opcodeIndex] in numbers
+    ]
 
 
 def append(model: Any, other: Any) -> list[int]:

@@ -20,11 +20,15 @@ from edge_vss.converters.readers.tflite import TfliteNetwork
 from edge_vss.converters.silence import quiet
 from edge_vss.converters.targets import TargetDescription
 from edge_vss.converters.targets import _flatbuffer as flatbuffer
+from edge_vss.converters.targets import _transposed as transposed
+from edge_vss.converters.targets._culprit import culprit
+from edge_vss.converters.targets._spread import spread
 from edge_vss.converters.values import Artifact, Part
 from edge_vss.errors import MissingExtra, ModelError, one_line
 
 FILE = "graphs.tflite"
-ELSEWHERE = "give the model another way (an exported program or a state dict), or convert with --target onnx"
+OTHER_TARGET = "convert with --target onnx or openvino"
+ELSEWHERE = f"give its state dict and the code that builds it (--model FILE.py:NAME), or {OTHER_TARGET}"
 
 DESCRIPTION = TargetDescription(
     "TFLite, one file with a signature per graph", modules=("litert_torch",), extra="convert-tflite"
@@ -44,6 +48,7 @@ def export(parts: Sequence[Part], folder: Path, metadata: Mapping[str, Mapping[s
             flatbuffer.sign(model, part.role, at)
     names = {part.role: ([s.name for s in part.inputs], [s.name for s in part.outputs]) for part in parts}
     flatbuffer.name_tensors(model, names)
+    flatbuffer.flatten_biases(model)
     entries = {f"{key}:{role}": value for role, held in metadata.items() for key, value in held.items()}
     flatbuffer.add_metadata(model, entries)
     flatbuffer.write(folder / FILE, model)
@@ -55,19 +60,46 @@ def _converted(traced: Mapping[str, tuple[torch.nn.Module, tuple[Tensor, ...]]])
     """Several graphs of torch's operators, as one model that shares their weights."""
     try:
         with quiet():
-            import litert_torch
+            import litert_torch  # noqa: F401
     except ImportError:
         raise MissingExtra("litert-torch", "convert-tflite", "writing TFLite") from None
+    try:
+        return _written(traced)
+    except Exception as error:  # the converter's own, MLIR's and torch's
+        raise ModelError(_advice(traced, error)) from None
+
+
+def _written(traced: Mapping[str, tuple[torch.nn.Module, tuple[Tensor, ...]]]) -> Any:
+    import litert_torch
+
     converter: Any = litert_torch
     for role, (module, inputs) in traced.items():
         converter = converter.signature(role, module, inputs)
-    try:
-        with quiet(), tempfile.TemporaryDirectory() as scratch:
-            file = Path(scratch) / FILE
-            converter.convert().export(str(file))
-            return flatbuffer.read(file)
-    except Exception as error:  # the converter's own, MLIR's and torch's
-        raise ModelError(f"TFLite cannot express this model ({one_line(error)}): {ELSEWHERE}") from None
+    with quiet(), tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / FILE
+        converter.convert().export(str(file))
+        return flatbuffer.read(file)
+
+
+def _advice(traced: Mapping[str, tuple[torch.nn.Module, tuple[Tensor, ...]]], error: Exception) -> str:
+    """What a user reads: the graph, the operator and its layer where they can be found, and what to do."""
+    for role, (module, inputs) in traced.items():
+
+        def fails(part: torch.nn.Module, inputs: tuple[Tensor, ...] = inputs) -> bool:
+            try:
+                _written({"part": (part, inputs)})
+            except Exception:
+                return True
+            return False
+
+        if fails(module):
+            place = culprit(module, fails) if isinstance(module, torch.fx.GraphModule) else ""
+            what = f"{place} of the {role} graph" if place else f"the {role} graph"
+            return (
+                f"TFLite cannot express {what} ({one_line(error)}): write this operator another way in the "
+                "model, or convert with --target onnx or openvino"
+            )
+    return f"TFLite cannot express this model ({one_line(error)}): {OTHER_TARGET}"
 
 
 def _around_artifact(part: Part, before: Any, network: TfliteNetwork, after: Any) -> Any:
@@ -110,10 +142,16 @@ def _folded(
             program = torch.export.export(module, inputs)
             if any(node.target in written_out for node in program.graph.nodes):
                 program = program.run_decompositions(written_out)
-            folded: Any = split_const_subgraphs(program.module())
+            module = program.module()
+            spread(module.graph)
+            transposed.rewrite(module.graph)
+            module.recompile()
+            folded: Any = split_const_subgraphs(module)
             folded.run_folding()
     except Exception as error:  # whatever the model made torch's exporter trip over
-        raise ModelError(f"{role}: torch cannot export the model ({one_line(error)}): {ELSEWHERE}") from None
+        raise ModelError(
+            f"{role}: torch cannot export the model ({one_line(error)}): {OTHER_TARGET}"
+        ) from None
     return folded, inputs
 
 

@@ -269,8 +269,26 @@ def _options(top: Reader) -> dict[str, object]:
 
 
 def _precision(top: Reader) -> dict[str, object]:
+    """Free, but for what is shown."""
     precision: dict[str, object] = top.get("precision", dict, default={"weights": "fp32"})
-    Reader(precision, "precision.").get("weights", str)
+    reader = Reader(precision, "precision.")
+    weights: str = reader.get("weights", str)
+    lost = reader.get("against_fp32", dict, default={})
+    if "labels_equal" in lost:
+        Reader(lost, "precision.against_fp32.").number("labels_equal")
+    if "calibration" in precision:
+        fitted = Reader(precision["calibration"], "precision.calibration.")
+        fitted.get("video", str), fitted.get("frames", int), fitted.get("measured", int, default=0)
+    if "bytes" in precision:
+        sizes = Reader(precision["bytes"], "precision.bytes.")
+        sizes.get("fp32", int), sizes.get(weights, int)
+    truth = reader.get("against_ground_truth", dict, default={})
+    for name in truth:
+        if truth[name] is not None:
+            Reader(truth, "precision.against_ground_truth.").number(name)
+    reader.get("layers", int, default=0)
+    for name in reader.get("float_layers", list, default=[]):
+        typed(name, str, "precision.float_layers")
     return precision
 
 

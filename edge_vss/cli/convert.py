@@ -11,6 +11,7 @@ import typer
 from edge_vss.cli._contents import contents, show_graphs, show_outputs
 from edge_vss.cli._family import family_options
 from edge_vss.cli._hushed import hushed
+from edge_vss.cli._precision import show_precision
 from edge_vss.cli._values import classes_of, size_of, three_of
 from edge_vss.cli.options import (
     Bgr,
@@ -82,6 +83,14 @@ def convert(
     calibrate: Annotated[
         Path | None, typer.Option(metavar="VIDEO", help="What int8 is fitted to: a video like your own.")
     ] = None,
+    keep_float: Annotated[
+        str | None,
+        typer.Option(
+            "--keep-float",
+            metavar="auto|NAME,...",
+            help="Layers that int8 leaves alone; auto finds those that cost most.",
+        ),
+    ] = None,
     ground_truth: Annotated[
         Path | None,
         typer.Option(
@@ -129,6 +138,7 @@ def convert(
         target=target,
         precision=precision,
         calibrate=calibrate,
+        keep_float=tuple(filter(None, (keep_float or "").split(","))),
         ground_truth=ground_truth,
         match=match,
         ignore=ignore,
@@ -141,6 +151,7 @@ def convert(
     emit(contents(bundle, manifest, preview=picture), json)
     show_graphs(bundle, manifest)
     show_outputs(manifest)
+    show_precision(manifest)
     if picture is not None:
         say(f"{picture}: what it makes of {without_password(preview)}")
     if warning:

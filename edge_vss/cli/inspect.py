@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edge_vss.cli._contents import contents, show_graphs, show_outputs
+from edge_vss.cli._precision import show_precision
 from edge_vss.cli.options import Bundle, Debug, Json, PolicyName
 from edge_vss.cli.terminal import cell, emit, say, table
 
@@ -21,6 +22,7 @@ def inspect(bundle: Bundle, policy: PolicyName = None, json: Json = None, debug:
     say(f"{bundle}: {kind}, {len(manifest.classes)} classes, frames {height}x{width}")
     show_outputs(manifest)
     show_graphs(bundle, manifest)
+    show_precision(manifest)
     tensors = [
         (graph.role, way, spec.name, spec.dtype, "x".join(map(str, spec.shape)))
         for graph in manifest.graphs

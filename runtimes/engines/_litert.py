@@ -75,6 +75,8 @@ def compiled(path: Path, graph: GraphSpec, threads: int) -> Graph | None:
             raise EngineError(f"{graph.role}: TFLite failed ({one_line(error)})") from None
         return dict(outputs)
 
+    # What XNNPACK refuses comes out in the first call. It packs the weights then, which takes time anyway.
+    call({spec.name: np.zeros(spec.shape, spec.dtype) for spec in graph.inputs})
     return call
 
 

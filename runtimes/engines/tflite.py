@@ -14,6 +14,7 @@ import numpy as np
 from edge_vss.bundle import GraphSpec, TensorSpec
 from edge_vss.errors import EngineError, MissingExtra
 from edge_vss.files import sha256, utf8_name
+from edge_vss.plugins import LOG
 from edge_vss.runtimes.engines import (
     Array,
     EngineDescription,
@@ -52,9 +53,9 @@ def load(path: Path, graph: GraphSpec, options: EngineOptions = EngineOptions())
     """One signature of a file, ready to call: tensors by name in, outputs by name out.
 
     ``options.threads`` 0 takes one per core. Calls of one graph from several threads wait for each other;
-    different graphs run at the same time. Raises MissingExtra without a TFLite runtime, EngineError for one
-    that does not work with the NumPy here, for a file that is refused or breaks its contract, and for a call
-    that fails.
+    different graphs run at the same time. A graph that XNNPACK refuses runs without it, with a warning in the
+    log. Raises MissingExtra without a TFLite runtime, EngineError for one that does not work with the NumPy
+    here, for a file that is refused or breaks its contract, and for a call that fails.
     """
     threads = options.threads or os.cpu_count() or 1
     runner = _runner(path, graph, threads)
@@ -63,17 +64,34 @@ def load(path: Path, graph: GraphSpec, options: EngineOptions = EngineOptions())
     try:
         return compiled(path, graph, threads) or _interpreted(graph, runner)
     except Exception as error:
-        raise _refused(path, error) from None
+        refusal = error
+    try:
+        plain = _interpreted(graph, _runner(path, graph, threads, accelerated=False))
+    except Exception:
+        raise _refused(path, refusal) from None
+    LOG.warning(
+        "XNNPACK refuses the %s graph of %s (%s): TFLite runs it without, which is slower",
+        graph.role,
+        path,
+        one_line(refusal),
+    )
+    return plain
 
 
-def _runner(path: Path, graph: GraphSpec, threads: int) -> Any:
-    """The graph's signature in an interpreter. Reads the whole file, and refuses one that is damaged."""
-    interpreter, old = _interpreter()
+def _runner(path: Path, graph: GraphSpec, threads: int, accelerated: bool = True) -> Any:
+    """The graph's signature in an interpreter. Reads the whole file, and refuses one that is damaged.
+
+    ``accelerated`` False leaves out XNNPACK.
+    """
+    interpreter, resolvers, old = _interpreter()
     # A damaged file ends the whole process in tflite-runtime.
     if old and (not path.exists() or sha256(path) != graph.sha256):
         raise EngineError(f"TFLite refuses {path} (its SHA-256 is not the recorded one): convert again")
+    resolver = resolvers.AUTO if accelerated else resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     try:
-        made = interpreter(model_path=utf8_name(path), num_threads=threads)
+        made = interpreter(
+            model_path=utf8_name(path), num_threads=threads, experimental_op_resolver_type=resolver
+        )
     except Exception as error:  # ValueError or RuntimeError, with what the runtime has printed
         raise _refused(path, error) from None
     try:
@@ -85,8 +103,12 @@ def _runner(path: Path, graph: GraphSpec, threads: int) -> Any:
 
 
 def _interpreted(graph: GraphSpec, runner: Any) -> Graph:
-    """By the interpreter, which copies what goes in and what comes out."""
+    """By the interpreter, which copies what goes in and what comes out.
+
+    Raises what TFLite raises where it cannot run the graph: that comes out in the first call, made here.
+    """
     names, lock = [spec.name for spec in graph.inputs], threading.Lock()
+    runner(**{spec.name: np.zeros(spec.shape, spec.dtype) for spec in graph.inputs})
 
     def call(tensors: Mapping[str, Tensor]) -> dict[str, Array]:
         arrays = input_arrays(graph, tensors)
@@ -104,21 +126,23 @@ def _refused(path: Path, error: Exception) -> EngineError:
     return EngineError(f"TFLite refuses {path} ({one_line(error)}): {_way_out(str(error))}")
 
 
-def _interpreter() -> tuple[Callable[..., Any], bool]:
-    """The class that runs TFLite files, and whether it is tflite-runtime's."""
+def _interpreter() -> tuple[Callable[..., Any], Any, bool]:
+    """The class that runs TFLite files, what its operators may come from, and whether it is
+    tflite-runtime's."""
     try:
-        from ai_edge_litert.interpreter import Interpreter
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-        return Interpreter, False
+        return Interpreter, OpResolverType, False
     except ImportError:
         pass
     if problem := _problem():
         raise EngineError(problem)
     try:
         from tflite_runtime.interpreter import Interpreter as Old
+        from tflite_runtime.interpreter import OpResolverType as OldResolvers
     except ImportError:
         raise MissingExtra("ai-edge-litert", "tflite", "running a TFLite graph") from None
-    return Old, True
+    return Old, OldResolvers, True
 
 
 def _way_out(problem: str) -> str:

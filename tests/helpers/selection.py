@@ -37,6 +37,7 @@ SLOW = frozenset(
         "test_target_openvino.py",
         "test_target_tflite.py",
         "test_telemetry.py",
+        "test_tflite_rewrites.py",
         "test_transformers_folders.py",
         "test_tv3s.py",
         "test_tv3s_network.py",
