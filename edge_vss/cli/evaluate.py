@@ -20,6 +20,7 @@ from edge_vss.cli.options import (
     Provider,
     Reconnect,
     Source,
+    Stream,
     Threads,
     Timeout,
     opening,
@@ -38,6 +39,7 @@ def evaluate(
     timeout: Timeout = 10.0,
     reconnect: Reconnect = 0.0,
     ffmpeg: Ffmpeg = None,
+    stream: Stream = None,
     engine: Engine = None,
     provider: Provider = "",
     hint: Hint = "",
@@ -50,7 +52,7 @@ def evaluate(
     from edge_vss.runtimes.tools.evaluate import evaluate as score
     from edge_vss.runtimes.tools.ground_truth import GroundTruth
 
-    how = opening(motion=motion, timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg)
+    how = opening(motion=motion, timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg, stream=stream)
     check_places(places(json), source)
     maps = GroundTruth(ground_truth)
     segmenter = EngineChoice(engine, threads, provider, hint).load(bundle)

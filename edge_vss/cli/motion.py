@@ -16,6 +16,7 @@ from edge_vss.cli.options import (
     Limit,
     Reconnect,
     Source,
+    Stream,
     Timeout,
     opening,
 )
@@ -33,15 +34,19 @@ def motion(
     timeout: Timeout = 10.0,
     reconnect: Reconnect = 0.0,
     ffmpeg: Ffmpeg = None,
+    stream: Stream = None,
     json: Json = None,
     debug: Debug = False,
 ) -> None:
     """What a stream's motion vectors are worth, and how to encode better."""
     from edge_vss.runtimes.sinks import check_places
+    from edge_vss.runtimes.tools.opening import check_repeatable
     from edge_vss.runtimes.tools.stream_report import Findings, draw, report
 
-    how = opening(timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg)
+    how = opening(timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg, stream=stream)
     check_places(places(json, video=out), source)
+    if out is not None:
+        check_repeatable(source)
     findings, interrupted = Findings(), False
     try:
         with progress(limit) as advance:

@@ -23,7 +23,7 @@ from edge_vss.runtimes.sinks._drawing import badge
 from edge_vss.runtimes.sinks._video_file import VideoFile
 from edge_vss.runtimes.sources import Uri
 from edge_vss.runtimes.tools.ground_truth import GroundTruth
-from edge_vss.runtimes.tools.opening import Opening
+from edge_vss.runtimes.tools.opening import Opening, check_repeatable
 from edge_vss.runtimes.tracing.root_map import Tracer
 from edge_vss.video import Frame, Size, StreamInfo
 
@@ -146,13 +146,15 @@ def report(
     this.
 
     Raises SourceError where the source cannot be read, or the label maps do not fit it; OptionError for an
-    ``interval`` or ``limit`` below 1, and for ``ground_truth`` with a live source, whose frames come only
-    once.
+    ``interval`` or ``limit`` below 1, and for ``ground_truth`` with a live source or a pipe, whose frames
+    come only once.
     """
     if interval < 1:
         raise OptionError(f"interval wants 1 frame or more, got {interval}: 5 is a good start")
     if limit is not None and limit < 1:
         raise OptionError(f"limit wants 1 frame or more, got {limit}: leave it out to read all")
+    if ground_truth is not None:
+        check_repeatable(uri)
     findings = findings or Findings()
     with opening.open(uri, motion="codec") as source:
         stream = source.info
@@ -224,7 +226,8 @@ def draw(
     check_places({"video": out}, uri)
     count = 0
     with opening.open(uri) as source:
-        target = VideoFile(out, source.info.size, source.info.fps)
+        info = source.info
+        target = VideoFile(out, info.size, info.fps, pixel_aspect=info.pixel_aspect, colour=info.colour)
         try:
             for frame in islice(source, limit):
                 target.write(_drawn(frame), frame.pts_seconds)
