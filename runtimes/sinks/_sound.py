@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from typing import Any
 
 import av
 import av.error
 
-from edge_vss.errors import OptionError, SinkError, SourceError, one_line
+from edge_vss.errors import OptionError, SinkError, SourceError
 from edge_vss.runtimes.sources import SourceOptions, plugin_of
 from edge_vss.runtimes.sources._container import open_container
 from edge_vss.runtimes.sources._spelling import can_begin_again
 from edge_vss.text import without_password
 
 _DEFAULT = 0x1
+_IN_MPEG_TS = frozenset({"aac", "aac_latm", "mp2", "mp3", "ac3", "eac3", "dts", "truehd", "opus"})
+"""Others are written as private data, which no player knows."""
 
 
 class Sound:
@@ -42,14 +45,24 @@ class Sound:
 
     def add_to(self, container: Any, place: object) -> None:
         """Adds a stream of this kind to an output. Raises SinkError where its format cannot hold it."""
-        try:
-            self._copy = container.add_stream_from_template(self._stream)
-        except (ValueError, av.error.FFmpegError) as error:
+        if not self._fits(container.format.name):
             self.close()
-            codec = getattr(self._stream.codec_context, "name", "an unknown codec")
-            raise SinkError(
-                f"{place} cannot hold sound as {codec} ({one_line(error)}): let its name end in mkv"
-            ) from None
+            codec = getattr(self._stream.codec_context, "name", "of an unknown codec")
+            raise SinkError(f"{place} cannot hold this sound, which is {codec}: let its name end in mkv")
+        self._copy = container.add_stream_from_template(self._stream)
+
+    def _fits(self, format: str) -> bool:
+        context = self._stream.codec_context
+        if context is None or (format == "mpegts" and context.codec.canonical_name not in _IN_MPEG_TS):
+            return False
+        # What a format cannot hold is found out when its header is written.
+        try:
+            with av.open(io.BytesIO(), "w", format=format) as trial:
+                trial.add_stream_from_template(self._stream)
+                trial.start_encoding()
+        except (ValueError, av.error.FFmpegError):
+            return False
+        return True
 
     def between(self, first_seconds: float, end_seconds: float) -> Iterator[Any]:
         """The next packets that begin before ``end_seconds`` of the source, timed from ``first_seconds``.

@@ -74,7 +74,12 @@ class VideoFile:
         # video are ten in a row that is written at a fifth of its rate. They cost 114 bytes a picture.
         options = {"flush_packets": "1"}
         if kind in ("mp4", "mov"):
-            options["movflags"] = "+hybrid_fragmented+frag_every_frame"
+            options["movflags"] = "+hybrid_fragmented"
+            if sound is None:
+                options["movflags"] += "+frag_every_frame"
+            else:
+                # Cut at each packet of either kind, FFmpeg's writer would time sound a packet late.
+                options["frag_duration"] = "1"
         elif kind == "matroska":
             options["cluster_time_limit"] = "0"
         with _muxing(self._path):

@@ -84,7 +84,7 @@ class Decoding:
             # With B-frames, frame threads give other vectors from run to run. They also delay a live picture.
             context.thread_type = "SLICE" if self.exports or self._options.live else "AUTO"
             self.extradata = bytes(context.extradata or b"")
-            self._times = ShownTimes(container.format.name, bool(context.has_b_frames))
+            self._times = ShownTimes(container.format.name, self.codec, bool(context.has_b_frames))
             self._continuity = continuity.Continuity(self.codec, self.extradata)
         except BaseException:
             container.close()
@@ -108,7 +108,8 @@ class Decoding:
         first_pts, first_seconds = self._first or (None, 0.0)
         seconds = min(max(seconds, first_seconds), _FAR_SECONDS)
         wanted = round(seconds / self.time_base)
-        places = iter(()) if first_pts is None else landings(wanted, first_pts, self.time_base)
+        from_the_start = first_pts is None or self._times.lost_by_seeking
+        places = iter(()) if from_the_start else landings(wanted, first_pts or 0, self.time_base)
         # Counted times are right only from the second key frame on: what the first needs may be cut off.
         self._seek = Seek(seconds, wanted, places, keys=2 if self._times.counted else 1)
         self._listener = self._kept = None

@@ -34,6 +34,18 @@ def landings(wanted: int, first: int, time_base: Fraction) -> Iterator[int]:
     yield first
 
 
+@dataclass(frozen=True)
+class _Key:
+    """A key packet that was found, and how many packets were read before it."""
+
+    packet: av.Packet[Any]
+    read: int
+
+    def confirms(self, other: _Key | None) -> bool:
+        """Whether the same packet had the same time, seen from nearer."""
+        return other is not None and other.packet.pts == self.packet.pts and other.read < self.read
+
+
 @dataclass
 class Seek:
     """A seek under way."""
@@ -57,21 +69,19 @@ class Seek:
     def begin(self, container: Any, stream: av.VideoStream) -> av.Packet[Any] | None:
         """Moves to the next place that may do, and gives the key packet there; None where only the start of
         the file is left. The demuxer goes on with the packet after it."""
-        found: av.Packet[Any] | None = None
+        before: _Key | None = None
         for at in self.places:
-            before, found = found, self._key_packet(container, stream, at, found)
-            if found is None or container.format.name not in _PACKETS_ACROSS_FRAMES:
-                if found is not None:
-                    return found
-            elif before is not None and before.pts == found.pts:
-                return found
+            found = self._key(container, stream, at, before)
+            if found is not None and (
+                container.format.name not in _PACKETS_ACROSS_FRAMES or found.confirms(before)
+            ):
+                return found.packet
+            before = found
         return None
 
-    def _key_packet(
-        self, container: Any, stream: av.VideoStream, at: int, known: av.Packet[Any] | None
-    ) -> av.Packet[Any] | None:
+    def _key(self, container: Any, stream: av.VideoStream, at: int, known: _Key | None) -> _Key | None:
         """The first key packet after ``at`` that is shown in time, or the one that is ``known`` already."""
-        same = None if known is None else bytes(known)
+        same, read = None if known is None else bytes(known.packet), 0
         try:
             container.seek(at, stream=stream)
             packets: Iterator[av.Packet[Any]] = container.demux(stream)
@@ -81,7 +91,8 @@ class Seek:
                     if time > self.wanted:
                         return None
                     if same is None or same == bytes(packet):
-                        return packet
+                        return _Key(packet, read)
+                read += 1
                 # Nothing is shown before it is decoded.
                 if packet.dts is not None and packet.dts > self.wanted:
                     return None

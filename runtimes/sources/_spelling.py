@@ -50,7 +50,7 @@ def plain_name(text: str) -> str:
     A file that exists by the whole name goes first, here and everywhere.
     """
     if os.path.exists(text):
-        return text
+        return f"./{text}" if text.startswith(PIPE) else text
     if text.startswith("~"):
         return os.path.expanduser(text)
     if not text.startswith("file:"):

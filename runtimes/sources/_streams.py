@@ -7,7 +7,6 @@ from typing import Any
 import av
 
 from edge_vss.errors import OptionError, SourceError
-from edge_vss.plugins import LOG
 
 _DEFAULT = 0x1
 _NO_VIDEO = 0x400 | 0x800
@@ -47,10 +46,6 @@ def video_stream(container: Any, uri: str, number: int | None = None) -> av.Vide
             raise OptionError(f"{uri} has no video stream {number}: choose of {there}")
     else:
         chosen = max(streams, key=_fitness)
-        if len(streams) > 1:
-            LOG.warning(
-                "%s: %d video streams (%s), of which %d is read", uri, len(streams), there, chosen.index
-            )
     if chosen.codec_context is None:
         raise SourceError(
             f"{uri} has a video stream that this build of FFmpeg cannot decode: convert it to H.264"

@@ -8,8 +8,9 @@ from typing import Any
 import av
 
 _NO_PRESENTATION_TIMES = frozenset({"avi", "asf", "mxf"})
-"""Containers (FFmpeg's names) that time packets in decoding order. FFmpeg takes that for the presentation
-time, of H.264 and HEVC among others."""
+"""Containers (FFmpeg's names) that time packets in decoding order."""
+_NOT_GUESSED = frozenset({"h264", "hevc"})
+"""Codecs for which FFmpeg takes that for the presentation time. For others it works out the right one."""
 
 
 class ShownTimes:
@@ -19,9 +20,12 @@ class ShownTimes:
     packets: then the first picture shown gets the first time, and so on.
     """
 
-    def __init__(self, container: str, reorders: bool) -> None:
-        self.counted = reorders and container in _NO_PRESENTATION_TIMES
+    def __init__(self, container: str, codec: str, reorders: bool) -> None:
+        self.counted = reorders and codec in _NOT_GUESSED and container in _NO_PRESENTATION_TIMES
         """Whether the times only count packets."""
+        # After a seek, FFmpeg joins packets of ASF with the times of others.
+        self.lost_by_seeking = self.counted and container == "asf"
+        """Whether times are right from the start of the file only."""
         self.restart()
 
     def restart(self) -> None:
