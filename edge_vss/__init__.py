@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from edge_vss.runtimes.tools.opening import Opening
     from edge_vss.video import (
         Cause,
+        Colour,
         Decision,
         Frame,
         FrameStamp,
@@ -71,6 +72,7 @@ __all__ = [
     "BundleError",
     "Cause",
     "ClassSet",
+    "Colour",
     "Conversion",
     "Decision",
     "EdgeVssError",
@@ -129,6 +131,7 @@ _HOMES = {
     "Adaptive": ("runtimes.policy", "Adaptive"),
     "Cause": ("video", "Cause"),
     "ClassSet": ("classes", "ClassSet"),
+    "Colour": ("video", "Colour"),
     "Conversion": ("converters.conversion", "Conversion"),
     "Decision": ("video", "Decision"),
     "EvaluationReport": ("runtimes.tools.evaluate", "EvaluationReport"),

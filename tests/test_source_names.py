@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -233,3 +234,42 @@ def test_arrays_of_another_kind_of_path(here: Path) -> None:
             return str(here / "base.mp4")
 
     assert count(Somewhere()) == 30
+
+
+RTP = """
+import sys, time
+from fractions import Fraction
+import av
+from tests.helpers.videos import P_ONLY, pan
+images = pan(40)
+with av.open(sys.argv[1], "w", format="rtp") as container:
+    stream = container.add_stream("libx264", rate=25)
+    stream.height, stream.width, stream.pix_fmt = 96, 128, "yuv420p"
+    stream.options = {**P_ONLY, "g": "5", "tune": "zerolatency", "x264-params": "repeat-headers=1"}
+    for number in range(1_000_000):
+        picture = av.VideoFrame.from_ndarray(images[number % 40], "rgb24")
+        picture.pts, picture.time_base = number, Fraction(1, 25)
+        container.mux(stream.encode(picture))
+        time.sleep(0.02)
+"""
+
+
+def test_a_session_description_is_a_live_source(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    path = tmp_path / "camera.sdp"
+    path.write_text(
+        f"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=camera\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+        f"m=video {port} RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\n"
+    )
+    command = [sys.executable, "-c", RTP, f"rtp://127.0.0.1:{port}"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        try:
+            with open_source(path, motion="none", timeout_seconds=120) as source:
+                assert source.info.live and source.info.size == (96, 128)
+                assert [next(source).index for _ in range(5)] == [0, 1, 2, 3, 4]
+        finally:
+            process.kill()
+    with pytest.raises(SourceError, match=r"gave nothing within 1 s"):
+        open_source(path, timeout_seconds=1)

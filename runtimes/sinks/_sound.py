@@ -10,7 +10,7 @@ import av
 import av.error
 
 from edge_vss.errors import OptionError, SinkError, SourceError
-from edge_vss.runtimes.sources import SourceOptions, plugin_of
+from edge_vss.runtimes.sources import SOURCES, SourceOptions, is_live, plugin_of
 from edge_vss.runtimes.sources._container import open_container
 from edge_vss.runtimes.sources._spelling import can_begin_again
 from edge_vss.text import without_password
@@ -30,7 +30,8 @@ class Sound:
     def __init__(self, source: object) -> None:
         name, target = plugin_of(source)
         shown = without_password(target)
-        if name != "av" or not can_begin_again(target):
+        live = is_live(target, SOURCES.find(name).description)
+        if name != "av" or live or not can_begin_again(target):
             raise OptionError(f"{shown} has no sound that can be copied: leave the sound out, or give a file")
         self._container = open_container(target, SourceOptions())
         streams = list(self._container.streams.audio)

@@ -212,7 +212,7 @@ def open_source(
     plugin = SOURCES.find(name)
     wanted = SourceOptions(
         vectors=wants_vectors,
-        live=live if live is not None else _is_live(target, plugin.description),
+        live=live if live is not None else is_live(target, plugin.description),
         fps=fps,
         timeout_seconds=timeout_seconds,
         reconnect_seconds=reconnect_seconds,
@@ -229,7 +229,8 @@ def _provider(name: str) -> tuple[Measure, bool]:
 
 
 def plugin_of(uri: Any) -> tuple[str, Any]:
-    """The name of the plugin that reads this, and what to give to it."""
+    """The name of the plugin that reads this, and what to give to it. Raises SourceError that says what it is
+    instead."""
     if isinstance(uri, bool) or uri is None:
         raise SourceError(f"{uri} is no source: give a path, a URL, a camera number or arrays")
     # A command line gives a camera's number as text; a file that happens to be called 0 goes first. Python
@@ -266,7 +267,8 @@ def _source_of_scheme(scheme: str) -> str:
     return next(found, "")
 
 
-def _is_live(target: Any, description: SourceDescription) -> bool:
+def is_live(target: Any, description: SourceDescription) -> bool:
+    """Whether a target that `plugin_of` gave is a camera or a stream."""
     scheme, separator, _ = target.partition("://") if isinstance(target, str) else ("", "", "")
     session = isinstance(target, str) and target.lower().endswith(".sdp")
     return session or (bool(separator) and scheme in description.live_schemes)
