@@ -109,6 +109,19 @@ def test_every_frame_is_found(name: str, gop: str, tmp_path: Path) -> None:
     assert [frame.start for frame in rest] == ["seek"] + [""] * (COUNT - 13)
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts", "flv"])
+def test_the_number_is_right_at_any_rate(suffix: str, tmp_path: Path) -> None:
+    uneven = list(np.cumsum([0] + [0.04, 0.12, 0.04, 0.4, 0.04, 0.04, 0.08] * 4))
+    slower = [*(n / 25 for n in range(20)), *(0.8 + n / 10 for n in range(9))]
+    for times in (uneven, slower):
+        path = encode(tmp_path / f"v.{suffix}", pan(29), options=X264["closed"], times=times)
+        with open_source(path, motion="none") as source:
+            whole = list(source)
+            for number in np.random.default_rng(0).permutation(29):
+                source.seek(whole[number].pts_seconds)
+                assert same(next(source), whole[number])
+
+
 def test_attempts_go_back_twice_as_far_each_time() -> None:
     base = av.time_base
     places = list(landings(100 * base, 0, Fraction(1, base)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
@@ -21,7 +22,7 @@ from edge_vss.runtimes.sources import SourceOptions
 from edge_vss.runtimes.sources import _continuity as continuity
 from edge_vss.runtimes.sources._container import frame_rate, open_container, timed_out
 from edge_vss.runtimes.sources._decoded import Converters, DecodedPicture, side_data
-from edge_vss.runtimes.sources._seeking import Seek, landings
+from edge_vss.runtimes.sources._seeking import Seek, has_steady_rate, landings, shown_times
 from edge_vss.runtimes.sources._spelling import can_begin_again
 from edge_vss.runtimes.sources._streams import leave_out_others, video_stream
 from edge_vss.runtimes.sources._times import ShownTimes
@@ -64,6 +65,7 @@ class Decoding:
         self._pts_seconds = -1 / self.fps
         self._first: tuple[int | None, float] | None = None
         self._ahead: list[av.Packet[Any]] = []
+        self._order: list[int] | None = None
         self._seek: Seek | None = None
 
     def _connect(self) -> None:
@@ -140,10 +142,22 @@ class Decoding:
         begins = picture.key_frame or (self.codec == "h264" and not self._times.counted)
         if not seek.reached(frame.pts_seconds, begins and not picture.is_corrupt):
             return False
-        if not seek.counted and self._first is not None:
-            self._index = round((frame.pts_seconds - self._first[1]) * frame_rate(self.stream))
+        if not seek.counted:
+            self._index = self._index_at(frame.pts_seconds, picture.pts)
         frame.index, frame.start, self._seek = self._index, "seek", None
         return True
+
+    def _index_at(self, pts_seconds: float, pts: int | None) -> int:
+        first_pts, first_seconds = self._first or (None, 0.0)
+        steady = self._times.counted or has_steady_rate(self.container, self.stream)
+        if pts is not None and first_pts is not None and not steady:
+            if self._order is None:
+                with open_container(self._uri, self._options) as again:
+                    stream = video_stream(again, self.name, self.stream.index)
+                    self._order = shown_times(again, stream, self._uri)
+            if self._order:
+                return bisect_left(self._order, pts) - bisect_left(self._order, first_pts)
+        return round((pts_seconds - first_seconds) * frame_rate(self.stream))
 
     def close(self) -> None:
         """Close the file or device."""

@@ -6,6 +6,7 @@ a container marks as a key frame need not be one.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,6 +16,13 @@ import av
 import av.error
 
 _FIRST_STEP_SECONDS = 1
+
+_TIMES_IN_A_TABLE = ("mp4", "avi", "mxf")
+"""Containers (parts of FFmpeg's names) whose mean rate is no guess."""
+_STEADY = 0.001
+"""Share by which the mean rate may differ from the usual one of a steady stream."""
+_MOST_BYTES = 2**28
+"""Larger files are not read through for a frame's number; the rate that they tell has to do."""
 
 _CLOSE_SECONDS = 1e-6
 """What counts as the same time."""
@@ -32,6 +40,24 @@ def landings(wanted: int, first: int, time_base: Fraction) -> Iterator[int]:
         yield wanted - back
         back = 2 * back or step
     yield first
+
+
+def has_steady_rate(container: Any, stream: av.VideoStream) -> bool:
+    """Whether frames are surely evenly apart: then times give their numbers."""
+    mean, usual = stream.average_rate, stream.base_rate
+    told = any(name in container.format.name for name in _TIMES_IN_A_TABLE)
+    if not told or not mean or not usual:
+        return False
+    return abs(mean / usual - 1) < _STEADY
+
+
+def shown_times(container: Any, stream: av.VideoStream, uri: str) -> list[int]:
+    """When each frame is shown, in order, by reading all packets without decoding them; empty for what is no
+    file, or too large for that."""
+    if "://" in uri or os.path.getsize(uri) > _MOST_BYTES:
+        return []
+    packets: Iterator[av.Packet[Any]] = container.demux(stream)
+    return sorted(packet.pts for packet in packets if packet.pts is not None and not packet.is_discard)
 
 
 @dataclass(frozen=True)
