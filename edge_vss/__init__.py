@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from edge_vss.runtimes.tools.ground_truth import GroundTruth
     from edge_vss.runtimes.tools.opening import Opening
     from edge_vss.video import (
+        Colour,
         Frame,
         FrameStamp,
         MotionField,
@@ -74,6 +75,7 @@ __all__ = [
     "BundleError",
     "Cause",
     "ClassSet",
+    "Colour",
     "Conversion",
     "Decision",
     "EdgeVssError",
@@ -134,6 +136,7 @@ _HOMES = {
     "Adaptive": ("runtimes.policy", "Adaptive"),
     "Cause": ("decisions", "Cause"),
     "ClassSet": ("classes", "ClassSet"),
+    "Colour": ("video", "Colour"),
     "Conversion": ("converters.conversion", "Conversion"),
     "Decision": ("decisions", "Decision"),
     "EvaluationReport": ("runtimes.tools.evaluate", "EvaluationReport"),

@@ -246,6 +246,26 @@ class Frame:
 
 
 @dataclass(frozen=True)
+class Colour:
+    """How numbers stand for colours: the code points of ITU-T H.273, as video files carry them."""
+
+    primaries: int = 2
+    """What red, green and blue are; 2 is not said."""
+
+    transfer: int = 2
+    """From light to numbers; 2 is not said."""
+
+    matrix: int = 2
+    """From RGB to luma and chroma: 1 is BT.709, 5 and 6 are BT.601, 9 is BT.2020; 2 is not said."""
+
+    full_range: bool | None = None
+    """True for 0 to 255, False for 16 to 235; None where it is not said."""
+
+
+UNKNOWN_COLOUR = Colour()
+
+
+@dataclass(frozen=True)
 class StreamInfo:
     """What is known about a source when it opens, from its headers and its first picture."""
 
@@ -293,6 +313,18 @@ class StreamInfo:
 
     names: tuple[str, ...] = field(default=(), repr=False)
     """File names of the frames, in order, where each is a picture file of its own."""
+
+    pixel_aspect: Fraction = Fraction(1)
+    """Width of a pixel over its height, as shown (rotation applied); 1 where it is not said."""
+
+    colour: Colour = UNKNOWN_COLOUR
+    """What the first picture says of its colours. ``Frame.image`` is RGB of that kind."""
+
+    stream: int | None = None
+    """The number in the file of the stream that is read; None where the source has none."""
+
+    streams: tuple[str, ...] = ()
+    """The video streams that there are, each as ``number: codec WIDTHxHEIGHT``."""
 
 
 @dataclass(frozen=True)

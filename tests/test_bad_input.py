@@ -86,7 +86,7 @@ CASES: dict[Callable[[Path], Path], str] = {
     text: "not a video",
     empty: "empty",
     noise: "not a video, or is cut short",
-    renamed_archive: "not a video, or is cut short",
+    renamed_archive: "a ZIP archive",
     headless: "not a video, or is cut short",
     nothing_but_damage: "no frame of .* could be decoded",
     sound: r"has no video stream \(it has audio\)",

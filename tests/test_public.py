@@ -20,6 +20,7 @@ VALUES = (
     *(
         "Cause",
         "ClassSet",
+        "Colour",
         "Conversion",
         "Decision",
         "Feed",

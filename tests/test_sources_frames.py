@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_vss.errors import SourceError
+from edge_vss.decisions import Prediction
+from edge_vss.errors import OptionError, SourceError
+from edge_vss.runtimes.pipeline import run
 from edge_vss.runtimes.sources import open_source
+from edge_vss.video import Frame
+from tests.helpers import toys
 from tests.helpers.videos import pan
 
 
@@ -121,3 +125,83 @@ def test_a_superscript_in_a_name_is_no_number(tmp_path: Path) -> None:
         write(tmp_path, name, np.full((16, 16, 3), 40 * number, np.uint8))
     with open_source(tmp_path, motion="none") as source:
         assert [int(frame.image[0, 0, 0]) for frame in source] == [0, 40, 80]
+
+
+def camera(count: int = 12) -> Iterator[NDArray[np.uint8]]:
+    """A camera that fills one buffer over and over."""
+    buffer = np.empty((48, 64, 3), np.uint8)
+    for number in range(count):
+        buffer[:] = number * 20
+        yield buffer
+
+
+def shades(frames: list[Frame]) -> list[int]:
+    return [int(frame.image[0, 0, 0]) for frame in frames]
+
+
+def test_a_buffer_that_is_filled_again_gives_other_frames_each_time() -> None:
+    with open_source(camera(), motion="none") as source:
+        assert shades(list(source)) == [20 * number for number in range(12)]
+    buffer = np.zeros((4, 48, 64, 3), np.uint8)
+    views = [buffer[0], buffer[0][:, ::-1], buffer[1], buffer[0]]
+
+    def refilled(source: Iterator[Frame]) -> list[Frame]:
+        kept = []
+        for number, frame in enumerate(source):
+            kept.append(frame)
+            buffer[:] = 20 * (number + 1)
+        return kept
+
+    for arrays in (views, buffer):
+        buffer[:] = 0
+        with open_source(arrays, motion="none") as source:
+            assert shades(refilled(source)) == [0, 20, 40, 60]
+
+
+def test_the_first_frame_is_the_one_of_the_opening() -> None:
+    buffer = np.full((48, 64, 3), 7, np.uint8)
+    source = open_source((buffer for _ in range(2)), motion="none")
+    buffer[:] = 9
+    assert shades(list(source)) == [7, 9]
+
+
+def test_a_camera_through_the_pipeline_has_the_labels_of_its_own_frames() -> None:
+    segmenter = toys.segmenter(policy="interval:1")
+    shown: list[int] = []
+
+    def alternating() -> Iterator[NDArray[np.uint8]]:
+        buffer = np.empty((48, 64, 3), np.uint8)
+        for number in range(30):
+            buffer[:] = 255 * (number % 2)
+            yield buffer
+
+    def on_frame(frame: Frame, prediction: Prediction | None) -> None:
+        assert prediction is not None
+        shown.append(int(prediction.labels.max()))
+
+    with open_source(alternating()) as source:
+        run(source, segmenter.session(), on_frame=on_frame)
+    assert shown == [0, 1] * 15
+
+
+def test_drawing_on_a_picture_before_the_step_changes_nothing(p_only: Path) -> None:
+    session = toys.segmenter((96, 128), policy="interval:1").session()
+    dark = [np.zeros((96, 128, 3), np.uint8) for _ in range(3)]
+    for source in (open_source(dark), open_source(np.stack(dark)), open_source(p_only)):
+        for frame in source:
+            expected = session.step(frame).labels
+            frame.image[:] = 255
+            for array in dark:
+                array[:] = 255
+            frame.picture.rgb()[:] = 255
+            frame.picture.rgb((96, 128))[:] = 255
+            assert np.array_equal(session.step(frame).labels, expected)
+            for array in dark:
+                array[:] = 0
+
+
+def test_images_and_arrays_have_no_streams(tmp_path: Path) -> None:
+    write(tmp_path, "0.png", pan(1)[0])
+    for source in (pan(1), tmp_path):
+        with pytest.raises(OptionError, match="stream 1 of images or arrays"):
+            open_source(source, stream=1)

@@ -28,6 +28,7 @@ from edge_vss.cli.options import (
     Reconnect,
     Scale,
     Std,
+    Stream,
     Threads,
     Timeout,
     opening,
@@ -62,6 +63,7 @@ def compare(
     timeout: Timeout = 10.0,
     reconnect: Reconnect = 0.0,
     ffmpeg: Ffmpeg = None,
+    stream: Stream = None,
     threads: Threads = 0,
     frames: Annotated[int, typer.Option("--frames", min=16, help="How many frames are measured.")] = 96,
     json: Json = None,
@@ -74,7 +76,7 @@ def compare(
     from edge_vss.converters.conversion import Conversion
     from edge_vss.runtimes.tools import compare as work
 
-    how = opening(motion=motion, timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg)
+    how = opening(motion=motion, timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg, stream=stream)
     writable(json)
     named = paths or []
     if len(named) == 1:

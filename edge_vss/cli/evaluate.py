@@ -24,6 +24,7 @@ from edge_vss.cli.options import (
     Provider,
     Reconnect,
     Source,
+    Stream,
     Threads,
     Timeout,
     opening,
@@ -50,6 +51,7 @@ def evaluate(
     timeout: Timeout = 10.0,
     reconnect: Reconnect = 0.0,
     ffmpeg: Ffmpeg = None,
+    stream: Stream = None,
     engine: Engine = None,
     provider: Provider = "",
     hint: Hint = "",
@@ -63,7 +65,7 @@ def evaluate(
     from edge_vss.runtimes.tools.first_look import FirstLook
     from edge_vss.runtimes.tools.ground_truth import GroundTruth
 
-    how = opening(motion=motion, timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg)
+    how = opening(motion=motion, timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg, stream=stream)
     check_places(places(json), source)
     maps = GroundTruth(ground_truth, match)
     segmenter = EngineChoice(engine, threads, provider, hint).load(bundle)

@@ -17,6 +17,7 @@ from edge_vss.cli.options import (
     Match,
     Reconnect,
     Source,
+    Stream,
     Timeout,
     opening,
 )
@@ -35,6 +36,7 @@ def motion(
     timeout: Timeout = 10.0,
     reconnect: Reconnect = 0.0,
     ffmpeg: Ffmpeg = None,
+    stream: Stream = None,
     json: Json = None,
     debug: Debug = False,
 ) -> None:
@@ -42,10 +44,13 @@ def motion(
     from edge_vss.runtimes.sinks import check_places
     from edge_vss.runtimes.tools.ground_truth import GroundTruth
     from edge_vss.runtimes.tools.motion_video import draw
+    from edge_vss.runtimes.tools.opening import check_repeatable
     from edge_vss.runtimes.tools.stream_report import Findings, report
 
-    how = opening(timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg)
+    how = opening(timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg, stream=stream)
     check_places(places(json, video=out), source)
+    if out is not None:
+        check_repeatable(source)
     maps = None if ground_truth is None else GroundTruth(ground_truth, match)
     findings, interrupted = Findings(), False
     try:

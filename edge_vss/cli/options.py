@@ -23,7 +23,8 @@ Factory = Annotated[
 Source = Annotated[
     str,
     typer.Argument(
-        help="A video file, stream URL, camera (or its number) or image folder.", show_default=False
+        help="A video file, stream URL, camera (or its number), image folder, or - for standard input.",
+        show_default=False,
     ),
 ]
 Json = Annotated[
@@ -74,6 +75,12 @@ Ffmpeg = Annotated[
         metavar="KEY=VALUE",
         help="An option for FFmpeg, such as rtsp_transport=tcp; may be given again.",
         show_default=False,
+    ),
+]
+Stream = Annotated[
+    int | None,
+    typer.Option(
+        "--stream", min=0, metavar="N", help="Read this stream of a file with several; without it, the best."
     ),
 ]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Stop after N frames.")]
@@ -145,12 +152,13 @@ def opening(
     reconnect: float,
     ffmpeg: Sequence[str] | None,
     live: bool | None = None,
+    stream: int | None = None,
 ) -> Opening:
-    """What ``--motion``, ``--timeout``, ``--reconnect`` and ``--ffmpeg`` say together."""
+    """What ``--motion``, ``--timeout``, ``--reconnect``, ``--ffmpeg`` and ``--stream`` say together."""
     pairs = dict(pair_of(text, "--ffmpeg", "rtsp_transport=tcp") for text in ffmpeg or ())
     from edge_vss.runtimes.tools.opening import Opening
 
-    return Opening(motion, live, timeout, reconnect, pairs)
+    return Opening(motion, live, timeout, reconnect, pairs, stream)
 
 
 def pair_of(text: str, option: str, example: str) -> tuple[str, str]:

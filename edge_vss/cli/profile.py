@@ -21,6 +21,7 @@ from edge_vss.cli.options import (
     Provider,
     Reconnect,
     Source,
+    Stream,
     Threads,
     Timeout,
     opening,
@@ -50,6 +51,7 @@ def profile(
     timeout: Timeout = 10.0,
     reconnect: Reconnect = 0.0,
     ffmpeg: Ffmpeg = None,
+    stream: Stream = None,
     engine: Engine = None,
     provider: Provider = "",
     hint: Hint = "",
@@ -61,7 +63,7 @@ def profile(
     from edge_vss.runtimes.sinks import check_places
     from edge_vss.runtimes.tools.benchmark import profile as measure
 
-    how = opening(motion=motion, timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg)
+    how = opening(motion=motion, timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg, stream=stream)
     check_places(places(json), source)
     segmenter = EngineChoice(engine, threads, provider, hint).load(bundle)
     # The other bundle may be for another engine: the options of this one say nothing to it.

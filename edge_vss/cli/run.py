@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +23,7 @@ from edge_vss.cli.options import (
     Provider,
     Reconnect,
     Source,
+    Stream,
     Threads,
     Timeout,
     opening,
@@ -59,6 +60,7 @@ def run(
             show_default=False,
         ),
     ] = None,
+    audio: Annotated[bool, typer.Option("--audio", help="Copy the sound into the overlay video.")] = False,
     limit: Limit = None,
     live: Annotated[
         bool, typer.Option("--live", help="Never fall behind: leave frames without inference when late.")
@@ -67,6 +69,7 @@ def run(
     timeout: Timeout = 10.0,
     reconnect: Reconnect = 0.0,
     ffmpeg: Ffmpeg = None,
+    stream: Stream = None,
     engine: Engine = None,
     provider: Provider = "",
     hint: Hint = "",
@@ -86,6 +89,8 @@ def run(
     """Segment a video, stream or camera into label maps, an overlay video or JSON lines."""
     short = {"labels": save_labels, "video": out, "jsonl": jsonl}
     sinks = _sinks({name: str(place) for name, place in short.items() if place is not None}, sink or [])
+    if audio and "video" not in sinks:
+        raise typer.BadParameter("sound goes into an overlay video: give --out too", param_hint="--audio")
     if [*sinks.values(), json].count("-") > 1:
         raise typer.BadParameter("only one of the outputs can go to standard output: give the others a file")
     _run(
@@ -95,9 +100,15 @@ def run(
         json,
         policy=policy,
         how=opening(
-            motion=motion, timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg, live=True if live else None
+            motion=motion,
+            timeout=timeout,
+            reconnect=reconnect,
+            ffmpeg=ffmpeg,
+            live=True if live else None,
+            stream=stream,
         ),
         engine=EngineChoice(engine, threads, provider, hint),
+        audio=audio,
         limit=limit,
         state=state,
         state_every=state_every,
@@ -159,6 +170,7 @@ def _run(
     policy: str | None,
     how: Opening,
     engine: EngineChoice,
+    audio: bool,
     limit: int | None,
     state: Path | None,
     state_every: float,
@@ -181,7 +193,10 @@ def _run(
         if how.motion_for(session, sinks) == "auto" and opened.info.codec and not opened.info.exports_vectors:
             codec = opened.info.codec
             say(f"{codec} exports no motion vectors: motion is optical flow, which takes more time")
-        context = SinkContext.of(segmenter.manifest, opened.info)
+        if len(opened.info.streams) > 1:
+            there, taken = ", ".join(opened.info.streams), opened.info.stream
+            say(f"several video streams ({there}): {taken} is read; --stream N takes another")
+        context = replace(SinkContext.of(segmenter.manifest, opened.info), sound=source if audio else "")
         outs: dict[str, _Counted] = {}
         for name, place in sinks.items():
             outs[name] = _Counted(open_sink(name, place, context))

@@ -6,11 +6,11 @@ Every sink takes a frame and its prediction, in order.
 from __future__ import annotations
 
 import errno
-import glob
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
@@ -20,7 +20,8 @@ from edge_vss.errors import OptionError, SinkError
 from edge_vss.files import check_writable, path_of
 from edge_vss.plugins import Kind
 from edge_vss.runtimes.sources import IMAGE_SUFFIXES
-from edge_vss.video import Frame, Size, StreamInfo
+from edge_vss.runtimes.sources._spelling import local_files
+from edge_vss.video import UNKNOWN_COLOUR, Colour, Frame, Size, StreamInfo
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,15 @@ class SinkContext:
     """The maps of a bundle that gives several, as in ``Prediction.heads``; empty where ``labels`` is the only
     one."""
 
+    pixel_aspect: Fraction = Fraction(1)
+    """Width of a pixel over its height, as the source is shown."""
+
+    colour: Colour = UNKNOWN_COLOUR
+    """How the source's pixels stand for colours."""
+
+    sound: str = ""
+    """Where the sound that goes with the frames is copied from, as for `open_source`; empty for no sound."""
+
     @classmethod
     def of(cls, manifest: Manifest, info: StreamInfo) -> SinkContext:
         """The context of a bundle run on a source."""
@@ -60,6 +70,8 @@ class SinkContext:
             fps=info.fps,
             source=info.uri,
             heads=manifest.heads,
+            pixel_aspect=info.pixel_aspect,
+            colour=info.colour,
         )
 
 
@@ -170,10 +182,7 @@ def _kind_of_place(name: str) -> str:
 
 def _read_from(source: object) -> list[str]:
     """The files and folders that a source reads, as far as its name tells."""
-    if not isinstance(source, (str, Path)) or not str(source):
-        return []
-    name = str(source).removeprefix("file:")
-    found = [name] if os.path.exists(name) else glob.glob(name)
+    found = local_files(source)
     # Label maps in the folder of the images would take their names.
     images = [Path(path) for path in found if Path(path).suffix.lower() in IMAGE_SUFFIXES]
     return [*found, *{str(image.parent) for image in images}]

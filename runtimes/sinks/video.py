@@ -6,6 +6,7 @@ from pathlib import Path
 
 from edge_vss.decisions import Prediction
 from edge_vss.runtimes.drawing.overlays import AMBER, WHITE, badge, blend, paint_heads, table_of
+from edge_vss.runtimes.drawing.sound import Sound
 from edge_vss.runtimes.drawing.video_file import VideoFile
 from edge_vss.runtimes.sinks import SinkContext, SinkDescription
 from edge_vss.video import Frame
@@ -19,10 +20,20 @@ def open(path: str | Path, context: SinkContext) -> OverlayVideo:
 
 
 class OverlayVideo:
-    """Overlay frames with the source's own times; the file plays even after a kill (VideoFile says how)."""
+    """Overlay frames with the source's own times, shape and colours, and its sound where that is asked for.
+
+    The file plays even after a kill (VideoFile says how).
+    """
 
     def __init__(self, path: str | Path, context: SinkContext) -> None:
-        self._file = VideoFile(path, context.size, context.fps)
+        self._file = VideoFile(
+            path,
+            context.size,
+            context.fps,
+            pixel_aspect=context.pixel_aspect,
+            colour=context.colour,
+            sound=Sound(context.sound) if context.sound else None,
+        )
         self._colours = table_of(context.palette)
         self._others = context.heads[1:]
 

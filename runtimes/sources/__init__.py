@@ -5,9 +5,9 @@ Every source is an iterator of frames, with motion, in display order.
 
 from __future__ import annotations
 
+import io
 import math
 import os
-import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,9 +22,10 @@ from edge_vss.errors import OptionError, SourceError
 from edge_vss.one_process import OneProcess
 from edge_vss.plugins import Kind
 from edge_vss.runtimes.motion import MOTIONS, Feed, Listener, Measure
+from edge_vss.runtimes.sources import _spelling as spelling
+from edge_vss.runtimes.sources._spelling import IMAGE_SUFFIXES as IMAGE_SUFFIXES
+from edge_vss.runtimes.sources._spelling import natural_order as natural_order
 from edge_vss.video import Frame, StreamInfo
-
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 
 DEFAULT_FPS = 25.0
 """Frames per second of what does not say how fast it is."""
@@ -70,6 +71,8 @@ class SourceOptions:
     """How long to try to open a live stream again that has ended; 0 for not at all."""
     ffmpeg: Mapping[str, str] = field(default_factory=dict)
     """Options that go to FFmpeg as they are."""
+    stream: int | None = None
+    """Which stream of a file with several is read, by its number in the file; None for the best video."""
 
 
 class Open(Protocol):
@@ -144,6 +147,8 @@ class Source(OneProcess):
         Raises OptionError for a live source, SourceError where the file cannot be moved about in.
         """
         with self._busy:
+            if not math.isfinite(seconds):
+                raise OptionError(f"cannot seek to {seconds} s: give a time in seconds")
             if self.info.live:
                 raise OptionError(
                     f"cannot seek in the live source {self.info.uri}: open a file to move about in it"
@@ -178,13 +183,17 @@ def open_source(
     timeout_seconds: float = 10.0,
     reconnect_seconds: float = 0.0,
     options: dict[str, str] | None = None,
+    stream: int | None = None,
 ) -> Source:
     """Opens a video file, a stream URL, a camera, images or arrays, and decodes the first frame.
 
-    A camera is ``/dev/video0``, ``v4l2:///dev/video0`` or its number. Images are a folder or a glob. Arrays
-    are uint8 RGB: one (N, H, W, 3), or an iterable of (H, W, 3). ``motion`` names a motion provider
-    (``auto``, ``codec``, ``flow``, ``none``) or is one. A stream is not waited for longer than
-    ``timeout_seconds``. Where a live stream ends, it is opened again for up to ``reconnect_seconds``. ``fps``
+    A camera is ``/dev/video0``, ``v4l2:///dev/video0`` or its number. ``-`` is standard input. Images are a
+    folder, a glob or a numbered pattern (``f%03d.png``). Arrays are uint8 RGB: one (N, H, W, 3), or an
+    iterable of (H, W, 3); each is copied when its turn comes, so its owner may fill it again. ``motion``
+    names a motion provider (``auto``, ``codec``, ``flow``, ``none``) or is one. A stream is not waited for
+    longer than ``timeout_seconds``. Where a live stream ends, it is opened again for up to
+    ``reconnect_seconds``. ``stream`` is the number in the file of the stream to read, where there are
+    several; without it, the one marked as default or the largest. ``fps``
     is for images, arrays, and streams that carry no times. ``options`` go to FFmpeg as they are
     (``{"framerate": "30"}``).
 
@@ -202,15 +211,16 @@ def open_source(
     if fps is not None and not 0 < fps <= 1000:
         raise OptionError(f"fps must be between 0 and 1000, got {fps}: leave it out to use the source's own")
     measure, wants_vectors = (motion, True) if not isinstance(motion, str) else _provider(motion)
-    name, target = _plugin(uri)
+    name, target = plugin_of(uri)
     plugin = SOURCES.find(name)
     wanted = SourceOptions(
         vectors=wants_vectors,
-        live=live if live is not None else _is_live(target, plugin.description),
+        live=live if live is not None else is_live(target, plugin.description),
         fps=fps,
         timeout_seconds=timeout_seconds,
         reconnect_seconds=reconnect_seconds,
         ffmpeg=options or {},
+        stream=stream,
     )
     return Source(plugin.call(target, wanted), measure)
 
@@ -221,8 +231,9 @@ def _provider(name: str) -> tuple[Measure, bool]:
     return plugin.call, plugin.description.vectors
 
 
-def _plugin(uri: Any) -> tuple[str, Any]:
-    """The name of the plugin that reads this, and what to give to it."""
+def plugin_of(uri: Any) -> tuple[str, Any]:
+    """The name of the plugin that reads this, and what to give to it. Raises SourceError that says what it is
+    instead."""
     if isinstance(uri, bool) or uri is None:
         raise SourceError(f"{uri} is no source: give a path, a URL, a camera number or arrays")
     # A command line gives a camera's number as text; a file that happens to be called 0 goes first. Python
@@ -230,22 +241,27 @@ def _plugin(uri: Any) -> tuple[str, Any]:
     number = isinstance(uri, str) and len(uri) < 10 and uri.isdecimal() and not os.path.exists(uri)
     if isinstance(uri, int) or number:
         return "av", f"v4l2:///dev/video{int(uri)}"
-    if not isinstance(uri, (str, Path)):
-        return "frames", uri
-    text = str(uri)
+    text = os.fspath(uri) if isinstance(uri, os.PathLike) else uri
+    if isinstance(text, (bytes, bytearray, memoryview, io.IOBase)):
+        raise SourceError(f"{type(text).__name__} is no source: give the path of a file as text")
+    if not isinstance(text, str):
+        return "frames", text
     if not text:
         raise SourceError("the source's name is empty: give a path, a URL or a camera number")
+    text = spelling.plain_name(text)
     scheme, separator, rest = text.partition("://")
     if separator and scheme in SOURCES.names():
         return scheme, rest
-    if separator and (named := _source_of_scheme(scheme)):
-        return named, text
+    if separator and (named := _source_of_scheme(scheme.lower())):
+        spelling.refuse_what_is_no_file(text)
+        return named, f"{scheme.lower()}://{rest}"
     if text.startswith("/dev/video"):
         return "av", f"v4l2://{text}"
-    path = Path(text)
-    looks_like_images = os.path.isdir(text) or path.suffix.lower() in IMAGE_SUFFIXES
-    if not separator and (looks_like_images or (any(c in text for c in "*?[") and not os.path.exists(text))):
-        return "frames", path
+    if spelling.is_standard_input(text):
+        return "av", "pipe:0"
+    spelling.refuse_what_is_no_file(text)
+    if not separator and spelling.names_images(text):
+        return "frames", Path(text)
     return "av", text
 
 
@@ -254,13 +270,8 @@ def _source_of_scheme(scheme: str) -> str:
     return next(found, "")
 
 
-def _is_live(target: Any, description: SourceDescription) -> bool:
+def is_live(target: Any, description: SourceDescription) -> bool:
+    """Whether a target that `plugin_of` gave is a camera or a stream."""
     scheme, separator, _ = target.partition("://") if isinstance(target, str) else ("", "", "")
-    return bool(separator) and scheme in description.live_schemes
-
-
-def natural_order(path: Path) -> tuple[list[tuple[int, str]], str]:
-    """A key that sorts files by the numbers in their names: 2.png before 10.png."""
-    # Not isdigit, which is true of ² as well: int refuses that.
-    parts = re.split(r"(\d+)", path.name)
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts], path.name
+    session = isinstance(target, str) and target.lower().endswith(".sdp")
+    return session or (bool(separator) and scheme in description.live_schemes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -11,23 +12,26 @@ import av.error
 
 from edge_vss.errors import SourceError
 from edge_vss.runtimes.sources import DEFAULT_FPS, SourceOptions
+from edge_vss.runtimes.sources._kinds import list_of_files, what_it_is
+from edge_vss.runtimes.sources._spelling import JOIN, PIPE
 from edge_vss.text import without_password
-
-_ATTACHED_PICTURE = 0x400
-"""AV_DISPOSITION_ATTACHED_PIC: the cover of a piece of music is no video."""
 
 
 def open_container(uri: str, options: SourceOptions) -> Any:
     """An opened PyAV container. Raises SourceError that says why not: in one line, and in time."""
-    target, pixel_source = uri, None
+    target, pixel_source, file = uri, None, False
+    ffmpeg = dict(options.ffmpeg)
     if uri.startswith("v4l2://"):
         target, pixel_source = uri.removeprefix("v4l2://"), "v4l2"
+    elif uri.startswith(PIPE):
+        _check_pipe(uri)
     elif "://" not in uri:
         _check_file(uri)
         # Without the prefix, a colon in a file's name would make FFmpeg look for a protocol.
-        target = f"file:{uri}"
+        target, file = f"file:{uri}", True
+        if uri.lower().endswith(".sdp"):
+            ffmpeg.setdefault("protocol_whitelist", "file,crypto,data,rtp,udp,tcp")
     remote, timeout_seconds = "://" in target, options.timeout_seconds
-    ffmpeg = dict(options.ffmpeg)
     if options.live:
         ffmpeg = {"analyzeduration": "1000000", "rtsp_transport": "tcp", "overrun_nonfatal": "1", **ffmpeg}
     timeout = (timeout_seconds, timeout_seconds) if remote or options.live else None
@@ -38,27 +42,12 @@ def open_container(uri: str, options: SourceOptions) -> Any:
         # RTSP reports a time-out as invalid data.
         late = timeout is not None and monotonic() - began >= timeout_seconds
         late_seconds = timeout_seconds if late else None
-        raise SourceError(_why_not_opened(without_password(uri), error, remote, late_seconds)) from None
+        raise SourceError(_why_not_opened(uri, error, file, late_seconds)) from None
     if container.format.name == "tty":
         container.close()
-        raise SourceError(f"{without_password(uri)} is text, not a video: give a video file")
+        kind = what_it_is(uri) if file else ""
+        raise SourceError(f"{without_password(uri)} is {kind or 'text, not a video: give a video file'}")
     return container
-
-
-def video_stream(container: Any, uri: str) -> av.VideoStream:
-    """The first stream of moving pictures. Raises SourceError where there is none that can be decoded."""
-    streams = [
-        s for s in container.streams.video if not int(getattr(s, "disposition", 0)) & _ATTACHED_PICTURE
-    ]
-    if not streams:
-        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-        raise SourceError(f"{uri} has no video stream (it has {kinds}): give a file with a picture")
-    stream: av.VideoStream = streams[0]
-    if stream.codec_context is None:
-        raise SourceError(
-            f"{uri} has a video stream that this build of FFmpeg cannot decode: convert it to H.264"
-        )
-    return stream
 
 
 def frame_rate(stream: av.VideoStream) -> float:
@@ -73,13 +62,24 @@ def timed_out(error: av.error.FFmpegError) -> bool:
     return isinstance(error, (av.error.ExitError, av.error.TimeoutError))
 
 
-def _why_not_opened(uri: str, error: Exception, remote: bool, late_seconds: float | None) -> str:
+def _why_not_opened(uri: str, error: Exception, file: bool, late_seconds: float | None) -> str:
+    shown, remote = without_password(uri), not file and not uri.startswith(PIPE)
     if late_seconds is not None:
-        return f"{uri} gave nothing within {late_seconds:g} s: check the address and that it is sending"
+        return f"{shown} gave nothing within {late_seconds:g} s: check the address and that it is sending"
     if isinstance(error, av.error.InvalidDataError):
-        return f"{uri} is not a video, or is cut short: check the {'address' if remote else 'file'}"
+        if file and (kind := what_it_is(uri)):
+            return f"{shown} is {kind}"
+        advice = "check the file"
+        if remote:
+            advice = "give the address of the file or stream itself, not of a page about it"
+        elif not file:
+            advice = "send MPEG-TS or MKV (an MP4 only with its index in front: ffmpeg -movflags +faststart)"
+        return f"{shown} is not a video, or is cut short: {advice}"
+    if isinstance(error, av.error.ProtocolNotFoundError):
+        scheme = uri.partition("://")[0]
+        return f"{shown} has a scheme that FFmpeg cannot read ({scheme}): fetch the file, and give that"
     advice = "check the address" if remote else "check the path and its permissions"
-    return f"cannot open {uri} ({getattr(error, 'strerror', None) or error}): {advice}"
+    return f"cannot open {shown} ({getattr(error, 'strerror', None) or error}): {advice}"
 
 
 def _check_file(uri: str) -> None:
@@ -94,3 +94,17 @@ def _check_file(uri: str) -> None:
         raise SourceError(
             f"cannot read {uri} ({error.strerror}): check the path and its permissions"
         ) from None
+    if list_of_files(uri):
+        raise SourceError(f"{uri} is a list of videos (of FFmpeg's concat): {JOIN}")
+
+
+def _check_pipe(uri: str) -> None:
+    number = uri.removeprefix(PIPE) or "0"
+    if not (number.isascii() and number.isdecimal() and len(number) < 6):
+        raise SourceError(f"{uri} names no pipe: give pipe:0 or - for standard input")
+    try:
+        os.fstat(int(number))
+    except OSError:
+        raise SourceError(f"{uri} is not open: pipe a video into it, or give a file") from None
+    if os.isatty(int(number)):
+        raise SourceError(f"{uri} is a terminal: pipe a video into it, or give a file")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edge_vss.one_process import OneProcess
 from edge_vss.runtimes.sources._orientation import UPRIGHT, Orientation, of_display_matrix
-from edge_vss.video import MotionVectors, Size
+from edge_vss.video import Colour, MotionVectors, Size
 
 _SideData: Any = SideDataContainer
 
@@ -87,6 +87,17 @@ class DecodedPicture(OneProcess):
         """Bytes of the decoder's picture, without its padding."""
         bits: int = self._picture.format.padded_bits_per_pixel
         return self._picture.width * self._picture.height * bits // 8
+
+    @property
+    def colour(self) -> Colour:
+        """What the picture says of its colours."""
+        picture = self._picture
+        return Colour(
+            primaries=int(picture.color_primaries),
+            transfer=int(picture.color_trc),
+            matrix=int(picture.colorspace),
+            full_range={1: False, 2: True}.get(int(picture.color_range)),
+        )
 
     def rgb(self, size: Size | None = None) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 RGB, scaled to ``size`` when it is given (as cv2.INTER_AREA would)."""

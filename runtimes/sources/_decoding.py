@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import weakref
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import partial
+from itertools import chain
 from time import monotonic, perf_counter, sleep
 from typing import Any
 
@@ -18,14 +20,20 @@ from edge_vss.plugins import LOG
 from edge_vss.runtimes.motion import Listener
 from edge_vss.runtimes.sources import SourceOptions
 from edge_vss.runtimes.sources import _continuity as continuity
-from edge_vss.runtimes.sources._container import frame_rate, open_container, timed_out, video_stream
+from edge_vss.runtimes.sources._container import frame_rate, open_container, timed_out
 from edge_vss.runtimes.sources._decoded import Converters, DecodedPicture, side_data
+from edge_vss.runtimes.sources._seeking import Seek, has_steady_rate, landings, shown_times
+from edge_vss.runtimes.sources._spelling import can_begin_again
+from edge_vss.runtimes.sources._streams import leave_out_others, video_stream
+from edge_vss.runtimes.sources._times import ShownTimes
 from edge_vss.text import without_password
 from edge_vss.video import Frame, Packet, Size, StartReason
 
 _PICTURE_TYPES = {1: "I", 2: "P", 3: "B", 4: "S", 5: "I", 6: "P", 7: "B"}
 _DEMUX_FAILURES = 100
 _RETRY_SECONDS = 0.5
+_FAR_SECONDS = 1e9
+"""Longer than any video. More would not fit into the numbers of a demuxer."""
 _KEPT_PACKETS = 64
 """Packets read while opening that a listener still gets. No decoder needs more for its first frame."""
 
@@ -55,7 +63,10 @@ class Decoding:
         self.fps = options.fps or frame_rate(self.stream)
         self._index = -1
         self._pts_seconds = -1 / self.fps
-        self._skip_before: float | None = None
+        self._first: tuple[int | None, float] | None = None
+        self._ahead: list[av.Packet[Any]] = []
+        self._order: list[int] | None = None
+        self._seek: Seek | None = None
 
     def _connect(self) -> None:
         self.container = container = open_container(self._uri, self._options)
@@ -64,7 +75,8 @@ class Decoding:
         # swallows what is raised there, and that may be a Ctrl-C. A call into PyAV cannot be interrupted.
         self._closing = weakref.ref(self, partial(container.__exit__, None, None))
         try:
-            self.stream = video_stream(container, self.name)
+            self.stream = video_stream(container, self.name, self._options.stream)
+            leave_out_others(container, self.stream)
             self.time_base = self.stream.time_base or Fraction(1, 90_000)
             context = self.stream.codec_context
             self.codec = getattr(context.codec, "canonical_name", context.name)
@@ -74,6 +86,7 @@ class Decoding:
             # With B-frames, frame threads give other vectors from run to run. They also delay a live picture.
             context.thread_type = "SLICE" if self.exports or self._options.live else "AUTO"
             self.extradata = bytes(context.extradata or b"")
+            self._times = ShownTimes(container.format.name, self.codec, bool(context.has_b_frames))
             self._continuity = continuity.Continuity(self.codec, self.extradata)
         except BaseException:
             container.close()
@@ -91,18 +104,60 @@ class Decoding:
         self._kept = None
 
     def seek(self, seconds: float) -> None:
-        """Go to the key frame before this time; `frames` then begins at the first frame at or after it."""
-        try:
-            self.container.seek(round(seconds / self.time_base), stream=self.stream)
-        except av.error.FFmpegError as error:
-            raise SourceError(
-                f"cannot seek to {seconds} s in {self.name} ({error.strerror}): read it from the start"
-            ) from None
-        self._continuity.restart()
-        self._break, self._break_pts = StartReason.SEEK, None
-        self._packet_start = StartReason.SEEK
-        self._skip_before = seconds
+        """Go to where decoding has to begin; `frames` begins with the first frame not before this."""
+        if not can_begin_again(self._uri):
+            raise SourceError(f"cannot seek in {self.name}, which comes through a pipe: give a file")
+        first_pts, first_seconds = self._first or (None, 0.0)
+        seconds = min(max(seconds, first_seconds), _FAR_SECONDS)
+        wanted = round(seconds / self.time_base)
+        from_the_start = first_pts is None or self._times.lost_by_seeking
+        places = iter(()) if from_the_start else landings(wanted, first_pts or 0, self.time_base)
+        # Counted times are right only from the second key frame on: what the first needs may be cut off.
+        self._seek = Seek(seconds, wanted, places, keys=2 if self._times.counted else 1)
         self._listener = self._kept = None
+        self._land(self._seek)
+
+    def land_again(self) -> bool:
+        """After `frames`: go further back, where decoding has begun too late for the frame that is sought."""
+        if self._seek is None or self._seek.settled:
+            return False
+        self._land(self._seek)
+        return True
+
+    def _land(self, seek: Seek) -> None:
+        packet = seek.begin(self.container, self.stream)
+        if packet is None:
+            self.container.close()
+            self._connect()
+            seek.counted = True
+            self._index, self._pts_seconds = -1, -1 / self.fps
+        self._ahead = [] if packet is None else [packet]
+        self._times.restart()
+        self._continuity.restart()
+        self._break, self._break_pts = StartReason.NONE, None
+        self._packet_start = StartReason.SEEK
+
+    def _is_sought(self, frame: Frame, picture: av.VideoFrame, seek: Seek) -> bool:
+        # H.264 can begin at other pictures too, and its decoder knows which are whole.
+        begins = picture.key_frame or (self.codec == "h264" and not self._times.counted)
+        if not seek.reached(frame.pts_seconds, begins and not picture.is_corrupt):
+            return False
+        if not seek.counted:
+            self._index = self._index_at(frame.pts_seconds, picture.pts)
+        frame.index, frame.start, self._seek = self._index, StartReason.SEEK, None
+        return True
+
+    def _index_at(self, pts_seconds: float, pts: int | None) -> int:
+        first_pts, first_seconds = self._first or (None, 0.0)
+        steady = self._times.counted or has_steady_rate(self.container, self.stream)
+        if pts is not None and first_pts is not None and not steady:
+            if self._order is None:
+                with open_container(self._uri, self._options) as again:
+                    stream = video_stream(again, self.name, self.stream.index)
+                    self._order = shown_times(again, stream, self._uri)
+            if self._order:
+                return bisect_left(self._order, pts) - bisect_left(self._order, first_pts)
+        return round((pts_seconds - first_seconds) * frame_rate(self.stream))
 
     def close(self) -> None:
         """Close the file or device."""
@@ -114,6 +169,8 @@ class Decoding:
         """The frames from here on, in display order. Damaged packets are passed over and counted."""
         size: Size | None = None
         for packet in self._packets():
+            if packet is not None:
+                self._times.fed(packet)
             began = perf_counter()
             try:
                 pictures = self.stream.codec_context.decode(packet)
@@ -128,14 +185,12 @@ class Decoding:
             for picture in pictures:
                 frame = self._frame(picture, size, spent)
                 size = frame.size
-                if self._skip_before is not None:
-                    if frame.pts_seconds < self._skip_before - 1e-6:
-                        self._break = self._break or frame.start
+                if self._seek is not None:
+                    if self._seek.missed(frame.pts_seconds):
+                        return
+                    if not self._is_sought(frame, picture, self._seek):
                         size = None
                         continue
-                    self._skip_before = None
-                    self._index = max(0, round(frame.pts_seconds * self.fps))
-                    frame.index = self._index
                 yield frame
 
     def _packets(self) -> Iterator[av.Packet[Any] | None]:
@@ -145,7 +200,8 @@ class Decoding:
             ended = False
             try:
                 began = perf_counter()
-                for packet in self.container.demux(self.stream):
+                ahead, self._ahead = self._ahead, []
+                for packet in chain(ahead, self.container.demux(self.stream)):
                     if not self._options.live:
                         self._spent += perf_counter() - began
                     if packet.size:
@@ -196,7 +252,8 @@ class Decoding:
     def _tell(self, packet: av.Packet[Any], start: StartReason) -> None:
         listener = self._listener
         if listener is not None:
-            listener(Packet(bytes(packet), packet.pts, packet.is_keyframe, start))
+            pts = self._times.told(packet.pts)
+            listener(Packet(bytes(packet), pts, packet.is_keyframe, start))
 
     def _damaged(self, packet: av.Packet[Any] | None) -> None:
         self.errors += 1
@@ -237,8 +294,10 @@ class Decoding:
         shown = orientation.size((picture.height, picture.width))
         self._index += 1
         self._pts_seconds += 1 / self.fps
-        if picture.pts is not None:
-            self._pts_seconds = float(picture.pts * (picture.time_base or self.time_base))
+        pts = self._times.shown(picture)
+        if pts is not None:
+            self._pts_seconds = float(pts * (picture.time_base or self.time_base))
+        self._first = self._first or (pts, self._pts_seconds)
         return Frame(
             index=self._index,
             pts_seconds=self._pts_seconds,
@@ -247,7 +306,7 @@ class Decoding:
             picture=DecodedPicture(picture, orientation, self._converters),
             start=self._start(picture, size, shown),
             vectors=vectors,
-            pts=picture.pts,
+            pts=self._times.told(pts),
             seconds={"decode": spent},
         )
 

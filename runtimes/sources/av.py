@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 
 from edge_vss.errors import SourceError
+from edge_vss.plugins import LOG
 from edge_vss.runtimes.motion import Listener
 from edge_vss.runtimes.sources import SourceDescription, SourceOptions
 from edge_vss.runtimes.sources import _sps as sps
 from edge_vss.runtimes.sources._decoded import DecodedPicture
 from edge_vss.runtimes.sources._decoding import Decoding
+from edge_vss.runtimes.sources._kinds import what_it_is
+from edge_vss.runtimes.sources._streams import described, video_streams
 from edge_vss.video import Frame, StreamInfo
 
 _MPEG = ("mpeg1video", "mpeg2video", "mpeg4", "h263", "h263p", "flv1", "wmv1", "wmv2")
@@ -38,10 +42,12 @@ class AvReader:
 
     def __init__(self, uri: str, options: SourceOptions) -> None:
         self._decoding = Decoding(uri, options, DESCRIPTION.vector_codecs)
-        self._decoded = self._decoding.frames()
+        self._decoded = _frames(self._decoding)
         try:
             self._first: Frame | None = next(self._decoded, None)
             if self._first is None:
+                if kind := what_it_is(uri):
+                    raise SourceError(f"{self._decoding.name} is {kind}")
                 raise SourceError(
                     f"no frame of {self._decoding.name} could be decoded ({self._decoding.codec}, "
                     f"{self.errors} damaged packets): check that the file is complete"
@@ -69,14 +75,21 @@ class AvReader:
         yield from self._decoded
 
     def seek(self, seconds: float) -> None:
-        """Move to the first frame at or after this time. Its index is estimated from the frame rate."""
+        """Move to the first frame at or after this time. Its index follows from the frame rate."""
         self._decoding.seek(seconds)
         self._first = None
-        self._decoded = self._decoding.frames()
+        self._decoded = _frames(self._decoding)
 
     def close(self) -> None:
         """Close the file or device."""
         self._decoding.close()
+
+
+def _frames(decoding: Decoding) -> Iterator[Frame]:
+    # No method: a reader that held a generator of its own would wait for the garbage collector.
+    yield from decoding.frames()
+    while decoding.land_again():
+        yield from decoding.frames()
 
 
 def _describe(decoding: Decoding, first: Frame, live: bool) -> StreamInfo:
@@ -89,6 +102,12 @@ def _describe(decoding: Decoding, first: Frame, live: bool) -> StreamInfo:
         duration = container.duration / 1e6
     assert isinstance(first.picture, DecodedPicture)
     orientation = first.picture.orientation
+    aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or Fraction(1)
+    streams = tuple(map(described, video_streams(container)))
+    if len(streams) > 1:
+        LOG.warning(
+            "%s: several video streams (%s); %d is read", decoding.name, ", ".join(streams), stream.index
+        )
     return StreamInfo(
         uri=decoding.name,
         codec=decoding.codec,
@@ -104,4 +123,8 @@ def _describe(decoding: Decoding, first: Frame, live: bool) -> StreamInfo:
         time_base=decoding.time_base,
         extradata=decoding.extradata,
         duration_seconds=duration,
+        pixel_aspect=1 / aspect if orientation.quarter_turns % 2 else aspect,
+        colour=first.picture.colour,
+        stream=stream.index,
+        streams=streams,
     )

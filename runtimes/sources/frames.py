@@ -1,8 +1,7 @@
-"""Sources without a codec: arrays, iterables of arrays, folders and globs of images."""
+"""Sources without a codec: arrays, iterables of arrays, folders and patterns of images."""
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
 from itertools import chain
@@ -14,16 +13,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_vss.errors import SourceError
+from edge_vss.errors import OptionError, SourceError
 from edge_vss.runtimes.motion import Listener
 from edge_vss.runtimes.sources import (
     DEFAULT_FPS,
-    IMAGE_SUFFIXES,
     SourceDescription,
     SourceOptions,
-    natural_order,
 )
 from edge_vss.runtimes.sources._orientation import of_webp
+from edge_vss.runtimes.sources._spelling import images_of
 from edge_vss.text import kind_of
 from edge_vss.video import Frame, Size, StartReason, StreamInfo
 
@@ -31,7 +29,10 @@ DESCRIPTION = SourceDescription("arrays, folders and globs of images")
 
 
 def open(source: Any, options: SourceOptions = SourceOptions()) -> ArrayReader:
-    """Opens uint8 RGB arrays, or the images of a folder or glob in natural order (2.png before 10.png)."""
+    """Opens uint8 RGB arrays, or the images of a folder, glob or numbered pattern in natural order (2.png
+    before 10.png)."""
+    if options.stream is not None:
+        raise OptionError(f"stream {options.stream} of images or arrays: they have none, so leave it out")
     fps, live = options.fps or DEFAULT_FPS, options.live
     if isinstance(source, Path):
         return ArrayReader(_FolderImages(source), str(source), fps, live)
@@ -65,9 +66,9 @@ class ArrayPicture:
         return self.pixels.nbytes
 
     def rgb(self, size: Size | None = None) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 RGB, scaled to ``size`` when it is given; the array itself when it fits."""
+        """(H, W, 3) uint8 RGB, scaled to ``size`` when it is given. The caller may draw on it."""
         if size is None or size == self.pixels.shape[:2]:
-            return self.pixels
+            return self.pixels.copy()
         shrinks = size[0] * size[1] < self.pixels.shape[0] * self.pixels.shape[1]
         # As decoded video is scaled: every pixel of the source counts.
         how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
@@ -90,7 +91,7 @@ class ArrayReader:
         self._reason = StartReason.FIRST_FRAME
         iterator = iter(images)
         try:
-            first = _checked(next(iterator), 0)
+            first = _own(next(iterator), 0)
         except StopIteration:
             raise SourceError(f"{name} is empty: give at least one frame") from None
         count = len(images) if isinstance(images, Sized) else None
@@ -121,7 +122,7 @@ class ArrayReader:
             index += 1
             if index < self._begin:
                 continue
-            pixels = _checked(image, index)
+            pixels = _own(image, index)
             shown: Size = pixels.shape[:2]
             changed = StartReason.SIZE_CHANGED if shown != size else StartReason.NONE
             start = self._reason if size is None else changed
@@ -146,22 +147,10 @@ class ArrayReader:
 
 
 class _FolderImages:
-    """The images of a folder or glob, read one by one."""
+    """The images of a folder, glob or numbered pattern, read one by one."""
 
     def __init__(self, where: Path) -> None:
-        if where.is_dir():
-            paths = [path for path in where.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
-            kinds = ", ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
-            missing = f"no images in the folder {where}: put {kinds} files there, or give a video file"
-        elif where.is_file():
-            paths = [where]
-            missing = ""
-        else:
-            paths = [Path(found) for found in glob.glob(str(where))]
-            missing = f"no image called {where}: check the path or the pattern"
-        if not paths:
-            raise SourceError(missing)
-        self.paths = sorted(paths, key=natural_order)
+        self.paths = images_of(where)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -189,7 +178,8 @@ def _read_image(path: Path) -> NDArray[np.uint8]:
     return of_webp(content).pixels(rgb) if webp else rgb
 
 
-def _checked(image: Any, index: int) -> NDArray[np.uint8]:
+def _own(image: Any, index: int) -> NDArray[np.uint8]:
+    """A copy of a frame: cameras fill one buffer over and over, and people draw on what they have."""
     if (
         isinstance(image, np.ndarray)
         and image.dtype == np.uint8
@@ -197,7 +187,7 @@ def _checked(image: Any, index: int) -> NDArray[np.uint8]:
         and image.shape[2] == 3
         and image.size
     ):
-        return image
+        return np.array(image, order="C")
     found, way = kind_of(image), _way_out(image)
     raise SourceError(f"frame {index} must be (H, W, 3) uint8 RGB, got {found}: {way}")
 

@@ -16,7 +16,7 @@ from edge_vss.runtimes.segmenter import Segmenter
 from edge_vss.runtimes.session import Session
 from edge_vss.runtimes.sinks import SINKS, Sink, SinkContext, open_sink
 from edge_vss.runtimes.sources import Source
-from edge_vss.runtimes.tools.opening import Opening
+from edge_vss.runtimes.tools.opening import Opening, check_repeatable
 from edge_vss.runtimes.tools.timing import Latency, Percentiles, Stopwatch, peak_rss_mb, percentiles
 from edge_vss.text import without_password
 from edge_vss.video import Frame, StartReason
@@ -79,8 +79,10 @@ def profile(
     machine's speed so meets both. The key graph on every frame decodes without motion and traces nothing.
     ``sink`` names what writes the labels, into a folder that is removed afterwards; ``none`` writes nothing.
 
-    Raises OptionError for a live source, which gives its frames only once; SourceError where there are none.
+    Raises OptionError for a live source or a pipe, which gives its frames only once; SourceError where there
+    are none.
     """
+    check_repeatable(uri)
     with tempfile.TemporaryDirectory(prefix="edge-vss-profile-") as folder:
         _warm_up(segmenter, uri, policy, opening)
         if against is not None:

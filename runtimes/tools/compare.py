@@ -20,7 +20,7 @@ from edge_vss.errors import OptionError
 from edge_vss.plugins import Plugin
 from edge_vss.report import Json, Report
 from edge_vss.runtimes.engines import ENGINES, EngineDescription, Load, usual_engine
-from edge_vss.runtimes.tools.opening import Opening
+from edge_vss.runtimes.tools.opening import Opening, check_repeatable
 from edge_vss.runtimes.tools.worker import Job, Measurement, parse
 
 ROUNDS = 2
@@ -136,6 +136,7 @@ def compare(
         raise OptionError(
             f"no engine for these bundles is installed: install one of {', '.join(ENGINES.names())}"
         )
+    check_repeatable(source)
     rows = [Row(candidate) for candidate in chosen]
     with tempfile.TemporaryDirectory(prefix="edge-vss-compare-") as name:
         folder = Path(name)

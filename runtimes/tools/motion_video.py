@@ -35,7 +35,8 @@ def draw(
     check_places({"video": out}, uri)
     count = 0
     with opening.open(uri) as source:
-        target = VideoFile(out, source.info.size, source.info.fps)
+        info = source.info
+        target = VideoFile(out, info.size, info.fps, pixel_aspect=info.pixel_aspect, colour=info.colour)
         try:
             for frame in islice(source, limit):
                 target.write(_drawn(frame), frame.pts_seconds)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from edge_vss.errors import OptionError
 from edge_vss.runtimes.motion import Measure
 from edge_vss.runtimes.pipeline import motion_for
 from edge_vss.runtimes.session import Session
-from edge_vss.runtimes.sources import Source, Uri, open_source
+from edge_vss.runtimes.sources import Source, Uri, open_source, plugin_of
+from edge_vss.runtimes.sources._spelling import can_begin_again
+from edge_vss.text import without_password
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,9 @@ class Opening:
     ffmpeg: Mapping[str, str] = field(default_factory=dict)
     """Options that FFmpeg gets as they are."""
 
+    stream: int | None = None
+    """Which stream of a file with several is read; None for the best video."""
+
     def open(
         self,
         uri: Uri,
@@ -50,8 +56,18 @@ class Opening:
             timeout_seconds=self.timeout_seconds,
             reconnect_seconds=self.reconnect_seconds,
             options=dict(self.ffmpeg),
+            stream=self.stream,
         )
 
     def motion_for(self, session: Session | None, sinks: Iterable[str] = ()) -> str | Measure:
         """The motion provider that a session's source is opened with."""
         return self.motion if session is None else motion_for(session, self.motion, sinks)
+
+
+def check_repeatable(uri: Uri) -> None:
+    """Raises OptionError for a source that comes through a pipe, where it is to be read more than once."""
+    name, target = plugin_of(uri)
+    if name == "av" and not can_begin_again(target):
+        raise OptionError(
+            f"{without_password(uri)} comes through a pipe, and would be read twice here: save it as a file"
+        )

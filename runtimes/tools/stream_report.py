@@ -19,7 +19,7 @@ from edge_vss.report import Json, Report
 from edge_vss.runtimes.sources import Uri
 from edge_vss.runtimes.tools.frame_matching import BREAKS, MatchReport
 from edge_vss.runtimes.tools.ground_truth import GroundTruth, again, labels_of_size
-from edge_vss.runtimes.tools.opening import Opening
+from edge_vss.runtimes.tools.opening import Opening, check_repeatable
 from edge_vss.runtimes.tracing.cells import cells, grid_of
 from edge_vss.runtimes.tracing.root_map import Tracer
 from edge_vss.video import Frame, Size, StreamInfo
@@ -147,13 +147,15 @@ def report(
     this.
 
     Raises SourceError where the source cannot be read, or the label maps do not fit it; OptionError for an
-    ``interval`` or ``limit`` below 1, and for ``ground_truth`` with a live source, whose frames come only
-    once.
+    ``interval`` or ``limit`` below 1, and for ``ground_truth`` with a live source or a pipe, whose frames
+    come only once.
     """
     if interval < 1:
         raise OptionError(f"interval wants 1 frame or more, got {interval}: 5 is a good start")
     if limit is not None and limit < 1:
         raise OptionError(f"limit wants 1 frame or more, got {limit}: leave it out to read all")
+    if ground_truth is not None:
+        check_repeatable(uri)
     findings = findings or Findings()
     losses = 0
     with opening.open(uri, motion="codec") as source:

@@ -30,6 +30,8 @@ SLOW = frozenset(
         "test_quantize.py",
         "test_readers.py",
         "test_readers_artifacts.py",
+        "test_seeking.py",
+        "test_shown_times.py",
         "test_sample.py",
         "test_streetnet.py",
         "test_swin.py",
@@ -42,6 +44,7 @@ SLOW = frozenset(
         "test_tv3s.py",
         "test_tv3s_network.py",
         "test_verify.py",
+        "test_video_file_looks.py",
     }
 )
 """Files whose tests get the marker ``slow``: they convert, train or wait. `make check` leaves them out."""

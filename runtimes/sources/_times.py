@@ -1,0 +1,61 @@
+"""When pictures are shown, in streams whose container does not say it."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import av
+
+_NO_PRESENTATION_TIMES = frozenset({"avi", "asf", "mxf"})
+"""Containers (FFmpeg's names) that time packets in decoding order."""
+_NOT_GUESSED = frozenset({"h264", "hevc"})
+"""Codecs for which FFmpeg takes that for the presentation time. For others it works out the right one."""
+
+
+class ShownTimes:
+    """Times for the pictures of one stream. Passive.
+
+    Where each packet is later than the one before although pictures are reordered, the times only count the
+    packets: then the first picture shown gets the first time, and so on.
+    """
+
+    def __init__(self, container: str, codec: str, reorders: bool) -> None:
+        self.counted = reorders and codec in _NOT_GUESSED and container in _NO_PRESENTATION_TIMES
+        """Whether the times only count packets."""
+        # After a seek, FFmpeg joins packets of ASF with the times of others.
+        self.lost_by_seeking = self.counted and container == "asf"
+        """Whether times are right from the start of the file only."""
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin anew, after a seek."""
+        self._times: deque[int] = deque()
+        self._decoding: set[int] = set()
+        self._latest: int | None = None
+
+    def fed(self, packet: av.Packet[Any]) -> None:
+        """The next packet for the decoder."""
+        if not self.counted or packet.pts is None:
+            return
+        self.counted = self._latest is None or packet.pts > self._latest
+        self._latest = packet.pts
+        self._times.append(packet.pts)
+        self._decoding.add(packet.pts)
+
+    def shown(self, picture: av.VideoFrame) -> int | None:
+        """The time of the next picture shown, in units of the stream; None where it has none."""
+        pts = picture.pts
+        if not self.counted or pts not in self._decoding:
+            return pts
+        if picture.key_frame:
+            # All that was decoded before a key frame has been shown; what was not, never will be.
+            for lost in [other for other in self._decoding if other < pts]:
+                self._decoding.discard(lost)
+                self._times.popleft()
+        self._decoding.discard(pts)
+        return self._times.popleft()
+
+    def told(self, pts: int | None) -> int | None:
+        """The presentation time of a packet or picture that others may know; None where it only counts."""
+        return None if self.counted else pts
