@@ -27,7 +27,7 @@ from edge_vss.runtimes.motion._hevc.parser import (
     Parser,
     Picture,
 )
-from edge_vss.video import Frame, MotionVectors, Packet, StreamInfo
+from edge_vss.video import LOST_PACKETS, Frame, MotionVectors, Packet, StreamInfo
 
 DESCRIPTION = MotionDescription("HEVC's vectors, read by an own parser", vectors=False)
 
@@ -64,15 +64,17 @@ def with_vectors(feed: Feed) -> Iterator[Frame]:
 
 
 def _attached(feed: Feed, reader: _Reader) -> Iterator[Frame]:
-    shown, lost = _Shown(), False
+    shown, told = _Shown(), False
     reader.start()
     try:
         for frame in feed.frames:
             picture, hidden = reader.picture(frame.pts)
             missing = picture is not None and picture.missing_references > 0
-            if hidden or (missing and not lost):
-                frame.start = frame.start or "lost packets"
-            lost = missing
+            # From a loss to the next I-picture, everything may refer to what is missing. Once is enough.
+            told = frame.start == LOST_PACKETS or (told and not (picture and picture.picture_type == "I"))
+            if (hidden or missing) and not told:
+                frame.start = frame.start or LOST_PACKETS
+                told = frame.start == LOST_PACKETS
             if picture is not None:
                 frame.vectors = shown.vectors(picture)
             else:
@@ -143,7 +145,7 @@ class _Reader:
 
     def _read(self, packet: Packet) -> None:
         # After lost packets the parser goes on: it knows which references are missing.
-        if packet.start and packet.start != "lost packets":
+        if packet.start and packet.start != LOST_PACKETS:
             self._parser.restart()
         pictures = self._parser.read(packet.data)
         for reason in self._parser.new_reasons():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from time import monotonic, perf_counter, sleep
@@ -12,12 +13,14 @@ from typing import Any
 
 import av
 import av.error
+from av.codec.context import Flags
 
 from edge_vss.errors import SourceError
 from edge_vss.plugins import LOG
 from edge_vss.runtimes.motion import Listener
 from edge_vss.runtimes.sources import SourceOptions
 from edge_vss.runtimes.sources import _continuity as continuity
+from edge_vss.runtimes.sources._breaks import Breaks
 from edge_vss.runtimes.sources._container import frame_rate, open_container, timed_out, video_stream
 from edge_vss.runtimes.sources._decoded import Converters, DecodedPicture, side_data
 from edge_vss.text import without_password
@@ -26,8 +29,18 @@ from edge_vss.video import Frame, Packet, Size
 _PICTURE_TYPES = {1: "I", 2: "P", 3: "B", 4: "S", 5: "I", 6: "P", 7: "B"}
 _DEMUX_FAILURES = 100
 _RETRY_SECONDS = 0.5
+_RUINED_FRAMES = 17
+"""Whole frames that may be shown between two that refer to a lost one: more than HEVC holds back."""
 _KEPT_PACKETS = 64
 """Packets read while opening that a listener still gets. No decoder needs more for its first frame."""
+
+
+@dataclass(frozen=True)
+class _Demuxed:
+    packet: av.Packet[Any]
+    head: continuity.PacketHead
+    torn: bool
+    """Whether the demuxer met damage before it."""
 
 
 class Decoding:
@@ -45,9 +58,9 @@ class Decoding:
         self._vector_codecs = vector_codecs
         self._closed = False
         self._converters = Converters()
-        self._break = ""
-        self._break_pts: int | None = None
-        self._packet_start = ""
+        self.untold_losses = 0
+        self._breaks = Breaks()
+        self._begin("")
         self._spent = 0.0
         self._listener: Listener | None = None
         self._kept: deque[tuple[av.Packet[Any], str]] | None = deque(maxlen=_KEPT_PACKETS)
@@ -71,10 +84,18 @@ class Decoding:
             self.exports = self._options.vectors and self.codec in self._vector_codecs
             if self.exports:
                 context.options = {**context.options, "flags2": "+export_mvs"}
+            if self.codec == "hevc":
+                # Without it, nothing is shown from a lost packet to the next key frame.
+                context.flags |= Flags.output_corrupt
             # With B-frames, frame threads give other vectors from run to run. They also delay a live picture.
             context.thread_type = "SLICE" if self.exports or self._options.live else "AUTO"
             self.extradata = bytes(context.extradata or b"")
-            self._continuity = continuity.Continuity(self.codec, self.extradata)
+            self._continuity = continuity.Continuity(
+                self.codec, self.extradata, float(self.time_base)
+            )
+            # MP4 has no durations of its own: each packet lasts until the next, a lost one or not.
+            self._durations = "mp4" not in container.format.name
+            self._delayed = not (self.exports or self._options.live)
         except BaseException:
             container.close()
             raise
@@ -99,8 +120,7 @@ class Decoding:
                 f"cannot seek to {seconds} s in {self.name} ({error.strerror}): read it from the start"
             ) from None
         self._continuity.restart()
-        self._break, self._break_pts = "seek", None
-        self._packet_start = "seek"
+        self._begin("seek")
         self._skip_before = seconds
         self._listener = self._kept = None
 
@@ -113,12 +133,13 @@ class Decoding:
     def frames(self) -> Iterator[Frame]:
         """The frames from here on, in display order. Damaged packets are passed over and counted."""
         size: Size | None = None
+        carried = ""
         for packet in self._packets():
             began = perf_counter()
             try:
                 pictures = self.stream.codec_context.decode(packet)
             except av.error.EOFError:
-                return
+                break
             except av.error.FFmpegError:
                 self._damaged(packet)
                 pictures = []
@@ -126,21 +147,37 @@ class Decoding:
             # At its end, a decoder with threads gives many frames at once.
             spent, self._spent = self._spent / max(1, len(pictures)), 0.0 if pictures else self._spent
             for picture in pictures:
+                if self._is_withheld(picture):
+                    continue
                 frame = self._frame(picture, size, spent)
                 size = frame.size
                 if self._skip_before is not None:
                     if frame.pts_seconds < self._skip_before - 1e-6:
-                        self._break = self._break or frame.start
+                        carried = carried or frame.start
                         size = None
                         continue
                     self._skip_before = None
+                    frame.start = carried or frame.start
                     self._index = max(0, round(frame.pts_seconds * self.fps))
                     frame.index = self._index
                 yield frame
+        self._finish()
 
     def _packets(self) -> Iterator[av.Packet[Any] | None]:
         """The stream's packets, and None at the end, so that the decoder gives out what it still holds."""
-        failures = 0
+        ahead = 0 if self._options.live else continuity.AHEAD_PACKETS
+        waiting: deque[_Demuxed] = deque()
+        for demuxed in self._demuxed():
+            if demuxed is not None:
+                waiting.append(demuxed)
+            while waiting and (demuxed is None or len(waiting) > ahead):
+                yield self._watch(waiting.popleft(), waiting, ended=demuxed is None)
+            if demuxed is None:
+                yield None
+
+    def _demuxed(self) -> Iterator[_Demuxed | None]:
+        """What the demuxer gives, and None where it ends."""
+        failures, torn = 0, False
         while True:
             ended = False
             try:
@@ -149,14 +186,14 @@ class Decoding:
                     if not self._options.live:
                         self._spent += perf_counter() - began
                     if packet.size:
-                        failures = 0
-                        self._watch(packet)
-                        yield packet
+                        yield _Demuxed(packet, self._head(packet), torn)
+                        failures, torn = 0, False
                     began = perf_counter()
                 ended, reason = True, "the stream ended"
             except av.error.InvalidDataError:
-                failures += 1
-                self._damaged(None)
+                failures, torn = failures + 1, True
+                self.errors += 1
+                self._log(continuity.DAMAGED, None)
                 if failures < _DEMUX_FAILURES:
                     continue
                 reason = "it holds nothing but damaged packets from here on"
@@ -176,22 +213,25 @@ class Decoding:
                 raise SourceError(f"{self.name} fell silent ({reason}): check the camera and the network")
             self._reconnect(reason)
 
-    def _watch(self, packet: av.Packet[Any]) -> None:
-        head = continuity.PacketHead(
-            continuity.head_bytes(memoryview(packet)), packet.dts, packet.duration or None, packet.is_corrupt
+    def _head(self, packet: av.Packet[Any]) -> continuity.PacketHead:
+        return self._continuity.read(
+            memoryview(packet),
+            packet.dts,
+            (packet.duration or None) if self._durations else None,
+            corrupt=packet.is_corrupt,
+            key=packet.is_keyframe,
         )
-        reason = self._continuity.check(head)
-        if reason:
-            self._log(reason, packet)
-            self._break, self._break_pts = self._break or reason, packet.pts
-        elif self._break and self._break_pts is not None and packet.pts is not None:
-            # B-frames decoded after the loss but shown before it may refer to what is missing.
-            self._break_pts = min(self._break_pts, packet.pts)
+
+    def _watch(self, demuxed: _Demuxed, ahead: Iterable[_Demuxed], ended: bool) -> av.Packet[Any]:
+        packet = demuxed.packet
+        reason = self._continuity.check(demuxed.head, [later.head for later in ahead], ended)
+        self._breaks.packet(packet.pts, reason or (continuity.DAMAGED if demuxed.torn else ""))
         start, self._packet_start = self._packet_start or reason, ""
         if self._listener is not None:
             self._tell(packet, start)
         elif self._kept is not None:
             self._kept.append((packet, start))
+        return packet
 
     def _tell(self, packet: av.Packet[Any], start: str) -> None:
         listener = self._listener
@@ -200,14 +240,26 @@ class Decoding:
 
     def _damaged(self, packet: av.Packet[Any] | None) -> None:
         self.errors += 1
-        self._log(continuity.DAMAGED, packet)
-        self._break = self._break or continuity.DAMAGED
-        self._break_pts = packet.pts if packet is not None else None
+        self._log(continuity.DAMAGED, packet.pts if packet is not None else None)
+        self._breaks.damaged(continuity.DAMAGED, delayed=self._delayed or packet is None)
 
-    def _log(self, reason: str, packet: av.Packet[Any] | None) -> None:
-        pts = packet.pts if packet is not None else None
+    def _log(self, reason: str, pts: int | None) -> None:
         where = "" if pts is None else f" at {float(pts * self.time_base):.3f} s"
         LOG.warning("%s: %s%s", self.name, reason, where)
+
+    def _begin(self, reason: str) -> None:
+        """The next frame has nothing to follow on from."""
+        self._breaks.begin(reason)
+        self._packet_start = reason
+        self._ruined = 0
+        self._withheld: int | None = 0
+
+    def _finish(self) -> None:
+        """Tell of what no frame could tell."""
+        if losses := self._breaks.losses:
+            self.untold_losses += losses
+            self._log(f"{continuity.LOST} at the end", None)
+        self._breaks.begin("")
 
     def _reconnect(self, reason: str) -> None:
         LOG.warning("%s: %s, so it is opened again", self.name, reason)
@@ -222,8 +274,8 @@ class Decoding:
             sleep(_RETRY_SECONDS)
         if not self._closed:
             LOG.warning("%s: is back", self.name)
-        self._break, self._break_pts = "reconnected", None
-        self._packet_start = "reconnected"
+        self._finish()
+        self._begin("reconnected")
 
     def _connected(self) -> bool:
         try:
@@ -251,12 +303,35 @@ class Decoding:
             seconds={"decode": spent},
         )
 
+    def _is_withheld(self, picture: av.VideoFrame) -> bool:
+        """Whether this frame comes before the first whole one. Other decoders keep such frames to themselves."""
+        if self._withheld is None:
+            return False
+        if self.codec == "hevc" and picture.is_corrupt:
+            self._withheld += 1
+            return True
+        if self._withheld:
+            LOG.warning("%s: %d frames before the first whole one are left out", self.name, self._withheld)
+        self._withheld = None
+        return False
+
     def _start(self, picture: av.VideoFrame, size: Size | None, shown: Size) -> str:
-        reason = ""
-        if self._break and (picture.pts is None or self._break_pts is None or picture.pts >= self._break_pts):
-            reason, self._break = self._break, ""
+        reason = self._breaks.frame(picture.pts)
+        whole, intra = not picture.is_corrupt, _PICTURE_TYPES.get(int(picture.pict_type)) == "I"
+        # From a loss to the next key frame, all that refers to it is marked, and nothing else is shown
+        # between for long. One start is enough.
+        if self._ruined and reason == continuity.LOST:
+            reason = ""
+        elif not whole and not self._ruined:
+            reason = reason or (continuity.LOST if self.codec == "hevc" else continuity.DAMAGED)
+        self._ruined = _RUINED_FRAMES if not whole else 0 if intra else max(0, self._ruined - 1)
         if self._index == 0:
+            if reason == continuity.LOST and not intra:
+                # What was lost comes before this frame, but it is the first that is shown.
+                self._breaks.again(reason)
             return "first frame"
+        if reason in (continuity.LOST, continuity.JOINED):
+            self._log(reason, picture.pts)
         if size is not None and size != shown:
             return "size changed"
-        return reason or (continuity.DAMAGED if picture.is_corrupt else "")
+        return reason
