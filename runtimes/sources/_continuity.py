@@ -17,15 +17,18 @@ DAMAGED = "damaged packet"
 JOINED = "clock jumped"
 """Two recordings were joined here: nothing is missing, and nothing follows on."""
 
-AHEAD_PACKETS = 8
+AHEAD_PACKETS = 16
 """How many packets are looked at beyond the next one, where a source can be read ahead of its time."""
 
 _STEADY_PACKETS = 8
 """A rate counts as constant after so many equal steps. After fewer, a change of it would look like a loss."""
-_FEWEST_STEPS = 4
-"""So many are enough where some of them come later: a rate that changes does not look like a loss then."""
+_KEPT_STEPS = 32
+_ODD_STEPS = 1 / 8
+"""So many steps of a constant rate may be others: where other packets were lost. With more, a rate varies."""
 _JOINED_SECONDS = 10.0
 """A longer gap before a key frame is another recording, as in FFmpeg's dts_delta_threshold."""
+_BACK_SECONDS = 1.0
+"""Guessed decoding times (of B-frames in Matroska and AVI) go back after a loss, but not so far."""
 _MOST_REORDERED = 17
 """Packets after which no picture comes that is shown before a lost one."""
 
@@ -56,9 +59,10 @@ class Continuity:
     The last sign does not count where the numbers show that nothing is missing: a frame rate may vary.
     """
 
-    def __init__(self, codec: str, extradata: bytes, tick_seconds: float = 0.0) -> None:
+    def __init__(self, codec: str, extradata: bytes, tick_seconds: float = 0.001) -> None:
         self._numbering = _numbering(codec, extradata)
-        self._joined_ticks = _JOINED_SECONDS / tick_seconds if tick_seconds else 0.0
+        self._joined_ticks = _JOINED_SECONDS / tick_seconds
+        self._back_ticks = _BACK_SECONDS / tick_seconds
         # HEVC's decoder marks the pictures whose references are missing. A jump of the clock tells no more.
         self._marked = codec == "hevc"
         self._order = _Order(self._numbering.step if self._numbering else NO_STEP, codec, self._marked)
@@ -72,7 +76,7 @@ class Continuity:
         self._previous: PacketHead | None = None
         # For so many packets, the clock may only repeat what the numbers have told.
         self._told = 0
-        self._steps: deque[int] = deque(maxlen=_STEADY_PACKETS)
+        self._steps: deque[int] = deque(maxlen=_KEPT_STEPS)
 
     def read(
         self,
@@ -96,13 +100,13 @@ class Continuity:
         number = packet.number
         missing, proved = self._order.check(number, ahead, ended)
         step = _between(previous, packet)
-        if step is not None and packet.key and (step < 0 or 0 < self._joined_ticks < step):
+        if step is not None and packet.key and not -self._back_ticks <= step <= self._joined_ticks:
             self._steps.clear()
             return JOINED
         # Where recordings were joined, the counter of MPEG-TS jumps before the clock does.
         back = _between(packet, ahead[0]) if ahead else None
         corrupt = packet.corrupt and not (back is not None and back < 0)
-        late = step is not None and self._is_late(step, previous, packet, ahead, ended)
+        late = step is not None and self._is_late(step, previous, packet, ahead)
         trusted = not proved and not (self._marked and number is not None and not number.begins)
         self._told = _MOST_REORDERED if missing else max(0, self._told - 1)
         return LOST if corrupt or missing or (late and trusted and not self._told) else ""
@@ -113,15 +117,14 @@ class Continuity:
         previous: PacketHead | None,
         packet: PacketHead,
         ahead: Sequence[PacketHead],
-        ended: bool,
     ) -> bool:
         """Whether the decoding time jumped."""
         heads = [packet, *ahead]
         after = [s for s in map(_between, heads, heads[1:]) if s is not None]
         steps = [*self._steps, *after]
-        usual = median(steps) if len(steps) >= (_FEWEST_STEPS if after or ended else _STEADY_PACKETS) else 0
+        usual = median(steps) if len(steps) >= _STEADY_PACKETS else 0
         # One tick of rounding is normal: Matroska counts milliseconds.
-        # Where Matroska and AVI have B-frames, FFmpeg guesses the decoding times. After a loss they go back.
+        # Where FFmpeg guesses, the numbers know better.
         if step < 0:
             self._steps.clear()
             return packet.number is None
@@ -143,6 +146,8 @@ class _Order:
         self._step = step
         # With references among the B-pictures, the picture after a loss may be any.
         self._pyramids = codec in ("h264", "hevc")
+        # Others count pictures; this counts ticks of a clock, whose rate may vary.
+        self._ticks = codec == "mpeg4"
         self._late = late
         self.restart()
 
@@ -150,7 +155,7 @@ class _Order:
         """Forget what came before."""
         self._top: int | None = None
         self._proved = self._reordered = self._hole = False
-        self._steps: deque[float] = deque(maxlen=_STEADY_PACKETS)
+        self._steps: deque[float] = deque(maxlen=_KEPT_STEPS)
         self._forgiven = 0
 
     def check(
@@ -175,22 +180,26 @@ class _Order:
         if not steps and not ahead and not self._reordered:
             steps = [number.count - self._top]
         self._top = number.count
-        before, self._hole = self._hole, False
         self._proved = False
-        if steps:
-            self._hole = self._is_hole(steps[0], steps[1:])
-        hole = before if self._late else self._hole
+        following = ahead[0].number if ahead else None
+        if self._ticks and following is not None and (following.between or following.count <= self._top):
+            # Between B-frames, uneven times are no evidence. Without them, the clock says as much.
+            steps = []
+        hole = bool(steps) and self._is_hole(steps[0], steps[1:])
+        if self._late:
+            hole, self._hole = self._hole, hole
         return hole, self._proved or number.whole
 
     def _is_hole(self, step: float, after: list[float]) -> bool:
         steps = [*self._steps, *after]
         usual = float(self._step)
-        if not usual and len(steps) >= (_FEWEST_STEPS if after else _STEADY_PACKETS):
+        if not usual and len(steps) >= (_STEADY_PACKETS if self._ticks else 2):
             usual = median(steps)
             usual = usual if _mostly(steps, usual, usual / 10) else 0.0
-        hole = 0 < 1.1 * usual < step and not self._forgiven
-        self._proved = 0 < step <= 1.1 * usual
-        if not hole:
+        longest = (1.5 if self._ticks else 1.1) * usual
+        hole = 0 < longest < step and not self._forgiven
+        self._proved = 0 < step <= longest
+        if not hole or self._ticks:
             self._steps.append(step)
         return hole
 
@@ -218,8 +227,8 @@ def _steps(top: int, numbers: list[PictureNumber | None], ended: bool) -> list[f
 
 
 def _mostly(steps: Sequence[float], usual: float, tolerance: float) -> bool:
-    """Whether the steps are equal, but for a quarter of them: other packets may be lost too."""
-    return 4 * sum(abs(step - usual) > tolerance for step in steps) <= len(steps)
+    """Whether the steps are equal, but for some."""
+    return sum(abs(step - usual) > tolerance for step in steps) <= _ODD_STEPS * len(steps)
 
 
 def _between(one: PacketHead | None, other: PacketHead) -> int | None:

@@ -251,7 +251,7 @@ class Decoding:
         """The next frame has nothing to follow on from."""
         self._breaks.begin(reason)
         self._packet_start = reason
-        self._ruined = 0
+        self._marked = self._ruined = 0
         self._withheld: int | None = 0
 
     def _finish(self) -> None:
@@ -318,13 +318,14 @@ class Decoding:
     def _start(self, picture: av.VideoFrame, size: Size | None, shown: Size) -> str:
         reason = self._breaks.frame(picture.pts)
         whole, intra = not picture.is_corrupt, _PICTURE_TYPES.get(int(picture.pict_type)) == "I"
-        # From a loss to the next key frame, all that refers to it is marked, and nothing else is shown
-        # between for long. One start is enough.
-        if self._ruined and reason == continuity.LOST:
+        # From a loss to the next key frame, all that refers to it is marked, and little else is shown between.
+        # One start is enough, and so the hole that the order of the pictures tells is no news.
+        if self._marked and reason == continuity.LOST:
             reason = ""
         elif not whole and not self._ruined:
             reason = reason or (continuity.LOST if self.codec == "hevc" else continuity.DAMAGED)
-        self._ruined = _RUINED_FRAMES if not whole else 0 if intra else max(0, self._ruined - 1)
+        self._marked = _RUINED_FRAMES if not whole else max(0, self._marked - 1)
+        self._ruined = 0 if whole and intra else self._marked
         if self._index == 0:
             if reason == continuity.LOST and not intra:
                 # What was lost comes before this frame, but it is the first that is shown.

@@ -69,6 +69,7 @@ class H264:
         """As Numbering says."""
         self._frame_num: int | None = None
         self._order: int | None = None
+        self._after_idr = False
 
     def read(self, data: bytes) -> PictureNumber | None:
         """As Numbering says."""
@@ -84,8 +85,10 @@ class H264:
         followed = not start.idr and previous is not None
         # Equal numbers are the two fields of one frame.
         missing = followed and (start.frame_num - (previous or 0)) % modulus > 1
-        # After number 0, it may also be an IDR picture that is missing.
-        whole = followed and not missing and not self._disposable_seen and start.frame_num != 1
+        # After a 0 that was no IDR picture, one may be missing, which has the number 0 as well.
+        doubtful = start.frame_num == 1 and not self._after_idr
+        self._after_idr = start.idr
+        whole = followed and not missing and not self._disposable_seen and not doubtful
         if start.order_count is None:
             # Without an order, each picture is the beginning of one.
             return PictureNumber(0, True, missing=missing, whole=whole)
