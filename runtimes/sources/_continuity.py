@@ -29,6 +29,8 @@ _JOINED_SECONDS = 10.0
 """A longer gap before a key frame is another recording, as in FFmpeg's dts_delta_threshold."""
 _BACK_SECONDS = 1.0
 """Guessed decoding times (of B-frames in Matroska and AVI) go back after a loss, but not so far."""
+_JOINT_PACKETS = 2
+"""At a joint in MPEG-TS the counter jumps, which marks one of the last packets before it."""
 _MOST_REORDERED = 17
 """Packets after which no picture comes that is shown before a lost one."""
 
@@ -100,16 +102,22 @@ class Continuity:
         number = packet.number
         missing, proved = self._order.check(number, ahead, ended)
         step = _between(previous, packet)
-        if step is not None and packet.key and not -self._back_ticks <= step <= self._joined_ticks:
+        if previous is not None and self._is_joint([previous, packet]):
             self._steps.clear()
             return JOINED
-        # Where recordings were joined, the counter of MPEG-TS jumps before the clock does.
-        back = _between(packet, ahead[0]) if ahead else None
-        corrupt = packet.corrupt and not (back is not None and back < 0)
+        corrupt = packet.corrupt and not self._is_joint([packet, *ahead[:_JOINT_PACKETS]])
         late = step is not None and self._is_late(step, previous, packet, ahead)
         trusted = not proved and not (self._marked and number is not None and not number.begins)
         self._told = _MOST_REORDERED if missing else max(0, self._told - 1)
         return LOST if corrupt or missing or (late and trusted and not self._told) else ""
+
+    def _is_joint(self, packets: Sequence[PacketHead]) -> bool:
+        """Whether one recording ends and another begins somewhere among these."""
+        steps = zip(map(_between, packets, packets[1:]), packets[1:], strict=True)
+        return any(
+            step is not None and packet.key and not -self._back_ticks <= step <= self._joined_ticks
+            for step, packet in steps
+        )
 
     def _is_late(
         self,
