@@ -124,7 +124,7 @@ class Source:
 
     @property
     def untold_losses(self) -> int:
-        """Losses of packets so far after which no frame came that could begin anew: at the end of a stream."""
+        """Losses of packets so far after which no frame came that could begin anew."""
         # Readers of other packages need not know of any.
         return int(getattr(self._reader, "untold_losses", 0))
 

@@ -60,6 +60,7 @@ class Decoding:
         self._converters = Converters()
         self.untold_losses = 0
         self._breaks = Breaks()
+        self._packet_start = ""
         self._begin("")
         self._spent = 0.0
         self._listener: Listener | None = None
@@ -90,9 +91,7 @@ class Decoding:
             # With B-frames, frame threads give other vectors from run to run. They also delay a live picture.
             context.thread_type = "SLICE" if self.exports or self._options.live else "AUTO"
             self.extradata = bytes(context.extradata or b"")
-            self._continuity = continuity.Continuity(
-                self.codec, self.extradata, float(self.time_base)
-            )
+            self._continuity = continuity.Continuity(self.codec, self.extradata, float(self.time_base))
             # MP4 has no durations of its own: each packet lasts until the next, a lost one or not.
             self._durations = "mp4" not in container.format.name
             self._delayed = not (self.exports or self._options.live)
@@ -304,7 +303,7 @@ class Decoding:
         )
 
     def _is_withheld(self, picture: av.VideoFrame) -> bool:
-        """Whether this frame comes before the first whole one. Other decoders keep such frames to themselves."""
+        """Whether this frame comes before the first whole one. Other decoders keep such frames."""
         if self._withheld is None:
             return False
         if self.codec == "hevc" and picture.is_corrupt:
@@ -318,14 +317,14 @@ class Decoding:
     def _start(self, picture: av.VideoFrame, size: Size | None, shown: Size) -> str:
         reason = self._breaks.frame(picture.pts)
         whole, intra = not picture.is_corrupt, _PICTURE_TYPES.get(int(picture.pict_type)) == "I"
-        # From a loss to the next key frame, all that refers to it is marked, and little else is shown between.
-        # One start is enough, and so the hole that the order of the pictures tells is no news.
-        if self._marked and reason == continuity.LOST:
-            reason = ""
-        elif not whole and not self._ruined:
+        # From a loss to the next key frame, all that refers to it is marked. One start is enough: the hole in
+        # the order of the pictures, which is found later, is no news.
+        if not whole and not self._ruined:
             reason = reason or (continuity.LOST if self.codec == "hevc" else continuity.DAMAGED)
+        elif self._marked and reason == continuity.LOST:
+            reason = ""
         self._marked = _RUINED_FRAMES if not whole else max(0, self._marked - 1)
-        self._ruined = 0 if whole and intra else self._marked
+        self._ruined = _RUINED_FRAMES if not whole else 0 if intra else max(0, self._ruined - 1)
         if self._index == 0:
             if reason == continuity.LOST and not intra:
                 # What was lost comes before this frame, but it is the first that is shown.

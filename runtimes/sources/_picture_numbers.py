@@ -48,7 +48,7 @@ class Numbering(Protocol):
 
 
 def nearest(value: int, modulus: int, to: int | None) -> int:
-    """The number closest to ``to`` that is ``value`` modulo ``modulus``; ``value`` itself where to is None."""
+    """The number closest to ``to`` that is ``value`` modulo ``modulus``; ``value`` where ``to`` is None."""
     if to is None:
         return value
     return to + (value - to + modulus // 2) % modulus - modulus // 2
@@ -152,7 +152,7 @@ class Mpeg12:
         count = nearest(header >> 22, 1024, anchors.top)
         if kind == self._B:
             return anchors.between(count)
-        begins = 0 <= data.find(self._GROUP, 0, start)
+        begins = data.find(self._GROUP, 0, start) >= 0
         if begins or anchors.top is None:
             anchors.add(header >> 22, True)
             return PictureNumber(header >> 22, True)
@@ -164,7 +164,7 @@ class Mpeg12:
 
     def _is_field(self, data: bytes, start: int) -> bool:
         at = data.find(self._EXTENSION, start)
-        while 0 <= at and at + 7 <= len(data):
+        while at >= 0 and at + 7 <= len(data):
             if data[at + 4] >> 4 == self._CODING_EXTENSION:
                 return data[at + 6] & 3 != self._WHOLE_FRAME
             at = data.find(self._EXTENSION, at + 4)
@@ -211,7 +211,7 @@ class Mpeg4:
             marked = marked and bits.flag()
             # One that is not coded stands for a picture in an earlier packet, as in DivX's packed files.
             self._packed |= not bits.flag()
-            if 0 <= group:
+            if group >= 0:
                 self._begin_group(data[group + 4 : group + 8])
         except IndexError:
             return None

@@ -38,7 +38,9 @@ class Recipe:
     def containers(self) -> list[str]:
         """Suffixes of the containers that hold it."""
         headless = self.codec == "mpeg4" and self.base == "mp4"
-        outside = {"hevc": {"avi"}, "vp8": {"ts", "mp4"}, "vp9": {"ts"}}.get(self.codec, {"ts"} if headless else set())
+        outside = {"hevc": {"avi"}, "vp8": {"ts", "mp4"}, "vp9": {"ts"}}.get(
+            self.codec, {"ts"} if headless else set()
+        )
         return [suffix for suffix in CONTAINERS if suffix not in outside]
 
 
@@ -47,9 +49,16 @@ def _recipes() -> Iterator[Recipe]:
     yield Recipe("h264", "libx264", {**x264, "bf": "0", "refs": "1", "g": "250"}, "ts")
     yield Recipe("h264", "libx264", {**x264, "bf": "0", "refs": "3", "g": "12", "crf": "32"}, "ts")
     yield Recipe("h264", "libx264", {**x264, "bf": "2", "refs": "2", "g": "15", "crf": "18"}, "ts")
-    yield Recipe("h264", "libx264", {"preset": "medium", "x264-params": "open-gop=1:bframes=5:keyint=24"}, "ts")
+    yield Recipe(
+        "h264", "libx264", {"preset": "medium", "x264-params": "open-gop=1:bframes=5:keyint=24"}, "ts"
+    )
     yield Recipe("h264", "libx264", {**x264, "bf": "0", "g": "17", "tune": "zerolatency"}, "ts")
-    for bframes, keyint, more in ((0, 12, ""), (0, 250, ":ref=1"), (4, 250, ":ref=3"), (3, 16, ":open-gop=1")):
+    for bframes, keyint, more in (
+        (0, 12, ""),
+        (0, 250, ":ref=1"),
+        (4, 250, ":ref=3"),
+        (3, 16, ":open-gop=1"),
+    ):
         yield Recipe(
             "hevc",
             "libx265",
@@ -59,14 +68,24 @@ def _recipes() -> Iterator[Recipe]:
             },
         )
     for codec in ("mpeg1video", "mpeg2video", "mpeg4"):
-        for gop, bf, rate in (("12", "0", "400k"), ("250", "0", "200k"), ("12", "2", "800k"), ("18", "1", "300k")):
+        for gop, bf, rate in (
+            ("12", "0", "400k"),
+            ("250", "0", "200k"),
+            ("12", "2", "800k"),
+            ("18", "1", "300k"),
+        ):
             options = {"g": gop, "bf": bf, "b": rate, "sc_threshold": "1000000000"}
             yield Recipe(codec, codec, options, "ts" if gop == "12" else "mp4")
     vpx = {"deadline": "realtime", "cpu-used": "8"}
     for codec, encoder in (("vp8", "libvpx"), ("vp9", "libvpx-vp9")):
         yield Recipe(codec, encoder, {**vpx, "g": "12", "b": "300k", "lag-in-frames": "0"}, "mkv")
         yield Recipe(codec, encoder, {**vpx, "g": "250", "b": "600k", "lag-in-frames": "0"}, "mkv")
-        yield Recipe(codec, encoder, {**vpx, "g": "250", "b": "300k", "auto-alt-ref": "1", "lag-in-frames": "16"}, "mkv")
+        yield Recipe(
+            codec,
+            encoder,
+            {**vpx, "g": "250", "b": "300k", "auto-alt-ref": "1", "lag-in-frames": "16"},
+            "mkv",
+        )
 
 
 RECIPES = tuple(_recipes())
@@ -111,29 +130,32 @@ def whole(folder: Path, number: int, frames: list[Image] | None = None) -> Whole
         times = [packet.pts for packet in container.demux(video=0) if packet.size]
     with av.open(str(path)) as container:
         pictures = list(container.decode(video=0))
-    lumas = [picture.to_ndarray(format="gray") for picture in pictures]
+    lumas = [np.asarray(picture.to_ndarray(format="gray"), np.uint8) for picture in pictures]
     order = sorted(time for time in times if time is not None)
     return Whole(recipe, path, lumas, [order.index(time) for time in times if time is not None])
 
 
 def without(
-    source: Path, target: Path, lost: Sequence[int], *, closed: bool = False, frames_per_second: int = 25
+    source: Path, target: Path, lost: Sequence[int], *, closed: bool = False, earlier_seconds: float = 0.0
 ) -> Path:
-    """Copies a video without the packets of these numbers. ``closed``: later times move up."""
-    suffix = target.suffix[1:]
+    """Copies a video of 25 frames per second without the packets of these numbers. ``closed``: later times
+    move up. ``earlier_seconds``: all times move up, some before 0."""
+    options = {"avoid_negative_ts": "disabled"} if earlier_seconds else {}
     with (
         av.open(str(source)) as before,
-        av.open(str(target), "w", format=CONTAINERS[suffix]) as after,
+        av.open(str(target), "w", format=CONTAINERS[target.suffix[1:]], options=options) as after,
     ):
         stream = before.streams.video[0]
         copy = after.add_stream_from_template(stream)
-        gone = 0
+        gone, first = 0, stream.start_time or 0
         for number, packet in enumerate(packet for packet in before.demux(stream) if packet.size):
             if number in lost:
                 gone += 1
                 continue
+            back = round(gone / 25 / packet.time_base) if closed else 0
+            if earlier_seconds:
+                back += first + round(earlier_seconds / packet.time_base)
             made = av.Packet(bytes(packet))
-            back = round(gone / frames_per_second / packet.time_base) if closed else 0
             made.pts = None if packet.pts is None else packet.pts - back
             made.dts = None if packet.dts is None else packet.dts - back
             made.duration = packet.duration or 0
@@ -157,7 +179,7 @@ class Outcome:
 
     @property
     def silent(self) -> bool:
-        """Whether pixels are visibly wrong before any frame began anew, or frames are short without a word."""
+        """Whether pixels are visibly wrong before a frame began anew, or frames are short without a word."""
         # The first frame begins anew anyway, whatever comes before it.
         wrong = [index for index in self.wrong if index]
         told_in_time = not wrong or any(index <= wrong[0] for index in self.starts)
