@@ -140,8 +140,8 @@ class Packet:
     """True where decoding can begin at this packet."""
 
     start: str = ""
-    """Why this packet does not follow on from the one before (``seek``, ``lost packets``, ``reconnected``),
-    or empty."""
+    """Why this packet does not follow on from the one before (``seek``, ``lost packets``, ``reconnected``,
+    ``clock jumped``), or empty."""
 
 
 class Picture(Protocol):
@@ -188,8 +188,8 @@ class Frame:
     """The pixels, not yet converted."""
 
     start: str = ""
-    """Why the state must begin anew at this frame (``first frame``, ``lost packets``, ``size changed``), or
-    empty."""
+    """Why the state must begin anew at this frame (``first frame``, ``lost packets``, ``damaged packet``,
+    ``size changed``; ``clock jumped`` where two recordings were joined), or empty."""
 
     motion: MotionField | None = None
     """Motion towards earlier shown frames; None on a first frame and where the source gives none."""

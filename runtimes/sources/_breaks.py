@@ -1,13 +1,17 @@
-"""Reasons to begin anew that wait for the first frame they hold for."""
+"""Which frames begin anew: reasons wait for the first frame they hold for, and decoders mark frames."""
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
 
-from edge_vss.runtimes.sources._continuity import LOST
+from edge_vss.plugins import LOG
+from edge_vss.runtimes.sources._continuity import DAMAGED, LOST
 
 _IN_FLIGHT = 128
 """Packets whose frames may still come out of the decoder: more than any decoder with threads holds."""
+
+_MARKED_FRAMES = 17
+"""Unmarked frames that may be shown between two that refer to a lost one: more than HEVC holds back."""
 
 
 class Breaks:
@@ -64,3 +68,37 @@ class Breaks:
         for waiting in due:
             self._waiting.remove(waiting)
         return next((reason for _, reason in due), "")
+
+
+class Marks:
+    """What the decoder says of its frames. HEVC's marks all that refer to something missing, up to the next
+    key frame. Other decoders mark few, if any."""
+
+    def __init__(self, codec: str, name: str) -> None:
+        self._hevc = codec == "hevc"
+        self._name = name
+        self._withheld: int | None = 0
+        self._marked = self._ruined = 0
+
+    def withhold(self, marked: bool) -> bool:
+        """Whether this frame is not to be shown, because no whole one came yet. Other decoders see to it."""
+        if self._withheld is None:
+            return False
+        if self._hevc and marked:
+            self._withheld += 1
+            return True
+        if self._withheld:
+            LOG.warning("%s: %d frames before the first whole one are left out", self._name, self._withheld)
+        self._withheld = None
+        return False
+
+    def reason(self, reason: str, whole: bool, intra: bool) -> str:
+        """Why a shown frame begins anew: ``reason``, or that it is the first of those that are not whole."""
+        # One start is enough: the hole in the order of the pictures, which is found later, is no news.
+        if not whole and not self._ruined:
+            reason = reason or (LOST if self._hevc else DAMAGED)
+        elif self._marked and reason == LOST:
+            reason = ""
+        self._marked = _MARKED_FRAMES if not whole else max(0, self._marked - 1)
+        self._ruined = _MARKED_FRAMES if not whole else 0 if intra else max(0, self._ruined - 1)
+        return reason

@@ -20,7 +20,7 @@ from edge_vss.plugins import LOG
 from edge_vss.runtimes.motion import Listener
 from edge_vss.runtimes.sources import SourceOptions
 from edge_vss.runtimes.sources import _continuity as continuity
-from edge_vss.runtimes.sources._breaks import Breaks
+from edge_vss.runtimes.sources._breaks import Breaks, Marks
 from edge_vss.runtimes.sources._container import frame_rate, open_container, timed_out, video_stream
 from edge_vss.runtimes.sources._decoded import Converters, DecodedPicture, side_data
 from edge_vss.text import without_password
@@ -29,8 +29,6 @@ from edge_vss.video import Frame, Packet, Size
 _PICTURE_TYPES = {1: "I", 2: "P", 3: "B", 4: "S", 5: "I", 6: "P", 7: "B"}
 _DEMUX_FAILURES = 100
 _RETRY_SECONDS = 0.5
-_RUINED_FRAMES = 17
-"""Whole frames that may be shown between two that refer to a lost one: more than HEVC holds back."""
 _KEPT_PACKETS = 64
 """Packets read while opening that a listener still gets. No decoder needs more for its first frame."""
 
@@ -61,11 +59,11 @@ class Decoding:
         self.untold_losses = 0
         self._breaks = Breaks()
         self._packet_start = ""
-        self._begin("")
         self._spent = 0.0
         self._listener: Listener | None = None
         self._kept: deque[tuple[av.Packet[Any], str]] | None = deque(maxlen=_KEPT_PACKETS)
         self._connect()
+        self._marks = Marks(self.codec, self.name)
         self.fps = options.fps or frame_rate(self.stream)
         self._index = -1
         self._pts_seconds = -1 / self.fps
@@ -146,7 +144,7 @@ class Decoding:
             # At its end, a decoder with threads gives many frames at once.
             spent, self._spent = self._spent / max(1, len(pictures)), 0.0 if pictures else self._spent
             for picture in pictures:
-                if self._is_withheld(picture):
+                if self._marks.withhold(picture.is_corrupt):
                     continue
                 frame = self._frame(picture, size, spent)
                 size = frame.size
@@ -250,8 +248,7 @@ class Decoding:
         """The next frame has nothing to follow on from."""
         self._breaks.begin(reason)
         self._packet_start = reason
-        self._marked = self._ruined = 0
-        self._withheld: int | None = 0
+        self._marks = Marks(self.codec, self.name)
 
     def _finish(self) -> None:
         """Tell of what no frame could tell."""
@@ -302,29 +299,10 @@ class Decoding:
             seconds={"decode": spent},
         )
 
-    def _is_withheld(self, picture: av.VideoFrame) -> bool:
-        """Whether this frame comes before the first whole one. Other decoders keep such frames."""
-        if self._withheld is None:
-            return False
-        if self.codec == "hevc" and picture.is_corrupt:
-            self._withheld += 1
-            return True
-        if self._withheld:
-            LOG.warning("%s: %d frames before the first whole one are left out", self.name, self._withheld)
-        self._withheld = None
-        return False
-
     def _start(self, picture: av.VideoFrame, size: Size | None, shown: Size) -> str:
         reason = self._breaks.frame(picture.pts)
         whole, intra = not picture.is_corrupt, _PICTURE_TYPES.get(int(picture.pict_type)) == "I"
-        # From a loss to the next key frame, all that refers to it is marked. One start is enough: the hole in
-        # the order of the pictures, which is found later, is no news.
-        if not whole and not self._ruined:
-            reason = reason or (continuity.LOST if self.codec == "hevc" else continuity.DAMAGED)
-        elif self._marked and reason == continuity.LOST:
-            reason = ""
-        self._marked = _RUINED_FRAMES if not whole else max(0, self._marked - 1)
-        self._ruined = _RUINED_FRAMES if not whole else 0 if intra else max(0, self._ruined - 1)
+        reason = self._marks.reason(reason, whole, intra)
         if self._index == 0:
             if reason == continuity.LOST and not intra:
                 # What was lost comes before this frame, but it is the first that is shown.
