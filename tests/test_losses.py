@@ -72,6 +72,12 @@ def test_a_whole_stream_begins_once(number: int, streams: dict[int, Whole], tmp_
         assert starts(path) == {0: "first frame"}, suffix
 
 
+def test_a_whole_live_stream_begins_once(streams: dict[int, Whole]) -> None:
+    for number, stream in streams.items():
+        with open_source(stream.path, motion="none", live=True) as source:
+            assert [frame.start for frame in source if frame.start] == ["first frame"], number
+
+
 @pytest.mark.parametrize("number", [n for n, recipe in enumerate(RECIPES) if recipe.codec in NUMBERED])
 def test_closed_up_times_hide_nothing_from_the_numbers(
     number: int, streams: dict[int, Whole], tmp_path: Path

@@ -162,7 +162,8 @@ class _Order:
     def restart(self) -> None:
         """Forget what came before."""
         self._top: int | None = None
-        self._proved = self._reordered = self._hole = False
+        self._proved = self._hole = False
+        self._straight = 0
         self._steps: deque[float] = deque(maxlen=_KEPT_STEPS)
         self._forgiven = 0
 
@@ -182,10 +183,12 @@ class _Order:
                 self._forgiven = _MOST_REORDERED
             return number.missing or (number.begins and hole), number.whole
         if number.between or number.count <= self._top:
-            self._reordered = True
+            self._straight = 0
             return False, self._proved or number.whole
         steps = _steps(self._top, [number, *(head.number for head in ahead)], ended)
-        if not steps and not ahead and not self._reordered:
+        self._straight += 1
+        if not steps and not ahead and not self._pyramids and self._straight > _MOST_REORDERED:
+            # A live stream is not read ahead. So long without a B-frame, it will not begin with them now.
             steps = [number.count - self._top]
         self._top = number.count
         self._proved = False
