@@ -138,6 +138,8 @@ class StartReason(str, Enum):
     """Packets before it are missing."""
     DAMAGED_PACKET = "damaged packet"
     """A packet before it, or its own, could not be decoded as it was sent."""
+    CLOCK_JUMPED = "clock jumped"
+    """Two recordings were joined here: nothing is missing, and nothing follows on."""
     RECONNECTED = "reconnected"
     """The stream had ended and was opened again."""
     SIZE_CHANGED = "size changed"

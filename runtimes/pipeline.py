@@ -45,7 +45,8 @@ class RunReport:
     """Frames that passed without inference, because a live source was ahead."""
 
     losses: int = 0
-    """Times that packets were missing, as far as the source could tell: frames that begin anew for it."""
+    """Times that packets were missing, as far as the source could tell: frames that begin anew for it, and
+    losses after which no frame came."""
 
     seconds: float = 0.0
     """Wall-clock time of the whole run."""
@@ -221,6 +222,7 @@ def run(
             ):
                 break
         finished = True
+        report.losses += source.untold_losses if isinstance(source, Source) else 0
     finally:
         decoded.close(discard=True)
         predicted.close(discard=False)

@@ -64,15 +64,19 @@ def with_vectors(feed: Feed) -> Iterator[Frame]:
 
 
 def _attached(feed: Feed, reader: _Reader) -> Iterator[Frame]:
-    shown, lost = _Shown(), False
+    shown, told = _Shown(), False
     reader.start()
     try:
         for frame in feed.frames:
             picture, hidden = reader.picture(frame.pts)
             missing = picture is not None and picture.missing_references > 0
-            if hidden or (missing and not lost):
+            # From a loss to the next I-picture, everything may refer to what is missing. Once is enough.
+            told = frame.start is StartReason.LOST_PACKETS or (
+                told and not (picture and picture.picture_type == "I")
+            )
+            if (hidden or missing) and not told:
                 frame.start = frame.start or StartReason.LOST_PACKETS
-            lost = missing
+                told = frame.start is StartReason.LOST_PACKETS
             if picture is not None:
                 frame.vectors = shown.vectors(picture)
             else:

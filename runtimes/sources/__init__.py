@@ -128,6 +128,12 @@ class Source(OneProcess):
         """Damaged packets passed over so far; the frame after each of them has a ``start`` reason."""
         return self._reader.errors
 
+    @property
+    def untold_losses(self) -> int:
+        """Losses of packets so far after which no frame came that could begin anew."""
+        # Readers of other packages need not know of any.
+        return int(getattr(self._reader, "untold_losses", 0))
+
     def __iter__(self) -> Source:
         return self
 

@@ -4,16 +4,33 @@ vectors look like any others."""
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from edge_vss.runtimes.sources import _sps as sps
+from edge_vss.runtimes.sources._hevc_numbers import Hevc
+from edge_vss.runtimes.sources._picture_numbers import H264, NO_STEP, Mpeg4, Mpeg12, Numbering, PictureNumber
 from edge_vss.video import StartReason
 
 LOST, DAMAGED = StartReason.LOST_PACKETS, StartReason.DAMAGED_PACKET
+JOINED = StartReason.CLOCK_JUMPED
+
+AHEAD_PACKETS = 16
+"""How many packets are looked at beyond the next one, where a source can be read ahead of its time."""
 
 _STEADY_PACKETS = 8
 """A rate counts as constant after so many equal steps. After fewer, a change of it would look like a loss."""
+_KEPT_STEPS = 32
+_ODD_STEPS = 1 / 8
+"""So many steps of a constant rate may be others: where other packets were lost. With more, a rate varies."""
+_JOINED_SECONDS = 10.0
+"""A longer gap before a key frame is another recording, as in FFmpeg's dts_delta_threshold."""
+_BACK_SECONDS = 1.0
+"""Guessed decoding times (of B-frames in Matroska and AVI) go back after a loss, but not so far."""
+_JOINT_PACKETS = 2
+"""At a joint in MPEG-TS the counter jumps, which marks one of the last packets before it."""
+_MOST_REORDERED = 17
+"""Packets after which no picture comes that is shown before a lost one."""
 
 _SCAN_BYTES = 4096
 """How much of a packet is looked at. What comes before the first slice (parameter sets, SEI) fits into it."""
@@ -23,15 +40,11 @@ _SCAN_BYTES = 4096
 class PacketHead:
     """What is looked at in a packet, in decoding order. Times are in any one unit."""
 
-    data: bytes
     dts: int | None
     duration: int | None
     corrupt: bool = False
-
-
-def head_bytes(packet: memoryview) -> bytes:
-    """The part of a packet's bytes that Continuity reads."""
-    return bytes(packet[:_SCAN_BYTES])
+    key: bool = False
+    number: PictureNumber | None = None
 
 
 class Continuity:
@@ -40,68 +53,202 @@ class Continuity:
     There are three signs of a loss, the surest first:
 
     - the demuxer marked the packet (the continuity counter of MPEG-TS jumped);
-    - H.264's ``frame_num`` jumped, which counts the reference frames (ITU-T H.264, 7.4.3);
+    - the codec's own numbers jumped (edge_vss.runtimes.sources._picture_numbers);
     - the decoding time jumped in a stream of constant rate.
 
-    The last sign does not count where ``frame_num`` shows that nothing is missing: a frame rate may vary.
+    The last sign does not count where the numbers show that nothing is missing: a frame rate may vary.
     """
 
-    def __init__(self, codec: str, extradata: bytes) -> None:
-        self._h264 = codec == "h264"
-        self._length_bytes = sps.length_bytes(extradata)
-        self._sps = sps.read_extradata(extradata) if self._h264 else None
-        self._disposable_seen = False
+    def __init__(self, codec: str, extradata: bytes, tick_seconds: float = 0.001) -> None:
+        self._numbering = _numbering(codec, extradata)
+        self._joined_ticks = _JOINED_SECONDS / tick_seconds
+        self._back_ticks = _BACK_SECONDS / tick_seconds
+        # HEVC's decoder marks the pictures whose references are missing. A jump of the clock tells no more.
+        self._marked = codec == "hevc"
+        self._order = _Order(self._numbering.step if self._numbering else NO_STEP, codec, self._marked)
         self.restart()
 
     def restart(self) -> None:
         """Forget what came before: after a seek, the next packet has nothing to follow on from."""
-        self._frame_num: int | None = None
+        if self._numbering is not None:
+            self._numbering.restart()
+        self._order.restart()
         self._previous: PacketHead | None = None
-        self._steps: deque[int] = deque(maxlen=_STEADY_PACKETS)
+        # For so many packets, the clock may only repeat what the numbers have told.
+        self._told = 0
+        self._steps: deque[int] = deque(maxlen=_KEPT_STEPS)
 
-    def check(self, packet: PacketHead) -> StartReason:
-        """Why the frames from this packet on do not follow on from those before."""
-        jumped, complete = self._frame_num_jumped(packet.data) if self._h264 else (False, False)
-        late = self._time_jumped(packet)
-        return LOST if packet.corrupt or jumped or (late and not complete) else StartReason.NONE
+    def read(
+        self,
+        packet: memoryview,
+        dts: int | None,
+        duration: int | None,
+        *,
+        corrupt: bool = False,
+        key: bool = False,
+    ) -> PacketHead:
+        """What is to be known of the next packet; `check` takes it, now or later."""
+        number = self._numbering.read(bytes(packet[:_SCAN_BYTES])) if self._numbering is not None else None
+        return PacketHead(dts, duration, corrupt, key, number)
 
-    def _frame_num_jumped(self, data: bytes) -> tuple[bool, bool]:
-        """Whether a reference frame is missing before this packet; whether it is certain that nothing is."""
-        start = self._slice_start(data)
-        if start is None or self._sps is None or self._sps.gaps_allowed:
-            self._frame_num = None
-            return False, False
-        self._disposable_seen |= not start.reference
-        previous, modulus = self._frame_num, 1 << self._sps.log2_max_frame_num
-        # A frame that nothing refers to has the number of the next reference frame. So it only tells whether
-        # the reference frame before it is there.
-        self._frame_num = start.frame_num if start.reference else (start.frame_num - 1) % modulus
-        if start.idr or previous is None:
-            return False, False
-        # Equal numbers are the two fields of one frame.
-        jumped = (start.frame_num - previous) % modulus > 1
-        return jumped, not jumped and not self._disposable_seen
+    def check(self, packet: PacketHead, ahead: Sequence[PacketHead] = (), ended: bool = False) -> StartReason:
+        """Why the frames from this packet on do not follow on from those before: a start reason, or empty.
 
-    def _slice_start(self, data: bytes) -> sps.SliceStart | None:
-        for unit in sps.nal_units(data, self._length_bytes):
-            if unit[0] & 31 == sps.NAL_SPS:
-                self._sps = sps.read_sps(unit) or self._sps
-            elif self._sps is not None and (start := sps.read_slice_start(unit, self._sps)) is not None:
-                return start
-        return None
-
-    def _time_jumped(self, packet: PacketHead) -> bool:
+        ``ahead`` are packets that come next, as far as they are known; after them the stream has ``ended``.
+        """
         previous, self._previous = self._previous, packet
-        if previous is None or previous.dts is None or packet.dts is None:
-            return False
-        step = packet.dts - previous.dts
-        usual = median(self._steps) if len(self._steps) == _STEADY_PACKETS else 0
-        # One tick of rounding is normal: Matroska counts milliseconds.
-        steady = usual > 0 and max(self._steps) - min(self._steps) <= max(2, usual // 10)
-        foretold = previous.duration is not None and step <= 1.5 * previous.duration
-        jumped = step < 0 or (steady and step > 1.5 * usual + 1 and not foretold)
-        if jumped:
+        number = packet.number
+        missing, proved = self._order.check(number, ahead, ended)
+        step = _between(previous, packet)
+        if previous is not None and self._is_joint([previous, packet]):
             self._steps.clear()
-        else:
+            return JOINED
+        corrupt = packet.corrupt and not self._is_joint([packet, *ahead[:_JOINT_PACKETS]])
+        late = step is not None and self._is_late(step, previous, packet, ahead)
+        trusted = not proved and not (self._marked and number is not None and not number.begins)
+        self._told = _MOST_REORDERED if missing else max(0, self._told - 1)
+        return LOST if corrupt or missing or (late and trusted and not self._told) else StartReason.NONE
+
+    def _is_joint(self, packets: Sequence[PacketHead]) -> bool:
+        """Whether one recording ends and another begins somewhere among these."""
+        steps = zip(map(_between, packets, packets[1:]), packets[1:], strict=True)
+        return any(
+            step is not None and packet.key and not -self._back_ticks <= step <= self._joined_ticks
+            for step, packet in steps
+        )
+
+    def _is_late(
+        self,
+        step: int,
+        previous: PacketHead | None,
+        packet: PacketHead,
+        ahead: Sequence[PacketHead],
+    ) -> bool:
+        """Whether the decoding time jumped."""
+        heads = [packet, *ahead]
+        after = [s for s in map(_between, heads, heads[1:]) if s is not None]
+        steps = [*self._steps, *after]
+        usual = median(steps) if len(steps) >= _STEADY_PACKETS else 0
+        # One tick of rounding is normal: Matroska counts milliseconds.
+        # Where FFmpeg guesses, the numbers know better.
+        if step < 0:
+            self._steps.clear()
+            return packet.number is None
+        steady = usual > 0 and _mostly(steps, usual, max(2, usual / 10))
+        foretold = previous is not None and previous.duration is not None and step <= 1.5 * previous.duration
+        late = steady and step > 1.5 * usual + 1 and not foretold
+        if late and not after:
+            self._steps.clear()
+        elif not late:
             self._steps.append(step)
-        return jumped
+        return late
+
+
+class _Order:
+    """Finds holes in the order of showing. A picture that is shown after all before it (a top) is one step
+    further than the top before, and one more for each picture that comes after it and is shown between."""
+
+    def __init__(self, step: int, codec: str, late: bool) -> None:
+        self._step = step
+        # With references among the B-pictures, the picture after a loss may be any.
+        self._pyramids = codec in ("h264", "hevc")
+        # Others count pictures; this counts ticks of a clock, whose rate may vary.
+        self._ticks = codec == "mpeg4"
+        self._late = late
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget what came before."""
+        self._top: int | None = None
+        self._proved = self._hole = False
+        self._straight = 0
+        self._steps: deque[float] = deque(maxlen=_KEPT_STEPS)
+        self._forgiven = 0
+
+    def check(
+        self, number: PictureNumber | None, ahead: Sequence[PacketHead], ended: bool
+    ) -> tuple[bool, bool]:
+        """Whether a picture is missing before this one, or soon after; whether it is certain that none is."""
+        self._forgiven -= self._forgiven > 0
+        if number is None:
+            self._top, self._proved = None, False
+            return False, False
+        if number.missing or number.begins or self._top is None:
+            hole, self._hole = self._hole, False
+            self._top = None if number.between else number.count
+            self._proved = False
+            if number.missing and self._pyramids:
+                self._forgiven = _MOST_REORDERED
+            return number.missing or (number.begins and hole), number.whole
+        if number.between or number.count <= self._top:
+            self._straight = 0
+            return False, self._proved or number.whole
+        steps = _steps(self._top, [number, *(head.number for head in ahead)], ended)
+        self._straight += 1
+        if not steps and not ahead and not self._pyramids and self._straight > _MOST_REORDERED:
+            # A live stream is not read ahead. So long without a B-frame, it will not begin with them now.
+            steps = [number.count - self._top]
+        self._top = number.count
+        self._proved = False
+        following = ahead[0].number if ahead else None
+        if self._ticks and following is not None and (following.between or following.count <= self._top):
+            # Between B-frames, uneven times are no evidence. Without them, the clock says as much.
+            steps = []
+        hole = bool(steps) and self._is_hole(steps[0], steps[1:])
+        if self._late:
+            hole, self._hole = self._hole, hole
+        return hole, self._proved or number.whole
+
+    def _is_hole(self, step: float, after: list[float]) -> bool:
+        steps = [*self._steps, *after]
+        usual = float(self._step)
+        if not usual and len(steps) >= (_STEADY_PACKETS if self._ticks else 2):
+            usual = median(steps)
+            usual = usual if _mostly(steps, usual, usual / 10) else 0.0
+        longest = (1.5 if self._ticks else 1.1) * usual
+        hole = 0 < longest < step and not self._forgiven
+        self._proved = 0 < step <= longest
+        if not hole or self._ticks:
+            self._steps.append(step)
+        return hole
+
+
+def _steps(top: int, numbers: list[PictureNumber | None], ended: bool) -> list[float]:
+    """How far each top among the pictures is from the one before, for each picture shown since: as far as
+    all of those are known."""
+    steps: list[float] = []
+    step = shown = 0
+    for position, number in enumerate(numbers):
+        if number is None or (position and number.missing):
+            return steps
+        if position and number.begins:
+            break
+        if number.between or number.count <= top:
+            shown += 1
+            continue
+        if position:
+            steps.append(step / shown)
+        step, shown, top = number.count - top, 1, number.count
+    else:
+        if not ended:
+            return steps
+    return [*steps, step / shown]
+
+
+def _mostly(steps: Sequence[float], usual: float, tolerance: float) -> bool:
+    """Whether the steps are equal, but for some."""
+    return sum(abs(step - usual) > tolerance for step in steps) <= _ODD_STEPS * len(steps)
+
+
+def _between(one: PacketHead | None, other: PacketHead) -> int | None:
+    return None if one is None or one.dts is None or other.dts is None else other.dts - one.dts
+
+
+def _numbering(codec: str, extradata: bytes) -> Numbering | None:
+    if codec == "h264":
+        return H264(extradata)
+    if codec == "hevc":
+        return Hevc(extradata)
+    if codec == "mpeg4":
+        return Mpeg4(extradata)
+    return Mpeg12() if codec in ("mpeg1video", "mpeg2video") else None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import weakref
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from itertools import chain
@@ -14,12 +15,14 @@ from typing import Any
 
 import av
 import av.error
+from av.codec.context import Flags
 
 from edge_vss.errors import SourceError
 from edge_vss.plugins import LOG
 from edge_vss.runtimes.motion import Listener
 from edge_vss.runtimes.sources import SourceOptions
 from edge_vss.runtimes.sources import _continuity as continuity
+from edge_vss.runtimes.sources._breaks import Breaks, Marks
 from edge_vss.runtimes.sources._container import frame_rate, open_container, timed_out
 from edge_vss.runtimes.sources._decoded import Converters, DecodedPicture, side_data
 from edge_vss.runtimes.sources._seeking import Seek, has_steady_rate, landings, shown_times
@@ -38,6 +41,14 @@ _KEPT_PACKETS = 64
 """Packets read while opening that a listener still gets. No decoder needs more for its first frame."""
 
 
+@dataclass(frozen=True)
+class _Demuxed:
+    packet: av.Packet[Any]
+    head: continuity.PacketHead
+    torn: bool
+    """Whether the demuxer met damage before it."""
+
+
 class Decoding:
     """The decoder's half of a reader. Passive; one thread at a time.
 
@@ -53,13 +64,14 @@ class Decoding:
         self._vector_codecs = vector_codecs
         self._closed = False
         self._converters = Converters()
-        self._break = StartReason.NONE
-        self._break_pts: int | None = None
+        self.untold_losses = 0
+        self._breaks = Breaks()
         self._packet_start = StartReason.NONE
         self._spent = 0.0
         self._listener: Listener | None = None
         self._kept: deque[tuple[av.Packet[Any], StartReason]] | None = deque(maxlen=_KEPT_PACKETS)
         self._connect()
+        self._marks = Marks(self.codec, self.name)
         self.fps = options.fps or frame_rate(self.stream)
         self._index = -1
         self._pts_seconds = -1 / self.fps
@@ -83,11 +95,17 @@ class Decoding:
             self.exports = self._options.vectors and self.codec in self._vector_codecs
             if self.exports:
                 context.options = {**context.options, "flags2": "+export_mvs"}
+            if self.codec == "hevc":
+                # Without it, nothing is shown from a lost packet to the next key frame.
+                context.flags |= Flags.output_corrupt
             # With B-frames, frame threads give other vectors from run to run. They also delay a live picture.
             context.thread_type = "SLICE" if self.exports or self._options.live else "AUTO"
             self.extradata = bytes(context.extradata or b"")
             self._times = ShownTimes(container.format.name, self.codec, bool(context.has_b_frames))
-            self._continuity = continuity.Continuity(self.codec, self.extradata)
+            self._continuity = continuity.Continuity(self.codec, self.extradata, float(self.time_base))
+            # MP4 has no durations of its own: each packet lasts until the next, a lost one or not.
+            self._durations = "mp4" not in container.format.name
+            self._delayed = not (self.exports or self._options.live)
         except BaseException:
             container.close()
             raise
@@ -134,8 +152,7 @@ class Decoding:
         self._ahead = [] if packet is None else [packet]
         self._times.restart()
         self._continuity.restart()
-        self._break, self._break_pts = StartReason.NONE, None
-        self._packet_start = StartReason.SEEK
+        self._begin(StartReason.SEEK)
 
     def _is_sought(self, frame: Frame, picture: av.VideoFrame, seek: Seek) -> bool:
         # H.264 can begin at other pictures too, and its decoder knows which are whole.
@@ -175,7 +192,7 @@ class Decoding:
             try:
                 pictures = self.stream.codec_context.decode(packet)
             except av.error.EOFError:
-                return
+                break
             except av.error.FFmpegError:
                 self._damaged(packet)
                 pictures = []
@@ -183,6 +200,8 @@ class Decoding:
             # At its end, a decoder with threads gives many frames at once.
             spent, self._spent = self._spent / max(1, len(pictures)), 0.0 if pictures else self._spent
             for picture in pictures:
+                if self._marks.withhold(picture.is_corrupt):
+                    continue
                 frame = self._frame(picture, size, spent)
                 size = frame.size
                 if self._seek is not None:
@@ -192,10 +211,24 @@ class Decoding:
                         size = None
                         continue
                 yield frame
+        if self._seek is None or self._seek.settled:
+            self._finish()
 
     def _packets(self) -> Iterator[av.Packet[Any] | None]:
         """The stream's packets, and None at the end, so that the decoder gives out what it still holds."""
-        failures = 0
+        ahead = 0 if self._options.live else continuity.AHEAD_PACKETS
+        waiting: deque[_Demuxed] = deque()
+        for demuxed in self._demuxed():
+            if demuxed is not None:
+                waiting.append(demuxed)
+            while waiting and (demuxed is None or len(waiting) > ahead):
+                yield self._watch(waiting.popleft(), waiting, ended=demuxed is None)
+            if demuxed is None:
+                yield None
+
+    def _demuxed(self) -> Iterator[_Demuxed | None]:
+        """What the demuxer gives, and None where it ends."""
+        failures, torn = 0, False
         while True:
             ended = False
             try:
@@ -205,14 +238,14 @@ class Decoding:
                     if not self._options.live:
                         self._spent += perf_counter() - began
                     if packet.size:
-                        failures = 0
-                        self._watch(packet)
-                        yield packet
+                        yield _Demuxed(packet, self._head(packet), torn)
+                        failures, torn = 0, False
                     began = perf_counter()
                 ended, reason = True, "the stream ended"
             except av.error.InvalidDataError:
-                failures += 1
-                self._damaged(None)
+                failures, torn = failures + 1, True
+                self.errors += 1
+                self._log(continuity.DAMAGED, None)
                 if failures < _DEMUX_FAILURES:
                     continue
                 reason = "it holds nothing but damaged packets from here on"
@@ -232,22 +265,26 @@ class Decoding:
                 raise SourceError(f"{self.name} fell silent ({reason}): check the camera and the network")
             self._reconnect(reason)
 
-    def _watch(self, packet: av.Packet[Any]) -> None:
-        head = continuity.PacketHead(
-            continuity.head_bytes(memoryview(packet)), packet.dts, packet.duration or None, packet.is_corrupt
+    def _head(self, packet: av.Packet[Any]) -> continuity.PacketHead:
+        return self._continuity.read(
+            memoryview(packet),
+            packet.dts,
+            (packet.duration or None) if self._durations else None,
+            corrupt=packet.is_corrupt,
+            key=packet.is_keyframe,
         )
-        reason = self._continuity.check(head)
-        if reason:
-            self._log(reason, packet)
-            self._break, self._break_pts = self._break or reason, packet.pts
-        elif self._break and self._break_pts is not None and packet.pts is not None:
-            # B-frames decoded after the loss but shown before it may refer to what is missing.
-            self._break_pts = min(self._break_pts, packet.pts)
+
+    def _watch(self, demuxed: _Demuxed, ahead: Iterable[_Demuxed], ended: bool) -> av.Packet[Any]:
+        packet = demuxed.packet
+        reason = self._continuity.check(demuxed.head, [later.head for later in ahead], ended)
+        damaged = continuity.DAMAGED if demuxed.torn else StartReason.NONE
+        self._breaks.packet(packet.pts, reason or damaged)
         start, self._packet_start = self._packet_start or reason, StartReason.NONE
         if self._listener is not None:
             self._tell(packet, start)
         elif self._kept is not None:
             self._kept.append((packet, start))
+        return packet
 
     def _tell(self, packet: av.Packet[Any], start: StartReason) -> None:
         listener = self._listener
@@ -257,14 +294,25 @@ class Decoding:
 
     def _damaged(self, packet: av.Packet[Any] | None) -> None:
         self.errors += 1
-        self._log(continuity.DAMAGED, packet)
-        self._break = self._break or continuity.DAMAGED
-        self._break_pts = packet.pts if packet is not None else None
+        self._log(continuity.DAMAGED, packet.pts if packet is not None else None)
+        self._breaks.damaged(continuity.DAMAGED, delayed=self._delayed or packet is None)
 
-    def _log(self, reason: str, packet: av.Packet[Any] | None) -> None:
-        pts = packet.pts if packet is not None else None
+    def _log(self, reason: StartReason | str, pts: int | None) -> None:
         where = "" if pts is None else f" at {float(pts * self.time_base):.3f} s"
         LOG.warning("%s: %s%s", self.name, reason, where)
+
+    def _begin(self, reason: StartReason) -> None:
+        """The next frame has nothing to follow on from."""
+        self._breaks.begin(reason)
+        self._packet_start = reason
+        self._marks = Marks(self.codec, self.name)
+
+    def _finish(self) -> None:
+        """Tell of what no frame could tell."""
+        if losses := self._breaks.losses:
+            self.untold_losses += losses
+            self._log(f"{continuity.LOST.value} at the end", None)
+        self._breaks.begin(StartReason.NONE)
 
     def _reconnect(self, reason: str) -> None:
         LOG.warning("%s: %s, so it is opened again", self.name, reason)
@@ -279,8 +327,8 @@ class Decoding:
             sleep(_RETRY_SECONDS)
         if not self._closed:
             LOG.warning("%s: is back", self.name)
-        self._break, self._break_pts = StartReason.RECONNECTED, None
-        self._packet_start = StartReason.RECONNECTED
+        self._finish()
+        self._begin(StartReason.RECONNECTED)
 
     def _connected(self) -> bool:
         try:
@@ -311,11 +359,16 @@ class Decoding:
         )
 
     def _start(self, picture: av.VideoFrame, size: Size | None, shown: Size) -> StartReason:
-        reason = StartReason.NONE
-        if self._break and (picture.pts is None or self._break_pts is None or picture.pts >= self._break_pts):
-            reason, self._break = self._break, StartReason.NONE
+        reason = self._breaks.frame(picture.pts)
+        whole, intra = not picture.is_corrupt, _PICTURE_TYPES.get(int(picture.pict_type)) == "I"
+        reason = self._marks.reason(reason, whole, intra)
         if self._index == 0:
+            if reason == continuity.LOST and not intra:
+                # What was lost comes before this frame, but it is the first that is shown.
+                self._breaks.again(reason)
             return StartReason.FIRST_FRAME
+        if reason in (continuity.LOST, continuity.JOINED):
+            self._log(reason, picture.pts)
         if size is not None and size != shown:
             return StartReason.SIZE_CHANGED
-        return reason or (continuity.DAMAGED if picture.is_corrupt else StartReason.NONE)
+        return reason

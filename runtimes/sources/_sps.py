@@ -18,7 +18,7 @@ _MOST_CYCLE_OFFSETS = 255
 _MOST_SPS_BYTES = 1024
 """Of a longer parameter set, no more is read. With every scaling list in it, one has about 600 bytes."""
 _SLICE_START_BYTES = 32
-"""More than the longest start of a slice header: three Exp-Golomb codes and 16 bits."""
+"""More than the longest start of a slice header that is no nonsense: four Exp-Golomb codes and 36 bits."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,17 @@ class SequenceParameters:
     log2_max_frame_num: int
     """Width of ``frame_num`` in bits, 4 to 16."""
 
+    log2_max_order_count: int
+    """Width of ``pic_order_cnt_lsb`` in bits, 4 to 16; 0 where slices do not have it."""
+
     max_references: int
     """max_num_ref_frames: 1 means that a motion vector can only point to one frame."""
 
     gaps_allowed: bool
     """True where the encoder may skip values of ``frame_num`` (temporal layers): a gap is then no loss."""
+
+    frames_only: bool
+    """False where a picture may be a field, which a flag in the slice header says."""
 
     separate_planes: bool
     """True where the three colour planes are coded apart, which adds two bits to the slice header."""
@@ -57,8 +63,12 @@ class SliceStart:
     frame_num: int
     """Counts reference frames, modulo 2 ** log2_max_frame_num."""
 
+    order_count: int | None
+    """Counts pictures in the order of showing, modulo 2 ** log2_max_order_count; None for a field, and where
+    the slice does not say it."""
 
-class _Bits:
+
+class Bits:
     """Reads a payload bit by bit. Raises IndexError at its end."""
 
     def __init__(self, nal: bytes) -> None:
@@ -131,7 +141,7 @@ def read_extradata(extradata: bytes) -> SequenceParameters | None:
 
 def read_sps(nal: bytes) -> SequenceParameters | None:
     """One SPS NAL unit, header byte first; None where it is cut short or makes no sense."""
-    bits = _Bits(nal[1:_MOST_SPS_BYTES])
+    bits = Bits(nal[1:_MOST_SPS_BYTES])
     try:
         profile = bits.number(8)
         bits.number(16)
@@ -139,8 +149,9 @@ def read_sps(nal: bytes) -> SequenceParameters | None:
         separate_planes = _skip_high_profile(bits) if profile in _HIGH_PROFILES else False
         log2_max_frame_num = bits.golomb() + 4
         order_count_type = bits.golomb()
+        log2_max_order_count = 0
         if order_count_type == 0:
-            bits.golomb()
+            log2_max_order_count = bits.golomb() + 4
         elif order_count_type == 1:
             bits.number(1)
             bits.signed_golomb()
@@ -155,15 +166,22 @@ def read_sps(nal: bytes) -> SequenceParameters | None:
         width, rows, frames_only = bits.golomb() + 1, bits.golomb() + 1, bits.flag()
     except IndexError:
         return None
-    if log2_max_frame_num > 16 or order_count_type > 2 or max_references > 16:
+    if max(log2_max_frame_num, log2_max_order_count, max_references) > 16 or order_count_type > 2:
         return None
     size = (rows * 16 * (1 if frames_only else 2), width * 16)
     return SequenceParameters(
-        profile, log2_max_frame_num, max_references, gaps_allowed, separate_planes, size
+        profile,
+        log2_max_frame_num,
+        log2_max_order_count,
+        max_references,
+        gaps_allowed,
+        frames_only,
+        separate_planes,
+        size,
     )
 
 
-def _skip_high_profile(bits: _Bits) -> bool:
+def _skip_high_profile(bits: Bits) -> bool:
     """Reads past the fields that only the high profiles have; returns separate_colour_plane_flag."""
     chroma = bits.golomb()
     separate = bits.flag() if chroma == 3 else False
@@ -177,7 +195,7 @@ def _skip_high_profile(bits: _Bits) -> bool:
     return separate
 
 
-def _skip_scaling_list(bits: _Bits, count: int) -> None:
+def _skip_scaling_list(bits: Bits, count: int) -> None:
     last = following = 8
     for _ in range(count):
         if following:
@@ -190,13 +208,19 @@ def read_slice_start(nal: bytes, sps: SequenceParameters) -> SliceStart | None:
     kind = nal[0] & 31
     if kind not in (NAL_SLICE, NAL_IDR):
         return None
-    bits = _Bits(nal[1:_SLICE_START_BYTES])
+    bits = Bits(nal[1:_SLICE_START_BYTES])
     try:
         for _ in range(3):
             bits.golomb()
         if sps.separate_planes:
             bits.number(2)
         frame_num = bits.number(sps.log2_max_frame_num)
+        field = not sps.frames_only and bits.flag()
+        if field:
+            bits.flag()
+        if kind == NAL_IDR:
+            bits.golomb()
+        order_count = bits.number(sps.log2_max_order_count) if sps.log2_max_order_count else None
     except IndexError:
         return None
-    return SliceStart(kind == NAL_IDR, bool(nal[0] & 0x60), frame_num)
+    return SliceStart(kind == NAL_IDR, bool(nal[0] & 0x60), frame_num, None if field else order_count)

@@ -62,6 +62,11 @@ class AvReader:
         """Damaged packets passed over so far."""
         return self._decoding.errors
 
+    @property
+    def untold_losses(self) -> int:
+        """Losses so far after which no frame came that could begin anew."""
+        return self._decoding.untold_losses
+
     def listen(self, listener: Listener) -> None:
         """Hand every packet to ``listener``, beginning with the first, if no frame was taken yet."""
         self._decoding.listen(listener)

@@ -25,6 +25,7 @@ SLOW = frozenset(
         "test_lmanet.py",
         "test_lmanet_networks.py",
         "test_local_attention.py",
+        "test_losses.py",
         "test_mit.py",
         "test_model_cases.py",
         "test_quantize.py",
