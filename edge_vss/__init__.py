@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     )
     from edge_vss.metrics import ScoreReport, Scores
     from edge_vss.runtimes.drawing.overlays import overlay
+    from edge_vss.runtimes.labelling import both_ways
     from edge_vss.runtimes.motion import Feed
     from edge_vss.runtimes.pipeline import RunReport, run
     from edge_vss.runtimes.policy import Adaptive, Gop, Interval
@@ -119,6 +120,7 @@ __all__ = [
     "StreamInfo",
     "Track",
     "__version__",
+    "both_ways",
     "convert",
     "evaluate",
     "find_classes",
@@ -171,6 +173,7 @@ _HOMES = {
     "State": ("runtimes.state", "State"),
     "StreamInfo": ("video", "StreamInfo"),
     "Track": ("decisions", "Track"),
+    "both_ways": ("runtimes.labelling", "both_ways"),
     "convert": ("converters.convert", "convert"),
     "evaluate": ("runtimes.tools.evaluate", "evaluate"),
     "find_classes": ("classes", "find"),

@@ -11,6 +11,8 @@ from time import perf_counter
 from typing import Generic, Protocol, TypeVar
 
 from edge_vss.decisions import Prediction
+from edge_vss.errors import OptionError
+from edge_vss.runtimes.labelling import Labelled, labelling
 from edge_vss.runtimes.motion import Measure
 from edge_vss.runtimes.session import Session
 from edge_vss.runtimes.sinks import SINKS, Sink
@@ -144,6 +146,7 @@ def run(
     on_frame: Callable[[Frame, Prediction | None], None] | None = None,
     drop_inference: bool | None = None,
     limit: int | None = None,
+    both_ways: bool = False,
 ) -> RunReport:
     """Segments every frame of a source into the sinks, which are closed whatever happens.
 
@@ -151,16 +154,23 @@ def run(
     ``on_frame`` is called in the calling thread after every frame, with None where the frame passed without
     inference. ``drop_inference`` (by default where the source is live) leaves a frame without labels when
     newer ones wait. Packets are never dropped, so motion stays whole. ``limit`` ends the run after so many
-    frames. The first error of any stage ends the run and is raised here.
+    frames. With ``both_ways``, frames in between take their labels from the key frames on both sides; every
+    answer then comes one interval late, and no frame is left without labels. The first error of any stage
+    ends the run and is raised here.
+
+    Raises OptionError for ``both_ways`` together with ``drop_inference``, or with a bundle that cannot do it.
     """
     info = source.info if isinstance(source, Source) else None
+    if both_ways and drop_inference:
+        raise OptionError("both_ways waits for later frames, drop_inference does not wait: choose one")
     if drop_inference is None:
-        drop_inference = info is not None and info.live
+        drop_inference = info is not None and info.live and not both_ways
     ahead = max(QUEUE_FRAMES, round(LIVE_SECONDS * info.fps)) if drop_inference and info else QUEUE_FRAMES
     report = RunReport()
     decoded: Channel[Frame] = Channel(ahead)
     predicted: Channel[tuple[Frame, Prediction]] = Channel(QUEUE_FRAMES)
     errors: list[BaseException] = []
+    labels = labelling(session, both_ways)
 
     def decode() -> None:
         try:
@@ -188,6 +198,19 @@ def run(
             predicted.close(discard=True)
             decoded.close(discard=True)
 
+    def hand_on(made: list[Labelled]) -> bool:
+        """False where nobody takes labels any more."""
+        for frame, prediction in made:
+            report.frames += 1
+            report.keyframes += prediction.decision.route != "nonkey"
+            for stage, seconds in prediction.seconds.items():
+                report.stages[stage] = report.stages.get(stage, 0.0) + seconds
+            if on_frame is not None:
+                on_frame(frame, prediction)
+            if not predicted.put((frame, prediction), frame.nbytes + prediction.nbytes):
+                return False
+        return True
+
     # Daemon threads: a silent camera must not keep the program from ending.
     threads = [
         threading.Thread(target=work, name=f"edge-vss {work.__name__}", daemon=True)
@@ -200,7 +223,6 @@ def run(
             thread.start()
         while (frame := decoded.get()) is not None:
             began = perf_counter()
-            prediction = None
             report.losses += frame.start == StartReason.LOST_PACKETS
             # ``behind`` counts the frames that wait now, and the last of them gets the graphs. Frames that
             # arrive meanwhile do not count: otherwise no frame would ever get labels.
@@ -208,19 +230,19 @@ def run(
             if drop_inference and behind:
                 session.skip(frame)
                 report.skipped += 1
-            else:
-                prediction = session.step(frame)
-                report.frames += 1
-                report.keyframes += prediction.decision.route != "nonkey"
-                for stage, seconds in prediction.seconds.items():
-                    report.stages[stage] = report.stages.get(stage, 0.0) + seconds
+                report.busy["graphs"] += perf_counter() - began
+                if on_frame is not None:
+                    on_frame(frame, None)
+                continue
+            made = labels.push(frame)
             report.busy["graphs"] += perf_counter() - began
-            if on_frame is not None:
-                on_frame(frame, prediction)
-            if prediction is not None and not predicted.put(
-                (frame, prediction), frame.nbytes + prediction.nbytes
-            ):
+            if not hand_on(made):
                 break
+        else:
+            began = perf_counter()
+            made = labels.finish() if not errors else []
+            report.busy["graphs"] += perf_counter() - began
+            hand_on(made)
         finished = True
         report.losses += source.untold_losses if isinstance(source, Source) else 0
     finally:

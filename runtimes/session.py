@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
@@ -18,12 +18,24 @@ from edge_vss.one_process import OneProcess
 from edge_vss.runtimes.engines import Graph, Tensor, as_array
 from edge_vss.runtimes.scene_cut import Cuts
 from edge_vss.runtimes.state import State
-from edge_vss.runtimes.tracing.root_map import Tracer
+from edge_vss.runtimes.tracing.root_map import Trace, Tracer
 from edge_vss.text import kind_of
 from edge_vss.video import Frame, FrameStamp
 
 ROUTES = ("start", "key", "nonkey")
 """What a policy may decide on; the bundle says which graphs each of them runs."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done for one frame."""
+
+    frame: Frame
+    decision: Decision
+    trace: Trace
+    """The way from the frame back to its key frame."""
+    seconds: float
+    """What deciding took."""
 
 
 class Session(OneProcess):
@@ -50,9 +62,8 @@ class Session(OneProcess):
         self._manifest = manifest
         self._graphs = graphs
         self._logits = logits
-        self._tracer = Tracer(manifest.motion.trace if manifest.motion else "grid")
+        self._tracer = Tracer(self.trace_mode)
         self._cuts = Cuts() if manifest.remembers else None
-        self._frames_since_key = 0
         self._start_next = ""
         """Why the next step must begin anew, or empty."""
         self._key_owed: Decision | None = None
@@ -62,6 +73,23 @@ class Session(OneProcess):
             for route, roles in manifest.routes.items()
         }
         self._carried = {state.next or state.name for state in manifest.state}
+
+    @property
+    def trace_mode(self) -> str:
+        """How motion is traced back for this bundle: ``grid`` or ``exact``."""
+        return self._manifest.motion.trace if self._manifest.motion else "grid"
+
+    @property
+    def labels_from_key_frames(self) -> bool:
+        """Whether frames in between depend on their key frame and their motion alone, so that they may wait,
+        and may take another key frame's labels."""
+        made = {
+            spec.name
+            for role in self._manifest.routes.get("nonkey", ())
+            for spec in self._manifest.graph(role).outputs
+        }
+        kept = {name for state in self._manifest.state for name in (state.name, state.next) if name}
+        return "nonkey" in self._manifest.routes and not self._manifest.remembers and not made & kept
 
     @property
     def wants_motion(self) -> bool:
@@ -82,41 +110,63 @@ class Session(OneProcess):
         ``frame`` is no Frame, or the policy gives no Decision or a route that does not exist. After a step
         that failed, the next one begins anew.
         """
+        return self.carry_out(self.plan(frame))
+
+    def plan(self, frame: Frame) -> Plan:
+        """Decide the route of the frame shown after the last one; no graph runs.
+
+        A frame on the ``nonkey`` route may wait, also while those after it are planned: it needs the state of
+        its own key frame, which `carry_out` takes. Raises OptionError as `step` does.
+        """
         _check_frame(frame)
-        seconds = dict(frame.seconds)
         began = perf_counter()
         decision = self._decide(frame)
-        # From here on the anchor may have changed, while the state changes only when all graphs have run.
-        self._start_next = "failed step"
-        tensors: dict[str, Tensor] = {
-            **self.state.tensors,
-            **self._prepare(frame, decision, seconds, began),
+        return Plan(frame, decision, self._tracer.trace, perf_counter() - began)
+
+    def carry_out(self, plan: Plan, tensors: Mapping[str, Tensor] | None = None) -> Prediction:
+        """Run the graphs that were planned for a frame, with the state there is now, which goes on.
+
+        With ``tensors``, the state of a key frame, they run with that, and the state stays as it is: for a
+        frame that waited. Raises EngineError as `step` does.
+        """
+        frame, seconds = plan.frame, dict(plan.frame.seconds)
+        if tensors is None:
+            # From here on the anchor may have changed, while the state changes only when all graphs have run.
+            self._start_next = "failed step"
+        given: dict[str, Tensor] = {
+            **(self.state.tensors if tensors is None else tensors),
+            **self._prepare(plan, seconds),
         }
         made: dict[str, Tensor] = {}
-        for role in self._manifest.routes[decision.route]:
+        for role in self._manifest.routes[plan.decision.route]:
             began = perf_counter()
-            outputs = self._graphs[role](tensors)
+            outputs = self._graphs[role](given)
             seconds[role] = seconds.get(role, 0.0) + perf_counter() - began
             self._check(role, outputs, frame.index)
-            tensors |= outputs
+            given |= outputs
             made |= outputs
-        stamp = FrameStamp(frame.index, frame.pts_seconds)
-        self.state.advance(tensors, stamp, self._tracer.trace.anchor)
-        self._start_next = ""
+        if tensors is None:
+            stamp = FrameStamp(frame.index, frame.pts_seconds)
+            self.state.advance(given, stamp, plan.trace.anchor)
+            self._start_next = ""
         began = perf_counter()
         shown = {head.name: _shown(head, made, frame) for head in self._manifest.maps}
         labels = next(iter(shown.values()))
         seconds["post"] = perf_counter() - began
         return Prediction(
             labels=labels,
-            decision=decision,
-            frames_since_key=self._frames_since_key,
+            decision=plan.decision,
+            frames_since_key=plan.trace.frames_since_key,
             index=frame.index,
             pts_seconds=frame.pts_seconds,
             logits=self._scores(made) if self._logits else None,
             seconds=seconds,
             heads=shown if self._manifest.heads else {},
         )
+
+    def owe_key(self, decision: Decision) -> None:
+        """Make the next frame a key frame, whatever the policy wants there."""
+        self._key_owed = self._key_owed or decision
 
     def skip(self, frame: Frame) -> None:
         """Let a frame pass without inference: no labels, but its motion counts for the next step.
@@ -155,7 +205,6 @@ class Session(OneProcess):
             self.state.reset()
         if decision.route != "nonkey":
             self._tracer.anchor(frame)
-            self._frames_since_key = 0
         self._key_owed = None
         return decision
 
@@ -167,7 +216,6 @@ class Session(OneProcess):
 
     def _asked(self, frame: Frame) -> Decision:
         """What the policy wants for the frame. The tracer follows the frame for it."""
-        self._frames_since_key += 1
         decision = self.policy(frame, self._tracer.follow(frame))
         if not isinstance(decision, Decision):
             raise OptionError(
@@ -194,18 +242,17 @@ class Session(OneProcess):
             return "size changed"
         return "scene cut" if cut else ""
 
-    def _prepare(
-        self, frame: Frame, decision: Decision, seconds: dict[str, float], began: float
-    ) -> dict[str, NDArray[Any]]:
+    def _prepare(self, plan: Plan, seconds: dict[str, float]) -> dict[str, NDArray[Any]]:
         """What the route's graphs want besides state. Pixels are converted only where a graph reads them."""
-        wanted, tensors = self._inputs[decision.route], {}
+        began = perf_counter()
+        wanted, tensors = self._inputs[plan.decision.route], {}
         if "motion" in wanted and self._manifest.motion is not None:
             motion = self._manifest.motion
-            tensors["motion"] = self._tracer.root(motion.grid, motion.sampling)[None]
-        seconds["motion"] = seconds.get("motion", 0.0) + perf_counter() - began
+            tensors["motion"] = plan.trace.root(motion.grid, motion.sampling)[None]
+        seconds["motion"] = seconds.get("motion", 0.0) + plan.seconds + perf_counter() - began
         if "image" in wanted:
             began = perf_counter()
-            tensors["image"] = np.ascontiguousarray(frame.picture.rgb(self._manifest.frame_size)[None])
+            tensors["image"] = np.ascontiguousarray(plan.frame.picture.rgb(self._manifest.frame_size)[None])
             seconds["image"] = perf_counter() - began
         return tensors
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge_vss.cli.options import (
+    BothWays,
     Bundle,
     Debug,
     Engine,
@@ -46,6 +47,7 @@ def evaluate(
         str | None, typer.Option(metavar="NAME", help="The map that is scored, of a bundle with several.")
     ] = None,
     policy: PolicyName = None,
+    both_ways: BothWays = False,
     limit: Limit = None,
     motion: Motion = "auto",
     timeout: Timeout = 10.0,
@@ -86,6 +88,7 @@ def evaluate(
             opening=how,
             on_frame=on_frame,
             limit=limit,
+            both_ways=both_ways,
         )
     emit(found, json)
     say(str(found.ground_truth))

@@ -105,6 +105,13 @@ Ignore = Annotated[
     int | None, typer.Option("--ignore", min=0, max=255, metavar="ID", help="The id that counts for nothing.")
 ]
 
+BothWays = Annotated[
+    bool,
+    typer.Option(
+        "--both-ways", help="Labels from the key frames on both sides: better, and one interval late."
+    ),
+]
+
 Classes = Annotated[
     str | None,
     typer.Option(metavar="NAME|FILE|N", help="A known class set, a file of names, or a number."),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge_vss.cli.options import (
+    BothWays,
     Bundle,
     Debug,
     Engine,
@@ -61,6 +62,7 @@ def run(
         ),
     ] = None,
     audio: Annotated[bool, typer.Option("--audio", help="Copy the sound into the overlay video.")] = False,
+    both_ways: BothWays = False,
     limit: Limit = None,
     live: Annotated[
         bool, typer.Option("--live", help="Never fall behind: leave frames without inference when late.")
@@ -109,6 +111,7 @@ def run(
         ),
         engine=EngineChoice(engine, threads, provider, hint),
         audio=audio,
+        both_ways=both_ways,
         limit=limit,
         state=state,
         state_every=state_every,
@@ -171,6 +174,7 @@ def _run(
     how: Opening,
     engine: EngineChoice,
     audio: bool,
+    both_ways: bool,
     limit: int | None,
     state: Path | None,
     state_every: float,
@@ -216,7 +220,15 @@ def _run(
                 keeper.after_step()
 
         try:
-            report = segment(opened, session, [*outs.values(), tally], on_frame=on_frame, limit=limit)
+            report = segment(
+                opened,
+                session,
+                [*outs.values(), tally],
+                on_frame=on_frame,
+                drop_inference=False if both_ways else None,
+                limit=limit,
+                both_ways=both_ways,
+            )
         except KeyboardInterrupt:
             say(f"interrupted after {tally.frames} frames; what is written is whole")
             raise typer.Exit(130) from None

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from edge_vss.decisions import Policy, Prediction
 from edge_vss.errors import OptionError
 from edge_vss.metrics import ScoreReport, Scores
+from edge_vss.runtimes.labelling import labelled, labelling
 from edge_vss.runtimes.segmenter import Segmenter
 from edge_vss.runtimes.sources import Uri
 from edge_vss.runtimes.tools.frame_matching import BREAKS, MatchReport
@@ -57,6 +58,7 @@ def evaluate(
     opening: Opening = Opening(),
     on_frame: Callable[[Frame, Prediction], None] | None = None,
     limit: int | None = None,
+    both_ways: bool = False,
 ) -> EvaluationReport:
     """Compares a session's labels with the ground truth, at the frames that have a label map.
 
@@ -65,7 +67,8 @@ def evaluate(
 
     ``ignore`` is the id that counts for nothing; by default it is the bundle's own. ``head`` names
     the map that is scored, by default the first. ``on_frame`` is called after every frame. ``limit`` ends
-    the run after so many frames; more label maps may be there then.
+    the run after so many frames; more label maps may be there then. ``both_ways`` labels frames in between
+    from the key frames on both sides.
 
     Raises SourceError where it cannot be told which label map belongs to which frame, or their sizes differ,
     OptionError where a label map has an id that is neither a class nor ignored, for a ``limit`` below 1, and
@@ -91,8 +94,7 @@ def evaluate(
         if matching.by == "order" and limit is None and source.info.frames not in (None, len(wanted)):
             raise maps.uneven(name, f"{source.info.frames} frames")
         labels_of_size(wanted[min(wanted)], source.info.size)
-        for frame in islice(source, limit):
-            prediction = session.step(frame)
+        for frame, prediction in labelled(islice(source, limit), labelling(session, both_ways)):
             frames += 1
             losses += frame.start in BREAKS
             routes[prediction.decision.route] += 1

@@ -1,0 +1,159 @@
+"""Labels from both sides: a frame between two key frames waits for the later one.
+
+A recording knows its future. Each frame in between is labelled twice, from the key frame before it and from
+the one after it, and each position has the label of the side that followed it better
+(edge_vss.runtimes.tracing.two_sides). That takes about twice the time of a frame in between, and every answer
+comes one interval late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from time import perf_counter
+
+from edge_vss.decisions import Cause, Decision, Prediction
+from edge_vss.errors import OptionError
+from edge_vss.runtimes.engines import Tensor
+from edge_vss.runtimes.scene_cut import Cuts
+from edge_vss.runtimes.session import Plan, Session
+from edge_vss.runtimes.tracing.reversal import reversed_motion
+from edge_vss.runtimes.tracing.root_map import Trace, Tracer
+from edge_vss.runtimes.tracing.two_sides import Look, apart, lead_of_later, look_at, merged
+from edge_vss.video import Frame
+
+MOST_BYTES = 256 * 2**20
+"""Most bytes of frames that wait: 740 frames of 480×360, 180 of 720p, 80 of 1080p, 20 of 4K. Then the next
+frame becomes a key frame."""
+
+Labelled = tuple[Frame, Prediction]
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    plan: Plan
+    look: Look
+    cut: bool
+    """Whether another scene begins here."""
+
+
+class BothWays:
+    """Labels one video from both sides. Not thread-safe; the session belongs to it meanwhile.
+
+    Frames that must begin anew (loss, seek, size) and the end of the video have no later side: what waits
+    then is labelled from its key frame alone. At a scene cut, each side counts up to the cut.
+
+    Raises OptionError for a bundle whose frames in between depend on each other.
+    """
+
+    def __init__(self, session: Session) -> None:
+        if not session.labels_from_key_frames:
+            raise OptionError(
+                "this bundle's frames depend on the frames before them, so they cannot be labelled from both "
+                "sides: leave --both-ways out"
+            )
+        self._session = session
+        self._tracer = Tracer(session.trace_mode)
+        self._cuts = Cuts()
+        self._waiting: list[_Waiting] = []
+        self._bytes = 0
+        self._key: Look | None = None
+        self._before: Mapping[str, Tensor] = {}
+
+    def push(self, frame: Frame) -> list[Labelled]:
+        """Take the frame shown next; gives the frames that are labelled by now, in order.
+
+        Raises what `Session.step` raises. Frames that waited are lost then, and the next frame begins anew.
+        """
+        if self._bytes + frame.nbytes > MOST_BYTES:
+            self._session.owe_key(Decision("key", "no room for frames that wait", Cause.LONGEST))
+        plan = self._session.plan(frame)
+        cut = self._cuts.between(frame)
+        look = look_at(frame)
+        if plan.decision.route == "nonkey":
+            self._waiting.append(_Waiting(plan, look, cut))
+            self._bytes += frame.nbytes + look.nbytes
+            return []
+        waited, self._waiting, self._bytes = self._waiting, [], 0
+        before, anchor = self._before, self._key
+        prediction = self._session.carry_out(plan)
+        self._before, self._key = self._session.state.tensors, look
+        alone = plan.decision.route == "start" or cut or anchor is None
+        later = None if alone else _Later(frame, look, self._before)
+        return [*self._labelled(waited, before, anchor, later), (frame, prediction)]
+
+    def finish(self) -> list[Labelled]:
+        """The frames that still wait, at the end of the video."""
+        waited, self._waiting, self._bytes = self._waiting, [], 0
+        return list(self._labelled(waited, self._before, self._key, None))
+
+    def _labelled(
+        self, waited: list[_Waiting], before: Mapping[str, Tensor], anchor: Look | None, later: _Later | None
+    ) -> Iterator[Labelled]:
+        first_cut = next((i for i, waiting in enumerate(waited) if waiting.cut), len(waited))
+        last_cut = max((i for i, waiting in enumerate(waited) if waiting.cut), default=0)
+        ways = {} if later is None else self._ways_ahead(waited[last_cut:], later.frame)
+        for place, waiting in enumerate(waited):
+            plan, frame = waiting.plan, waiting.plan.frame
+            there = ways.get(frame.index)
+            if later is None or there is None:
+                yield frame, self._session.carry_out(plan, before)
+                continue
+            ahead = replace(plan, trace=there, seconds=0.0)
+            if place >= first_cut or anchor is None:
+                yield (
+                    frame,
+                    replace(
+                        self._session.carry_out(ahead, later.state),
+                        frames_since_key=plan.trace.frames_since_key,
+                    ),
+                )
+                continue
+            yield frame, self._of_two(waiting, before, anchor, ahead, later, (place + 1) / (len(waited) + 1))
+
+    def _ways_ahead(self, waited: list[_Waiting], key: Frame) -> dict[int, Trace]:
+        """The traces from frames to the key frame shown after them, by the frames' indices."""
+        trace, shown_next, found = self._tracer.start(key), key, {}
+        for waiting in reversed(waited):
+            frame = waiting.plan.frame
+            motion = None if shown_next.motion is None else reversed_motion(shown_next.motion)
+            trace = trace.and_then(replace(frame, motion=motion))
+            found[frame.index] = trace
+            shown_next = frame
+        return found
+
+    def _of_two(
+        self,
+        waiting: _Waiting,
+        before: Mapping[str, Tensor],
+        anchor: Look,
+        ahead: Plan,
+        later: _Later,
+        share: float,
+    ) -> Prediction:
+        one = self._session.carry_out(waiting.plan, before)
+        other = self._session.carry_out(ahead, later.state)
+        began = perf_counter()
+        lead = lead_of_later(
+            apart(waiting.look, anchor, waiting.plan.trace),
+            apart(waiting.look, later.look, ahead.trace),
+            share,
+            waiting.plan.frame.size,
+        )
+        heads = {name: merged(mine, other.heads[name], lead) for name, mine in one.heads.items()}
+        labels = next(iter(heads.values())) if heads else merged(one.labels, other.labels, lead)
+        seconds = {name: spent + other.seconds.get(name, 0.0) for name, spent in one.seconds.items()}
+        # What decoding and measuring the frame took is in both.
+        for name, spent in waiting.plan.frame.seconds.items():
+            seconds[name] -= spent
+        seconds["choose"] = perf_counter() - began
+        return replace(one, labels=labels, heads=heads, seconds=seconds, logits=None)
+
+
+@dataclass(frozen=True)
+class _Later:
+    """The key frame after the frames that wait."""
+
+    frame: Frame
+    look: Look
+    state: Mapping[str, Tensor]

@@ -1,0 +1,59 @@
+"""How the frames of a video get their labels: each at once, or from the key frames on both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+from edge_vss.runtimes.both_ways import BothWays
+from edge_vss.runtimes.both_ways import Labelled as Labelled
+from edge_vss.runtimes.session import Session
+from edge_vss.video import Frame
+
+
+class Labelling(Protocol):
+    """Frames in, frames with labels out, perhaps some frames later."""
+
+    def push(self, frame: Frame) -> list[Labelled]:
+        """Take the frame shown next; gives what is labelled by now, in order."""
+
+    def finish(self) -> list[Labelled]:
+        """What is left, at the end of the video."""
+
+
+class _AsTheyCome:
+    """Every frame has its labels at once."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def push(self, frame: Frame) -> list[Labelled]:
+        return [(frame, self._session.step(frame))]
+
+    def finish(self) -> list[Labelled]:
+        return []
+
+
+def labelling(session: Session, both_ways: bool = False) -> Labelling:
+    """How frames get their labels: at once, or from the key frames on both sides, one interval late.
+
+    Raises OptionError where the bundle cannot be labelled from both sides.
+    """
+    return BothWays(session) if both_ways else _AsTheyCome(session)
+
+
+def labelled(frames: Iterable[Frame], by: Labelling) -> Iterator[Labelled]:
+    """Every frame with its labels, in order."""
+    for frame in frames:
+        yield from by.push(frame)
+    yield from by.finish()
+
+
+def both_ways(frames: Iterable[Frame], session: Session) -> Iterator[Labelled]:
+    """Every frame of a recording with its prediction, in order, one interval late: frames between two key
+    frames take their labels from both.
+
+    Raises OptionError for a bundle whose frames in between depend on each other, and what `Session.step`
+    raises.
+    """
+    return labelled(frames, BothWays(session))

@@ -1,0 +1,119 @@
+"""Choosing, position by position, between labels that came from an earlier and from a later key frame.
+
+The pixels decide first: the side whose key frame looks more like this frame, carried here, is taken to have
+followed it better. Brightness, colour and edges count. A side that is further away has to be better by more,
+because labels also decay in ways that pixels do not show.
+
+Then the neighbours are asked. Where the two sides disagree, the label that more of the surroundings have
+counts for more: the pixels of one position say little, those of a region much.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_vss.runtimes.tracing.cells import CELL_PX, at_centres, grid_of
+from edge_vss.runtimes.tracing.root_map import Trace
+from edge_vss.video import Frame, Size
+
+Floats = NDArray[np.float32]
+Labels = NDArray[np.uint8]
+
+_MANY_CELLS = 6500  # 854×480
+_COLOUR = 2.0
+"""What a grey level of difference in colour counts, where one in brightness counts 1."""
+_OUTSIDE = 20.0
+"""Grey levels that count against a side whose way leads out of the frame."""
+_WAY = 20.0
+"""Grey levels that count against a side as far away as the interval is long."""
+_SMOOTH_CELLS = 0.2
+"""Differences are averaged over about so many cells."""
+_VOTE = 100.0
+"""Grey levels that a label gains if all of its surroundings have it, against one that none has."""
+_VOTES = 3
+"""How often the surroundings are asked."""
+_REACH_PX = 3
+"""Surroundings: a square of seven by seven pixels."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is kept of a frame to compare it with others: its picture, reduced."""
+
+    pixels: Labels
+    """(h, w, 3) uint8: brightness, and two of colour."""
+    size: Size
+    """The frame's height and width."""
+
+    @property
+    def nbytes(self) -> int:
+        """Its size in memory."""
+        return self.pixels.nbytes
+
+
+def look_at(frame: Frame) -> Look:
+    """Reduce a frame to what is compared: half its width and height, or a quarter of a large one."""
+    h, w = grid_of(frame.size)
+    less = 2 if h * w <= _MANY_CELLS else 4
+    small = (max(frame.size[0] // less, 1), max(frame.size[1] // less, 1))
+    return Look(np.asarray(cv2.cvtColor(frame.picture.rgb(small), cv2.COLOR_RGB2YCrCb), np.uint8), frame.size)
+
+
+def apart(here: Look, anchor: Look, trace: Trace) -> Floats:
+    """How unlike a frame its key frame is, carried along the trace: (h, w) float32, in grey levels."""
+    h, w = here.pixels.shape[:2]
+    root = trace.root((h, w))
+    x, y = at_centres((h, w), (h, w), 1.0)
+    x, y = x + root[0], y + root[1]
+    carried = cv2.remap(anchor.pixels, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    unlike = here.pixels.astype(np.float32) - carried
+    light = np.ascontiguousarray(unlike[..., 0])
+    across, down = (cv2.Scharr(light, cv2.CV_32F, *way, scale=1 / 16) for way in ((1, 0), (0, 1)))
+    unlike = np.abs(unlike)
+    total = unlike[..., 0] + np.float32(_COLOUR) * (unlike[..., 1] + unlike[..., 2])
+    total += np.abs(across) + np.abs(down)
+    outside = (x < -0.5) | (x > w - 0.5) | (y < -0.5) | (y > h - 0.5)
+    total[outside] += np.float32(_OUTSIDE)
+    return np.asarray(total, np.float32)
+
+
+def lead_of_later(earlier: Floats, later: Floats, share: float, size: Size) -> Floats:
+    """By how many grey levels the later side is the better one: (h, w) float32.
+
+    ``earlier`` and ``later`` are what `apart` gives for each side. ``share`` is how much of the way from the
+    earlier key frame to the later one lies behind, 0 to 1. ``size`` is the frame's.
+    """
+    cells = earlier.shape[1] / size[1] * CELL_PX
+    lead = earlier - later + np.float32(_WAY * (2 * share - 1))
+    return np.asarray(cv2.GaussianBlur(lead, (0, 0), max(_SMOOTH_CELLS * cells, 0.3)), np.float32)
+
+
+def merged(earlier: Labels, later: Labels, lead: Floats) -> Labels:
+    """One label map (H, W) of two: each position has the label of one of the sides."""
+    differ = np.flatnonzero(earlier != later)
+    if not len(differ):
+        return earlier
+    height, width = earlier.shape
+    reach = _REACH_PX
+    dense = cv2.resize(lead, (width, height), interpolation=cv2.INTER_LINEAR).ravel()[differ]
+    one, other = earlier.ravel()[differ], later.ravel()[differ]
+    # Padded, so that no neighbour needs a check of its own. Row by row, whatever order the map came in.
+    chosen = np.ascontiguousarray(np.pad(earlier, reach, mode="edge"))
+    wide = width + 2 * reach
+    at = (differ // width + reach) * wide + differ % width + reach
+    flat = chosen.reshape(-1)
+    flat[at] = np.where(dense > 0, other, one)
+    steps = [dy * wide + dx for dy in range(-reach, reach + 1) for dx in range(-reach, reach + 1)]
+    weight = np.float32(_VOTE / len(steps))
+    for _ in range(_VOTES):
+        votes = np.zeros(len(at), np.int16)
+        for step in steps:
+            around = flat[at + step]
+            votes += around == other
+            votes -= around == one
+        flat[at] = np.where(dense + votes * weight > 0, other, one)
+    return np.ascontiguousarray(chosen[reach : reach + height, reach : reach + width])
