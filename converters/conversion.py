@@ -59,19 +59,27 @@ class Conversion:
     """
 
     model: str | Path | None = None
-    """The model's file or folder. None: the network gets no trained weights, to learn how fast it is."""
+    """The model's file or folder. None: the network gets no trained weights, to learn how fast it is, unless
+    ``own_weights``."""
     classes: str | int | ClassSet | None = None
     """A class set, or what names one: a known name, a file of names, or a number of classes."""
     size: Size | None = None
     """(H, W) of the pictures that the network takes; frames of other sizes are scaled to it."""
+    fit: str = "stretch"
+    """How a frame of another shape is brought to that size: ``stretch``, ``letterbox`` or ``crop``."""
     factory: str | None = None
-    """``file.py:function`` or ``package.module:function`` that builds the network of a state dict."""
+    """``file.py:function`` or ``package.module:function`` that builds the network of a state dict. It may
+    have arguments, which are Python literals: ``net.py:ESPNet(p=2, q=8)``."""
+    own_weights: bool = False
+    """Without a model: the factory gives a trained network, which keeps its weights."""
+    weights_key: str | None = None
+    """Which of several sets of weights in a checkpoint: a key as ``state_dict_ema``, or a prefix."""
     output_name: str | None = None
     """Which of several outputs, by name or index."""
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     scale: float | None = None
-    bgr: bool = False
+    bgr: bool | None = None
     """These four say what the network expects of its pixels (``Preprocess``)."""
     trust_pickle: bool = False
     """Open a pickled module, which runs code that the file brings."""
@@ -119,7 +127,7 @@ class Conversion:
             usual.mean if self.mean is None else tuple(float(value) for value in self.mean),
             usual.std if self.std is None else tuple(float(value) for value in self.std),
             usual.scale if self.scale is None else float(self.scale),
-            self.bgr or usual.bgr,
+            usual.bgr if self.bgr is None else self.bgr,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 import edge_vss
 from edge_vss import bundle
 from edge_vss.bundle import GraphSpec, Manifest
+from edge_vss.bundle.manifest import FITS, USUAL_VERSION
 from edge_vss.converters import quantize, verify
 from edge_vss.converters.conversion import Conversion as Conversion
 from edge_vss.converters.families import split
@@ -39,6 +40,8 @@ def convert(conversion: Conversion, output: str | Path, *, force: bool = False) 
     target = conversion.target or _target(conversion.path)
     export = TARGETS.find(target).call
     _check(conversion.size, conversion.policy)
+    if conversion.fit not in FITS:
+        raise OptionError(f"--fit {conversion.fit!r}: choose one of {', '.join(FITS)}")
     video, maps = (
         None if place is None else Path(place) for place in (conversion.calibrate, conversion.ground_truth)
     )
@@ -62,6 +65,8 @@ def convert(conversion: Conversion, output: str | Path, *, force: bool = False) 
         routes=parts.routes,
         policy=conversion.policy or parts.policy,
         motion=parts.motion,
+        fit=conversion.fit,
+        version=USUAL_VERSION if conversion.fit == FITS[0] else bundle.VERSION,
     )
     with bundle.building(output) as folder:
         metadata = {part.role: _metadata(manifest, part.role) for part in parts.parts}
@@ -107,7 +112,7 @@ def _metadata(manifest: Manifest, role: str) -> dict[str, str]:
     # The contract travels in the artifact too, so that a lone file still says what it is. Graphs and parity
     # come after.
     contract = {
-        key: value for key, value in asdict(manifest).items() if key not in ("graphs", "parity", "tools")
+        key: value for key, value in manifest.to_json().items() if key not in ("graphs", "parity", "tools")
     }
     return {"edge_vss": json.dumps({"format": bundle.FORMAT, "role": role, **contract})}
 

@@ -7,20 +7,24 @@ from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.bundle import Manifest
 from edge_vss.errors import EngineError, OptionError
 from edge_vss.runtimes.engines import Graph, Tensor, as_array
+from edge_vss.runtimes.fitting import Fitting
 from edge_vss.runtimes.scene_cut import Cuts
 from edge_vss.runtimes.state import State
 from edge_vss.runtimes.tracing.root_map import Tracer
-from edge_vss.video import Decision, Frame, FrameStamp, Policy, Prediction, described
+from edge_vss.video import Decision, Frame, FrameStamp, Policy, Prediction, Size, described
 
 ROUTES = ("start", "key", "nonkey")
 """What a policy may decide on; the bundle says which graphs each of them runs."""
+
+
+UNSEEN = 255
+"""The label of what a cropped picture does not show, where the bundle has no id for that."""
 
 
 class Session:
@@ -47,6 +51,7 @@ class Session:
         self._logits = logits
         self._tracer = Tracer(manifest.motion.trace if manifest.motion else "grid")
         self._cuts = Cuts() if manifest.remembers else None
+        self._fitted: Fitting | None = None
         self._frames_since_key = 0
         self._start_next = ""
         """Why the next step must begin anew, or empty."""
@@ -186,11 +191,13 @@ class Session:
         wanted, tensors = self._inputs[decision.route], {}
         if "motion" in wanted and self._manifest.motion is not None:
             motion = self._manifest.motion
-            tensors["motion"] = self._tracer.root(motion.grid, motion.sampling)[None]
+            window = self._fitting(frame.size).window
+            tensors["motion"] = self._tracer.root(motion.grid, motion.sampling, window)[None]
         seconds["motion"] = seconds.get("motion", 0.0) + perf_counter() - began
         if "image" in wanted:
             began = perf_counter()
-            tensors["image"] = np.ascontiguousarray(frame.picture.rgb(self._manifest.frame_size)[None])
+            image = self._fitting(frame.size).image(frame.picture)
+            tensors["image"] = np.ascontiguousarray(image[None])
             seconds["image"] = perf_counter() - began
         return tensors
 
@@ -227,7 +234,10 @@ class Session:
         return scores.copy() if name in self._carried or not scores.flags.writeable else scores
 
     def _shown_labels(self, labels: NDArray[np.uint8], frame: Frame) -> NDArray[np.uint8]:
-        if labels.shape == frame.size:
-            return labels
-        shown = cv2.resize(labels, frame.size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
-        return np.asarray(shown, np.uint8)
+        ignore = self._manifest.ignore
+        return self._fitting(frame.size).labels(labels, UNSEEN if ignore is None else ignore)
+
+    def _fitting(self, size: Size) -> Fitting:
+        if self._fitted is None or self._fitted.frame != size:
+            self._fitted = Fitting(size, self._manifest.frame_size, self._manifest.fit)
+        return self._fitted

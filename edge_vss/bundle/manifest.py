@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,9 +15,13 @@ from edge_vss.video import Size
 
 Array = TypeVar("Array")
 FORMAT = "edge-vss bundle"
-VERSION = "1.2"
-"""1.1 added ``data`` and ``precision``, 1.2 a state's ``next``. What reads 1.0 reads them, unless a graph has
-``data`` or a state has ``next``, which it refuses."""
+FITS = ("stretch", "letterbox", "crop")
+"""How a frame of another shape is brought into the picture that the graphs take."""
+VERSION = "1.3"
+"""1.1 added ``data`` and ``precision``, 1.2 a state's ``next``, 1.3 ``fit``. What reads 1.0 reads them,
+unless a graph has ``data`` or a state has ``next``, which it refuses; it stretches every frame."""
+USUAL_VERSION = "1.2"
+"""What a bundle is written as that needs nothing newer."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,16 @@ class Manifest:
     tools: dict[str, str] = field(default_factory=dict)
     precision: dict[str, Any] = field(default_factory=lambda: {"weights": "fp32"})
     """``weights``: ``fp32``, ``fp16`` or ``int8``; and below fp32, what that loses (``against_fp32``)."""
-    version: str = VERSION
+    version: str = USUAL_VERSION
+    fit: str = "stretch"
+    """How a frame of another shape is brought to ``frame_size``: one of ``FITS``."""
+
+    def to_json(self) -> dict[str, Any]:
+        """What manifest.json holds besides ``format``. ``fit`` is left out where frames are stretched."""
+        found = asdict(self)
+        if self.fit == FITS[0]:
+            del found["fit"]
+        return found
 
     def graph(self, role: str) -> GraphSpec:
         """The graph with a role; BundleError if the bundle has none."""

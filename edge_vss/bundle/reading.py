@@ -10,7 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edge_vss.bundle.json_fields import Reader, broken, strict_json, typed
-from edge_vss.bundle.manifest import FORMAT, VERSION, GraphSpec, Manifest, MotionSpec, StateSpec, TensorSpec
+from edge_vss.bundle.manifest import (
+    FITS,
+    FORMAT,
+    VERSION,
+    GraphSpec,
+    Manifest,
+    MotionSpec,
+    StateSpec,
+    TensorSpec,
+)
 from edge_vss.bundle.rules import MANIFEST, Stamp, check_contract, check_files, stamp
 from edge_vss.errors import BundleError
 from edge_vss.files import open_inside, read_plain
@@ -187,9 +196,17 @@ def parse(data: object) -> Manifest:
         parity=_parity(Reader(top.get("parity", dict), "parity.")),
         tools=_texts(top, "tools"),
         precision=_precision(top),
+        fit=_fit(top),
     )
     check_contract(manifest)
     return manifest
+
+
+def _fit(top: Reader) -> str:
+    fit: str = top.get("fit", str, default=FITS[0])
+    if fit not in FITS:
+        raise BundleError(f"frames are brought in by {fit!r}, which is not known: upgrade edge-vss")
+    return fit
 
 
 def _graph(reader: Reader) -> GraphSpec:
@@ -228,7 +245,13 @@ def _options(top: Reader) -> dict[str, object]:
     """Free, but for the entry that says how the model was given."""
     options: dict[str, object] = top.get("options", dict)
     model = Reader(Reader(options, "options.").get("model", dict, default={}), "options.model.")
-    for key, kind in (("factory", str), ("output", str), ("high", dict), ("preprocess", dict)):
+    for key, kind in (
+        ("factory", str),
+        ("output", str),
+        ("weights", str),
+        ("high", dict),
+        ("preprocess", dict),
+    ):
         if key in typed(model.data, dict, "options.model"):
             model.get(key, kind, optional=True)
     return options

@@ -17,7 +17,6 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 
 from edge_vss.bundle.exchange import exchange
@@ -30,7 +29,7 @@ from edge_vss.errors import BundleError
 
 def write(folder: Path, manifest: Manifest) -> None:
     """Write ``manifest.json``, checked as ``read`` would check it. The graph files are already there."""
-    text = json.dumps({"format": FORMAT, **asdict(manifest)}, indent=1, allow_nan=False)
+    text = json.dumps({"format": FORMAT, **manifest.to_json()}, indent=1, allow_nan=False)
     parse(json.loads(text))
     for graph in manifest.graphs:
         check_files(folder, manifest.target, graph)

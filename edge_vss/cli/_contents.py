@@ -72,6 +72,35 @@ def _cost(bundle: Path, manifest: Manifest, policy: str | None) -> Cost:
     return Cost(str(chosen), share, None if share is None else manifest.gmac_per_frame(share))
 
 
+READING = {
+    "kind": "read as",
+    "output": "output",
+    "form": "its form",
+    "classes": "classes",
+    "from_model": "from its own files",
+    "weights": "weights",
+    "weights_instead_of": "weights left out",
+    "prefix_removed": "taken off names",
+    "prefix_added": "put before names",
+    "left_out": "not of the network",
+}
+"""What the manifest notes of a model, in the order and the words in which it is shown."""
+
+
+def show_reading(manifest: Manifest) -> None:
+    """A table: how the model was understood. Nothing for families that know their networks."""
+    notes = manifest.options.get("model", {})
+    rows = [(words, str(notes[name])) for name, words in READING.items() if notes.get(name)]
+    pixels = notes.get("preprocess")
+    if isinstance(pixels, dict):
+        mean, std = (", ".join(f"{value:.4g}" for value in pixels.get(key, ())) for key in ("mean", "std"))
+        order = "BGR" if pixels.get("bgr") else "RGB"
+        rows.append(("pixels", f"{order} x {pixels.get('scale', 1):.4g}, mean {mean}, std {std}"))
+    if manifest.fit != "stretch":
+        rows.append(("other shapes", manifest.fit))
+    table(("model", ""), rows)
+
+
 def show_graphs(bundle: Path, manifest: Manifest) -> None:
     """Two tables: the graphs with their sizes and costs, and how near their numbers are to the model's."""
     rows = [(graph.role, graph.file, _bytes(bundle, graph) / 1e6, graph.gmac) for graph in manifest.graphs]

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from edge_vss.cli._contents import contents, show_graphs
+from edge_vss.cli._contents import contents, show_graphs, show_reading
 from edge_vss.cli._family import family_options
 from edge_vss.cli._hushed import hushed
 from edge_vss.cli._values import size_of, three_of
@@ -34,20 +34,28 @@ def convert(
     model: Annotated[
         Path | None,
         typer.Argument(
-            help="Exported program, TorchScript, state dict, ONNX, OpenVINO or TFLite file.",
+            help="Exported program, TorchScript, checkpoint, ONNX, OpenVINO or TFLite file, or a folder.",
             show_default=False,
         ),
     ] = None,
     classes: Classes = None,
     size: FrameSize = None,
+    fit: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="How other shapes are brought in: stretch, letterbox or crop."),
+    ] = "stretch",
     factory: Factory = None,
+    weights_key: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Which weights, of a checkpoint that holds several sets."),
+    ] = None,
     output: Annotated[
         str | None, typer.Option(metavar="NAME", help="Which output, of a model that gives several.")
     ] = None,
     mean: Mean = None,
     std: Std = None,
     scale: Scale = None,
-    bgr: Bgr = False,
+    bgr: Bgr = None,
     logits: Annotated[bool, typer.Option("--logits", help="Every route gives its scores too.")] = False,
     policy: Annotated[str | None, typer.Option(metavar="NAME", help="The bundle's default policy.")] = None,
     family: Family = "propagate",
@@ -78,8 +86,11 @@ def convert(
     json: Json = None,
     debug: Debug = False,
 ) -> None:
-    if (model is None) != untrained:
-        raise typer.BadParameter("give a model file, or --untrained without one", param_hint="MODEL")
+    if (model is not None and untrained) or (model is None and not untrained and factory is None):
+        raise typer.BadParameter(
+            "give a model file, --model FILE.py:FACTORY for a network with weights, or --untrained",
+            param_hint="MODEL",
+        )
     writable(json, made=bundle)
     from edge_vss.converters.conversion import Conversion
 
@@ -87,7 +98,10 @@ def convert(
         model,
         classes=classes,
         size=size_of(size),
+        fit=fit,
         factory=factory,
+        own_weights=model is None and not untrained,
+        weights_key=weights_key,
         output_name=output,
         mean=three_of(mean, "--mean"),
         std=three_of(std, "--std"),
@@ -109,5 +123,6 @@ def convert(
 
         manifest = build(conversion, bundle, force=force)
     emit(contents(bundle, manifest), json)
+    show_reading(manifest)
     show_graphs(bundle, manifest)
     say(f"{bundle}: runs with `edge-vss run {quote(str(bundle))} VIDEO`")
