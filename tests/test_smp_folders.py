@@ -81,7 +81,7 @@ def test_sizes(tmp_path: Path) -> None:
     folder(tmp_path / "net", "Unet")
     with pytest.raises(OptionError, match="multiples of 32, and --size is 70x96: give 64x96 or 96x96"):
         convert(Conversion(tmp_path / "net", size=(70, 96)), tmp_path / "a.vss")
-    with pytest.raises(OptionError, match="--size is missing: the Unet in .* in multiples of 32"):
+    with pytest.raises(OptionError, match=r"--size is missing: the Unet in .* in multiples of 32"):
         convert(Conversion(tmp_path / "net"), tmp_path / "a.vss")
     transform = {"__version__": "2", "transform": {"__class_fullname__": "Compose", "transforms": [
         {"__class_fullname__": "Resize", "height": 64, "width": 96},

@@ -89,6 +89,10 @@ def choose(outputs: Mapping[str, Tensor], asked: str | None, wanted: Wanted) -> 
         fitting = [name for name in names if form_of(outputs[name], wanted)]
         if len(fitting) > 1:
             fitting = [name for name in fitting if not kind_by_name(name)]
+            scores = [name for name in fitting if _gives_scores(outputs[name], wanted)]
+            # One number per pixel beside them is something else, as a centre or an edge.
+            if len(scores) == 1 and all(outputs[name].is_floating_point() for name in fitting):
+                fitting = scores
         if len(fitting) > 1:
             raise ModelError(f"the model has several outputs: choose one with --output from {have}")
         name = (fitting or names)[0]
@@ -99,6 +103,11 @@ def choose(outputs: Mapping[str, Tensor], asked: str | None, wanted: Wanted) -> 
             f"choose --output from {have}"
         )
     return name
+
+
+def _gives_scores(tensor: Tensor, wanted: Wanted) -> bool:
+    form = form_of(tensor, wanted)
+    return form is not None and form.kind == "scores"
 
 
 def form_of(tensor: Tensor, wanted: Wanted) -> Form | None:
