@@ -158,7 +158,7 @@ def test_motion_of_a_part_is_that_of_the_whole(mode: str, sampling: str) -> None
     tracer = Tracer(mode)
     rng = np.random.default_rng(0)
     for index in range(3):
-        motion = np.float32(rng.integers(-3, 4, (2, 8, 12)))
+        motion = rng.integers(-3, 4, (2, 8, 12)).astype(np.float32)
         field = MotionField(motion, np.ones((8, 12), bool), np.ones((8, 12), np.int8), 8, "x")
         frame = Frame(index, 0.0, "P", size, Shown(np.zeros((*size, 3), np.uint8)), motion=field)
         if index:

@@ -151,7 +151,7 @@ def test_torchscript_of_ultralytics(tmp_path: Path) -> None:
     for task, refused in (("semantic", False), ("detect", True)):
         module = torch.jit.load(path)  # type: ignore[no-untyped-call]
         said = {"task": task, "names": {str(i): name for i, name in enumerate(NAMES)}, "imgsz": list(SIZE)}
-        torch.jit.save(module, tmp_path / "net.pt", _extra_files={"config.txt": json.dumps(said)})  # type: ignore[no-untyped-call]
+        torch.jit.save(module, tmp_path / "net.pt", _extra_files={"config.txt": json.dumps(said)})
         if refused:
             with pytest.raises(ModelError, match="a detector"):
                 load(tmp_path / "net.pt")
@@ -184,7 +184,7 @@ def tflite_metadata(labels: str, mean: list[float], std: list[float]) -> bytes:
             builder.PrependUOffsetTRelative(offset)
         return int(builder.EndVector())
 
-    numbers = [builder.CreateNumpyVector(np.float32(values)) for values in (mean, std)]
+    numbers = [builder.CreateNumpyVector(np.array(values, np.float32)) for values in (mean, std)]
     options = table((0, "", numbers[0]), (1, "", numbers[1]))
     unit = table((0, "byte", 1), (1, "", options))
     units = vector(unit)

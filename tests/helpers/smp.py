@@ -14,10 +14,11 @@ import pytest
 def _operators() -> Any:
     import torch
 
-    library = torch.library.Library("torchvision", "DEF")
+    library: Any = torch.library.Library
+    made = library("torchvision", "DEF")
     for name in ("nms", "qnms"):
-        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    return library
+        made.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return made
 
 
 def segmentation_models() -> Any:

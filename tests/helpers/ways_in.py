@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from pathlib import Path
+from typing import Any
 
 from tests.helpers.documents import ROOT, blocks
 from tests.helpers.scene import HEIGHT, WIDTH
@@ -48,7 +49,7 @@ def checkpoint(folder: Path) -> None:
 
     (code,) = (block.text for block in blocks(ROOT / "docs/models/checkpoint.md") if block.title == "net.py")
     (folder / "net.py").write_text(code + TRAINED)
-    names: dict[str, type[torch.nn.Module]] = {}
+    names: dict[str, Any] = {}
     exec(code, names)
     weights, wide = (names["Net"](width, CLASSES).state_dict() for width in (8, 16))
     save_file({f"model.{name}": value for name, value in weights.items()}, folder / "weights.safetensors")
