@@ -92,7 +92,7 @@ class Distances(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("classes", "message"), [(2, "from 0 to 80 in 0, neither"), (5, "they are no class ids")]
+    ("classes", "message"), [(2, "from 0 to 80 in 0, neither"), (5, "its numbers are no class ids")]
 )
 def test_distances_are_no_scores(tmp_path: Path, classes: int, message: str) -> None:
     path = save_exported(tmp_path, Distances())

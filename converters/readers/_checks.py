@@ -98,9 +98,9 @@ def canonical(
         labels = {float(label) for output in outputs for label in torch.unique(output)}
         if not all(label.is_integer() for label in labels):
             raise ModelError(
-                f"{path} gives one number for each pixel in {name} ({describe(outputs[0])}), and they are no "
-                f"class ids: a network of distances does so; check --classes ({wanted.classes} given) if it "
-                "is a segmentor"
+                f"{path} gives {describe(outputs[0])} in {name}, neither scores (1, {wanted.classes}, h, w) "
+                "nor labels (its numbers are no class ids, but as those of a network of distances): check "
+                f"--classes ({wanted.classes} given)"
             )
         if wrong := sorted(labels - known):
             raise ModelError(

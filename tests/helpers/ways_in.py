@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def trained():
 def make(page: str, folder: Path) -> None:
     """The files of ``docs/models/NAME.md`` in ``folder``; nothing for other pages."""
     if match := re.fullmatch(r"docs/models/(\w+)\.md", page):
-        makers = {
+        makers: dict[str, Callable[[Path], None]] = {
             "program": program,
             "checkpoint": checkpoint,
             "huggingface": huggingface,
@@ -33,7 +34,8 @@ def make(page: str, folder: Path) -> None:
             "openvino": openvino,
             "tflite": tflite,
         }
-        makers.get(match[1], lambda folder: None)(folder)
+        if match[1] in makers:
+            makers[match[1]](folder)
 
 
 def program(folder: Path) -> None:
