@@ -92,7 +92,7 @@ def test_sizes(tmp_path: Path) -> None:
     network = models.load_network(Conversion(tmp_path / "net", std=(1.0, 1.0, 1.0)))
     assert network.size == (64, 96)
     assert network.preprocess == Preprocess((0.1, 0.2, 0.3), (1.0, 1.0, 1.0))
-    assert network.notes["from_model"] == "1 class names, mean, scale, bgr"
+    assert network.notes["from_model"] == "1 class name, mean, scale, bgr"
 
 
 def test_a_folder_that_is_not_whole(tmp_path: Path) -> None:

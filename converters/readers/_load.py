@@ -94,7 +94,9 @@ def _source(conversion: Conversion, path: Path) -> dict[str, str]:
 
 def _from_model(read: ReadModel, conversion: Conversion) -> dict[str, str]:
     """What the model's own files said, and nobody else."""
-    said = [] if read.classes is None or conversion.class_set else [f"{len(read.classes)} class names"]
+    said = []
+    if read.classes is not None and conversion.class_set is None:
+        said.append(f"{len(read.classes)} class name{'s' if len(read.classes) > 1 else ''}")
     if read.preprocess is not None:
         pixels = ("mean", "std", "scale", "bgr")
         said += [name for name in pixels if getattr(conversion, name) is None]

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from edge_vss.classes import ClassSet, find, from_names
+from edge_vss.classes import ClassSet, from_names
 from edge_vss.converters.conversion import Preprocess
 from edge_vss.converters.readers import _weights as weights
 from edge_vss.converters.readers._transformers import CONFIG, read_json, read_text
@@ -44,7 +44,8 @@ class Folder:
     preprocess: Preprocess
     size: Size | None
     """Height and width that its transformation brings pictures to, or that the encoder was made for."""
-    classes: ClassSet
+    classes: ClassSet | None
+    """The one class of a network that has one; others have no names."""
     multiple: int
     """What height and width have to be multiples of."""
 
@@ -83,7 +84,7 @@ def open_folder(path: Path) -> Folder:
     transform = _transform(path)
     prepare = _of_transform(transform) or _of_encoder(encoder, str(config.get("encoder_weights")))
     size = _resized(transform) or _made_for(network)
-    classes = from_names(["foreground"]) if count == 1 else find(str(count))
+    classes = from_names(["foreground"]) if count == 1 else None
     return Folder(kind, network.eval(), prepare, size, classes, _multiple(network))
 
 
@@ -95,6 +96,11 @@ def _network(path: Path, kind: str, config: Mapping[str, Any]) -> Any:
         package = error.name or "segmentation_models_pytorch"
         raise MissingExtra(
             package, "convert-smp", "reading a folder of segmentation_models.pytorch"
+        ) from None
+    except Exception as error:  # of a torchvision that was built for another torch
+        raise ModelError(
+            f"{path} needs segmentation_models_pytorch, which cannot be imported ({one_line(error)}): install "
+            "the torchvision that belongs to this torch"
         ) from None
     known = {name: value for name, value in vars(smp).items() if hasattr(value, "save_pretrained")}
     if kind not in known:
