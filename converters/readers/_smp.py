@@ -99,7 +99,7 @@ def _network(path: Path, kind: str, config: Mapping[str, Any]) -> Any:
         ) from None
     except Exception as error:  # of a torchvision that was built for another torch
         raise ModelError(
-            f"{path} needs segmentation_models_pytorch, which cannot be imported ({one_line(error)}): install "
+            f"{path} needs segmentation_models_pytorch, and importing it fails ({one_line(error)}): install "
             "the torchvision that belongs to this torch"
         ) from None
     known = {name: value for name, value in vars(smp).items() if hasattr(value, "save_pretrained")}
