@@ -12,6 +12,7 @@ from torch import Tensor
 from edge_vss.converters.readers._saved import opened
 from edge_vss.errors import MissingExtra, ModelError, OptionError, one_line
 from edge_vss.plugins import LOG
+from edge_vss.text import printable
 
 MOST_CLAIMED = 4
 """How many times the file's size a set of weights may have. Two names may share one tensor."""
@@ -159,9 +160,8 @@ def picked(path: Path, names: Iterable[str], asked: str | None = None) -> tuple[
         raise OptionError(f"--weights-key {asked}: {path} has {there}")
     name = ranked[0] if asked is None else asked
     if asked is None and len(ranked) > 1:
-        LOG.warning(
-            "%s holds the weights %s: took %s; choose with --weights-key", path, ", ".join(ranked), name
-        )
+        there, taken = printable(", ".join(ranked)), printable(name)
+        LOG.warning("%s holds the weights %s: took %s; choose with --weights-key", path, there, taken)
     return name, tuple(other for other in ranked if other != name)
 
 
