@@ -60,14 +60,22 @@ class Conversion:
     """
 
     model: str | Path | None = None
-    """The model's file or folder. None: the network gets no trained weights, to learn how fast it is."""
+    """The model's file or folder. None: the network gets no trained weights, to learn how fast it is, unless
+    ``own_weights``."""
     classes: Classes | Mapping[str, Classes] | None = None
     """A class set, a list of names, or what names one: a known name, a file of names, or a number of classes.
     A mapping gives each of several outputs its own, by what ``output_name`` calls it."""
     size: Size | None = None
     """(H, W) of the pictures that the network takes; frames of other sizes are scaled to it."""
+    fit: str = "stretch"
+    """How a frame of another shape is brought to that size: ``stretch``, ``letterbox`` or ``crop``."""
     factory: str | None = None
-    """``file.py:function`` or ``package.module:function`` that builds the network of a state dict."""
+    """``file.py:function`` or ``package.module:function`` that builds the network of a state dict. It may
+    have arguments, which are Python literals: ``net.py:ESPNet(p=2, q=8)``."""
+    own_weights: bool = False
+    """Without a model: the factory gives a trained network, which keeps its weights."""
+    weights_key: str | None = None
+    """Which of several sets of weights in a checkpoint: a key as ``state_dict_ema``, or a prefix."""
     output_name: str | Sequence[str] | None = None
     """Which of several outputs, by name or index. Of a list, each gives a label map of its own."""
     matte: str | Sequence[str] | None = None
@@ -76,7 +84,7 @@ class Conversion:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     scale: float | None = None
-    bgr: bool = False
+    bgr: bool | None = None
     """These four say what the network expects of its pixels (``Preprocess``). ``mean`` and ``std`` are in the
     order of the network's channels: with ``bgr``, blue first."""
     trust_pickle: bool = False
@@ -152,7 +160,7 @@ class Conversion:
             usual.mean if self.mean is None else tuple(float(value) for value in self.mean),
             usual.std if self.std is None else tuple(float(value) for value in self.std),
             usual.scale if self.scale is None else float(self.scale),
-            self.bgr or usual.bgr,
+            usual.bgr if self.bgr is None else self.bgr,
         )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import edge_vss
 from edge_vss import bundle
 from edge_vss.bundle import GraphSpec, Manifest
+from edge_vss.bundle.manifest import FITS
 from edge_vss.converters import quantize, verify
 from edge_vss.converters.conversion import Conversion as Conversion
 from edge_vss.converters.families import split
@@ -41,6 +42,8 @@ def convert(conversion: Conversion, output: str | Path, *, force: bool = False) 
     target = conversion.target or _target(conversion.path)
     export = TARGETS.find(target).call
     _check(conversion.size, conversion.policy)
+    if conversion.fit not in FITS:
+        raise OptionError(f"--fit {conversion.fit!r}: choose one of {', '.join(FITS)}")
     precision = conversion.precision
     quantize.check(conversion)
     bundle.check_target(output)
@@ -61,8 +64,9 @@ def convert(conversion: Conversion, output: str | Path, *, force: bool = False) 
         routes=parts.routes,
         policy=conversion.policy or parts.policy,
         motion=parts.motion,
-        version=bundle.VERSION if parts.heads else bundle.WITHOUT_HEADS,
+        version=bundle.VERSION if parts.heads or conversion.fit != FITS[0] else bundle.USUAL_VERSION,
         heads=parts.heads,
+        fit=conversion.fit,
     )
     with bundle.building(output) as folder:
         metadata = {part.role: _metadata(manifest, part.role) for part in parts.parts}

@@ -132,6 +132,9 @@ def _recorded(manifest: Manifest, conversion: Conversion) -> Conversion:
             )
         options[option.name] = Path(str(conversion.options[option.name]))
         _same(options[option.name], file)
+    untrained, own = recorded.get("untrained") is True, recorded.get("own_weights") is True
+    if conversion.path is None and not untrained and not own:
+        raise OptionError(f"this bundle was made from {manifest.source.get('name')}: give that file too")
     if recorded.get("factory") and conversion.factory is None:
         # Never called unasked: a bundle is not to choose the code that runs.
         raise OptionError(f"--model is missing: this bundle was made with {recorded['factory']}")
@@ -139,6 +142,8 @@ def _recorded(manifest: Manifest, conversion: Conversion) -> Conversion:
         conversion,
         size=manifest.frame_size,
         **_outputs(manifest, recorded),
+        own_weights=own,
+        weights_key=recorded.get("weights"),
         family=manifest.family,
         options=options,
         logits=bool(manifest.options.get("logits")),

@@ -18,6 +18,16 @@ Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
+class Window:
+    """A part of a frame, or what reaches beyond it, in pixels of the frame. Pixel 0 begins at 0."""
+
+    top: float
+    left: float
+    height: float
+    width: float
+
+
+@dataclass(frozen=True)
 class MotionField:
     """Where the content of a frame was in the frame shown before it, on a regular grid.
 

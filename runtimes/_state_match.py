@@ -18,13 +18,15 @@ def model_of(manifest: Manifest) -> dict[str, Any]:
         "family": manifest.family,
         "weights": manifest.source.get("sha256") or manifest.source.get("name", ""),
         "frame_size": list(manifest.frame_size),
+        "fit": manifest.fit,
         **{f"--{name}": value for name, value in options.items()},
     }
 
 
 def check_model(path: Path, manifest: Manifest, found: Mapping[str, object]) -> None:
     for name, ours in model_of(manifest).items():
-        theirs = found.get(name)
+        # Before 0.2 all frames were stretched, and files did not say so.
+        theirs = found.get(name, "stretch" if name == "fit" else None)
         # As text: in Python true is 1, and a tuple is no list.
         if _text(theirs) == _text(ours):
             continue

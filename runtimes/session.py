@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,14 +15,19 @@ from edge_vss.decisions import Decision, Policy, Prediction, described
 from edge_vss.errors import EngineError, OptionError
 from edge_vss.one_process import OneProcess
 from edge_vss.runtimes.engines import Graph, Tensor, as_array
+from edge_vss.runtimes.fitting import Fitting
 from edge_vss.runtimes.scene_cut import Cuts
 from edge_vss.runtimes.state import State
 from edge_vss.runtimes.tracing.root_map import Trace, Tracer
 from edge_vss.text import kind_of
-from edge_vss.video import Frame, FrameStamp
+from edge_vss.video import Frame, FrameStamp, Size
 
 ROUTES = ("start", "key", "nonkey")
 """What a policy may decide on; the bundle says which graphs each of them runs."""
+
+
+UNSEEN = 255
+"""The label of what a cropped picture does not show, where the bundle has no id for that."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class Session(OneProcess):
         self._logits = logits
         self._tracer = Tracer(self.trace_mode)
         self._cuts = Cuts() if manifest.remembers else None
+        self._fitted: Fitting | None = None
         self._start_next = ""
         """Why the next step must begin anew, or empty."""
         self._key_owed: Decision | None = None
@@ -150,7 +155,7 @@ class Session(OneProcess):
             self.state.advance(given, stamp, plan.trace.anchor)
             self._start_next = ""
         began = perf_counter()
-        shown = {head.name: _shown(head, made, frame) for head in self._manifest.maps}
+        shown = {head.name: self._shown(head, made, frame.size) for head in self._manifest.maps}
         labels = next(iter(shown.values()))
         seconds["post"] = perf_counter() - began
         return Prediction(
@@ -248,11 +253,13 @@ class Session(OneProcess):
         wanted, tensors = self._inputs[plan.decision.route], {}
         if "motion" in wanted and self._manifest.motion is not None:
             motion = self._manifest.motion
-            tensors["motion"] = plan.trace.root(motion.grid, motion.sampling)[None]
+            window = self._fitting(plan.frame.size).window
+            tensors["motion"] = plan.trace.root(motion.grid, motion.sampling, window)[None]
         seconds["motion"] = seconds.get("motion", 0.0) + plan.seconds + perf_counter() - began
         if "image" in wanted:
             began = perf_counter()
-            tensors["image"] = np.ascontiguousarray(plan.frame.picture.rgb(self._manifest.frame_size)[None])
+            image = self._fitting(plan.frame.size).image(plan.frame.picture)
+            tensors["image"] = np.ascontiguousarray(image[None])
             seconds["image"] = perf_counter() - began
         return tensors
 
@@ -290,14 +297,17 @@ class Session(OneProcess):
         # A prediction is the caller's to change, and the session goes on with what it carries.
         return scores.copy() if name in self._carried or not scores.flags.writeable else scores
 
+    def _shown(self, head: HeadSpec, made: Mapping[str, Tensor], size: Size) -> NDArray[np.uint8]:
+        """A map at the frame's size."""
+        values: NDArray[np.uint8] = as_array(made[head.tensor])[0]
+        if head.is_matte:
+            return self._fitting(size).matte(values)
+        return self._fitting(size).labels(values, UNSEEN if head.ignore is None else head.ignore)
 
-def _shown(head: HeadSpec, made: Mapping[str, Tensor], frame: Frame) -> NDArray[np.uint8]:
-    """A map at the frame's size."""
-    values: NDArray[np.uint8] = as_array(made[head.tensor])[0]
-    if values.shape == frame.size:
-        return values
-    way = cv2.INTER_LINEAR if head.is_matte else cv2.INTER_NEAREST_EXACT
-    return np.asarray(cv2.resize(values, frame.size[::-1], interpolation=way), np.uint8)
+    def _fitting(self, size: Size) -> Fitting:
+        if self._fitted is None or self._fitted.frame != size:
+            self._fitted = Fitting(size, self._manifest.frame_size, self._manifest.fit)
+        return self._fitted
 
 
 def _check_frame(frame: object) -> None:

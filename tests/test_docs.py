@@ -28,6 +28,7 @@ from edge_vss.runtimes.tools.evaluate import EvaluationReport
 from edge_vss.runtimes.tools.ground_truth import read_labels
 from edge_vss.runtimes.tools.self_check import CheckReport
 from edge_vss.runtimes.tools.stream_report import StreamReport
+from tests.helpers import ways_in
 from tests.helpers.cli import CliRunner
 from tests.helpers.documents import PAGES, ROOT, Block, blocks
 from tests.helpers.scene import CLASSES, COLOURS, HEIGHT, WIDTH, make_video, scene
@@ -130,6 +131,7 @@ def parse(words: list[str]) -> None:
 @pytest.mark.parametrize("name", NAMED)
 def test_every_command_of_a_page_runs(name: str, here: Path) -> None:
     page = ROOT / name
+    ways_in.make(name, here)
     for block in at(page, "sh"):
         for words in block.commands:
             if words[0] != "edge-vss" or name == "docs/extending.md":

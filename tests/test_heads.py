@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +219,20 @@ def test_a_matte_of_larger_frames_is_smooth_and_labels_are_not_mixed(three: Path
     assert set(np.unique(prediction.heads["0"])) <= {0, 1, 2}
     small = load(three).graphs["key"]({"image": np.asarray(image)[::2, ::2][None].copy()})["matte"]
     assert len(np.unique(prediction.heads["2"])) > len(np.unique(np.asarray(small))) / 2
+
+
+def test_each_map_comes_back_from_a_cropped_picture(three: Path) -> None:
+    segmenter = load(three)
+    head = replace(segmenter.manifest.heads[1], ignore=7)
+    heads = (segmenter.manifest.heads[0], head, segmenter.manifest.heads[2])
+    cropping = replace(segmenter, manifest=replace(segmenter.manifest, heads=heads, fit="crop"))
+    with open_source([np.full((HEIGHT, 2 * WIDTH, 3), 200, np.uint8)]) as source:
+        found = cropping.session().step(next(iter(source))).heads
+    side = WIDTH // 2
+    assert {values.shape for values in found.values()} == {(HEIGHT, 2 * WIDTH)}
+    for name, outside in (("0", 255), ("1", 7), ("2", 0)):
+        assert (found[name][:, :side] == outside).all() and (found[name][:, -side:] == outside).all()
+        assert not (found[name][:, side:-side] == outside).all()
 
 
 def test_every_sink_writes_every_map(three: Path, tiny_video: Path, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from edge_vss.runtimes.sinks import SinkContext, open_sink
 from edge_vss.runtimes.sources import Source, open_source
 from edge_vss.video import Frame
 from tests.helpers import toys
-from tests.test_log import listening
+from tests.helpers.logs import listening
 
 LONG = 120
 """Seconds that nothing takes which goes well."""

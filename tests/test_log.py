@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,28 +12,9 @@ from edge_vss.cli import app
 from edge_vss.errors import SourceError
 from edge_vss.runtimes.sources import open_source
 from tests.helpers.cli import CliRunner
+from tests.helpers.logs import listening
 from tests.helpers.server import serving
 from tests.helpers.videos import drop, encode, pan, remux
-
-
-@contextmanager
-def listening() -> Iterator[list[str]]:
-    """Level and text of everything that is logged meanwhile."""
-    lines: list[str] = []
-
-    class Noting(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            lines.append(f"{record.levelname} {record.getMessage()}")
-
-    logger, handler = logging.getLogger("edge_vss"), Noting()
-    before = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield lines
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(before)
 
 
 def test_losses_are_told(p_only: Path, tmp_path: Path) -> None:

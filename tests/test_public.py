@@ -37,7 +37,17 @@ POLICIES = ("Adaptive", "Gop", "Interval")
 RUNNING = ("Segmenter", "Session", "Sink", "SinkContext", "Source", "State")
 REPORTS = ("EvaluationReport", "ProfileReport", "RunReport", "ScoreReport", "Scores", "SpeedReport")
 FUNCTIONS = (
-    *("both_ways", "convert", "evaluate", "find_classes", "load", "open_sink", "open_source", "overlay", "profile"),
+    *(
+        "both_ways",
+        "convert",
+        "evaluate",
+        "find_classes",
+        "load",
+        "open_sink",
+        "open_source",
+        "overlay",
+        "profile",
+    ),
     *("read_manifest", "run"),
 )
 PUBLIC = sorted((*ERRORS, *VALUES, *POLICIES, *RUNNING, *REPORTS, *FUNCTIONS, "__version__"))

@@ -183,8 +183,8 @@ def test_lists_of_videos(here: Path) -> None:
         ("gs://bucket/drive.mp4", "has a scheme that FFmpeg cannot read (gs)"),
         ("drive.mp4", "no such file: drive.mp4: check the path"),
         (b"drive.mp4", "bytes is no source: give the path of a file as text"),
-        (["a.png", "b.png"], "uint8 RGB, got the name 'a.png'"),
-        ({"a": 1}, "got the name"),
+        (["a.png", "b.png"], "uint8 RGB, got str: open a folder, or a pattern"),
+        ({"a": 1}, "uint8 RGB, got str"),
         (3.5, "is no source"),
     ],
 )

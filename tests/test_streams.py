@@ -12,9 +12,9 @@ import pytest
 from edge_vss.errors import OptionError, SourceError
 from edge_vss.runtimes.sources import open_source
 from edge_vss.video import Size
+from tests.helpers.logs import listening
 from tests.helpers.videos import audio, pan
 from tests.test_cli import Done
-from tests.test_log import listening
 
 SMALL, LARGE = (48, 64), (96, 128)
 _DEFAULT, _COVER, _THUMBNAILS = 0x1, 0x400, 0x800

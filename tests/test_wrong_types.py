@@ -70,7 +70,7 @@ def test_tensors_are_no_pictures() -> None:
         (1.5, "float is no source"),
         (np.moveaxis(RGB, 2, 0), "channels come last"),
         (RGB[..., 0], "must be (N, H, W, 3) uint8 RGB, got shape (48, 64)"),
-        (b"drive.mp4", "frame 0 must be (H, W, 3) uint8 RGB, got int"),
+        (b"drive.mp4", "bytes is no source: give the path of a file as text"),
         ({"a": 1}, "got str"),
     ],
 )

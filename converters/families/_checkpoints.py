@@ -106,7 +106,7 @@ def tidied(path: Path, aliases: Mapping[str, str], auxiliary: tuple[str, ...]) -
 
 
 def _fill(network: torch.nn.Module, path: Path, found: Mapping[str, Tensor], what: str) -> None:
-    weights.fill(network, found, path, what, "--variant")
+    weights.fill(network, {"": found}, path, what, "--variant")
 
 
 def _found_width(path: Path, found: Mapping[str, Tensor]) -> float:

@@ -11,7 +11,6 @@ network's output resolution, bilinear, upsampled and argmaxed afterwards).
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import asdict
 from typing import Any
 
@@ -26,6 +25,7 @@ from edge_vss.converters.families._maps import CELL_PX as CELL_PX
 from edge_vss.converters.families._maps import to_labels as to_labels
 from edge_vss.converters.families._maps import to_size
 from edge_vss.converters.ops.warp import warp_labels, warp_scores
+from edge_vss.converters.readers._factory import parsed
 from edge_vss.converters.readers._load import load_network
 from edge_vss.converters.values import Chain, Network, Part, Split
 from edge_vss.errors import OptionError
@@ -51,9 +51,9 @@ def split(conversion: Conversion) -> Split:
     # business.
     notes: dict[str, Any] = {**network.notes, "preprocess": _plain(network.preprocess)}
     if conversion.factory:
-        notes["factory"] = whole(re.split(r"[\\/]", conversion.factory)[-1])
+        notes["factory"] = whole(parsed(conversion.factory).shown)
     if conversion.path is None:
-        notes["untrained"] = True
+        notes["own_weights" if conversion.own_weights else "untrained"] = True
     return split_network(network, conversion, notes)
 
 

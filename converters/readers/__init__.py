@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -52,6 +52,8 @@ class ReadModel:
     """What they say of its classes, where they do."""
     multiple: int = 1
     """What the height and width of its pictures have to be multiples of."""
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """What else to say of how it was read, by name; kept in the manifest."""
 
 
 class Read(Protocol):

@@ -13,6 +13,8 @@ from edge_vss.converters.silence import quiet
 from edge_vss.errors import ModelError, one_line
 from edge_vss.video import Size
 
+MOST_LOGIT = 30.0
+"""Beyond this a probability has no more digits to gain; logits that reach it are below 0 elsewhere."""
 MADE_ON_A_GPU = "it was made on a GPU, and says so inside; move the model to the CPU and save it again"
 
 
@@ -97,7 +99,8 @@ def canonical(
         if not all(label.is_integer() for label in labels):
             raise ModelError(
                 f"{path} gives {describe(outputs[0])} in {name}, neither scores (1, {wanted.classes}, h, w) "
-                f"nor labels: check --classes ({wanted.classes} given)"
+                "nor labels (its numbers are no class ids, but as those of a network of distances): check "
+                f"--classes ({wanted.classes} given)"
             )
         if wrong := sorted(labels - known):
             raise ModelError(
@@ -105,6 +108,12 @@ def canonical(
             )
     if form.kind == "one score":
         # A sigmoid keeps to 0..1 on every picture; logits of four such different ones do not.
-        probability = all(float(output.min()) >= 0 and float(output.max()) <= 1 for output in outputs)
+        least, most = (float(find(torch.stack(list(outputs)))) for find in (torch.min, torch.max))
+        probability = least >= 0 and most <= 1
+        if least >= 0 and most > MOST_LOGIT:
+            raise ModelError(
+                f"{path} gives numbers from {least:.3g} to {most:.3g} in {name}, neither probabilities nor "
+                "logits of one class: a network of distances does so; give a semantic segmentor"
+            )
         return Canonical(form, probability), f"one {'probability' if probability else 'logit'}"
     return Canonical(form), "labels" if form.kind == "labels" else str(form)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from edge_vss.classes import ClassSet, find
 from edge_vss.converters.conversion import Conversion, Preprocess, fingerprint
 from edge_vss.converters.inputs import pictures
 from edge_vss.converters.ops.normalize import Normalize
 from edge_vss.converters.readers import ReadModel
 from edge_vss.converters.readers import _untrained_weights as untrained_weights
 from edge_vss.converters.readers._checks import check_stateless, run
-from edge_vss.converters.readers._factory import NO_CLASSES, build, class_count
+from edge_vss.converters.readers._factory import NO_CLASSES, build, class_count, parsed, trained
 from edge_vss.converters.readers._heads import Asked, Heads, ask_which, asked_for, others, understood
-from edge_vss.converters.readers._outputs import Select, Wanted, choose
+from edge_vss.converters.readers._outputs import Select, Wanted, choose, counted, named, refuse_others
 from edge_vss.converters.readers._recognise import reader_of
 from edge_vss.converters.values import Network
 from edge_vss.errors import OptionError
@@ -25,18 +25,16 @@ from edge_vss.video import Size
 
 
 def load_network(conversion: Conversion) -> Network:
-    """Load the model of a conversion, ready to be split. Its classes have to be named, by the user or by the
-    model's own files.
+    """Load the model of a conversion, ready to be split. Classes that neither the user nor the model's own
+    files name are counted.
 
     Without a model, the factory's network gets weights that nobody trained. Raises ModelError, or OptionError
     for an option.
     """
-    path = conversion.path or Path(f"untrained {re.split('[:.]', conversion.factory or '')[-1]}")
+    path = conversion.path or Path(_named(conversion))
     read = _read(conversion, path)
-    class_set, size, last = conversion.class_set or read.classes, read.size, read.layout == "NHWC"
+    size, last = read.size, read.layout == "NHWC"
     if size is None:
-        if class_set is None and not conversion.several:
-            raise OptionError(NO_CLASSES)
         raise OptionError(
             "--size is missing: a model of this kind takes pictures of any size, say which with --size HxW"
         )
@@ -55,14 +53,17 @@ def load_network(conversion: Conversion) -> Network:
     tests += [torch.zeros_like(tests[0]), torch.full_like(tests[0], 255)]
     outputs = [run(path, model, before(tests[0]), size)]
     # Asked before all that takes long.
+    notes = dict(read.notes)
     if conversion.several:
         asked = asked_for(outputs[0], conversion, read.classes, size, last)
-    elif class_set is None:
-        ask_which(outputs[0], size, last)
-        raise OptionError(NO_CLASSES)
     else:
-        wanted = Wanted(len(class_set), size, last)
-        asked = (Asked(choose(outputs[0], next(iter(conversion.outputs), None), wanted), class_set),)
+        output = next(iter(conversion.outputs), None)
+        class_set = conversion.class_set or read.classes
+        if class_set is None:
+            class_set = _counted(outputs[0], output, size, last)
+            notes["classes"] = f"{len(class_set)}, counted: name them with --classes"
+        asked = (Asked(choose(outputs[0], output, Wanted(len(class_set), size, last)), class_set),)
+    notes |= _from_model(read, conversion, asked)
     outputs += [run(path, model, before(test), size) for test in tests[1:]]
     check_stateless(path, read, before, tests, outputs, size)
     names = [each.output for each in asked]
@@ -74,8 +75,8 @@ def load_network(conversion: Conversion) -> Network:
         after=found.after,
         heads=found.heads,
         size=size,
-        source={"name": path.name, "sha256": "" if conversion.path is None else fingerprint(path)},
-        notes={"kind": read.kind, **_chosen(conversion, found, names, outputs[0], size, last)},
+        source=_source(conversion, path),
+        notes={"kind": read.kind, **_chosen(conversion, found, names, outputs[0], size, last), **notes},
         preprocess=prepare,
     )
 
@@ -96,6 +97,46 @@ def _chosen(
     return {"output": names[0], "form": found.forms[names[0]], **({"left": left} if left else {})}
 
 
+def _named(conversion: Conversion) -> str:
+    """What stands for the file's name where there is no file."""
+    if conversion.factory is None:
+        return "untrained"
+    factory = parsed(conversion.factory)
+    return factory.shown if conversion.own_weights else f"untrained {factory.name}"
+
+
+def _source(conversion: Conversion, path: Path) -> dict[str, str]:
+    if conversion.path is None:
+        return {"name": str(path), "sha256": ""}
+    return {"name": path.name, "sha256": fingerprint(path)}
+
+
+def _from_model(read: ReadModel, conversion: Conversion, asked: Sequence[Asked]) -> dict[str, str]:
+    """What the model's own files said, and nobody else."""
+    said = []
+    if read.classes is not None and any(each.classes is read.classes for each in asked):
+        said.append(f"{len(read.classes)} class name{'s' if len(read.classes) > 1 else ''}")
+    if read.preprocess is not None:
+        pixels = ("mean", "std", "scale", "bgr")
+        said += [name for name in pixels if getattr(conversion, name) is None]
+    return {"from_model": ", ".join(said)} if said else {}
+
+
+def _counted(
+    outputs: Mapping[str, torch.Tensor], asked: str | None, size: Size, channels_last: bool
+) -> ClassSet:
+    if asked is None:
+        refuse_others(outputs, size)
+    else:
+        asked = named(outputs, asked)
+    count = counted(outputs, asked, size, channels_last)
+    if count is None:
+        if asked is None:
+            ask_which(outputs, size, channels_last)
+        raise OptionError(NO_CLASSES)
+    return find(str(count))
+
+
 def _check_multiple(path: Path, size: Size, multiple: int) -> None:
     if all(extent % multiple == 0 for extent in size):
         return
@@ -114,6 +155,10 @@ def _read(conversion: Conversion, path: Path) -> ReadModel:
     if conversion.path is None:
         if factory is None:
             raise OptionError("--untrained builds the network of a function: give --model file.py:function")
+        if conversion.own_weights:
+            return ReadModel(trained(conversion), "trained network", conversion.size)
+        if conversion.class_set is None and not conversion.several:
+            raise OptionError(NO_CLASSES)
         network = build(factory, class_count(conversion)).cpu().float()
         untrained_weights.fill(network)
         return ReadModel(network, "untrained", conversion.size)
@@ -121,6 +166,11 @@ def _read(conversion: Conversion, path: Path) -> ReadModel:
     if factory is not None and not reader.description.takes_factory:
         raise OptionError(
             f"--model {factory} is for state dicts, and {path} is a whole model "
+            f"({reader.description.title}): leave it out"
+        )
+    if conversion.weights_key is not None and not reader.description.takes_factory:
+        raise OptionError(
+            f"--weights-key {conversion.weights_key} is for checkpoints, and {path} is none "
             f"({reader.description.title}): leave it out"
         )
     return reader.call(path, conversion)

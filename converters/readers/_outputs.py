@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from edge_vss.converters.readers._kinds import kind_by_name, kind_of, refusal
 from edge_vss.errors import ModelError
 from edge_vss.video import Size
 
@@ -68,11 +69,8 @@ def choose(outputs: Mapping[str, Tensor], asked: str | None, wanted: Wanted) -> 
     another kind, by its name.
     """
     names, have = list(outputs), listed(outputs)
-    if asked is None and _finds_single_things(outputs, wanted):
-        raise ModelError(
-            f"this is an instance segmentor (a list beside mask prototypes or masks: {have}): give a "
-            "semantic segmentor, which has a score for every class and pixel"
-        )
+    if asked is None:
+        refuse_others(outputs, wanted.size)
     if asked is not None:
         name = named(outputs, asked)
     elif not names:
@@ -81,6 +79,12 @@ def choose(outputs: Mapping[str, Tensor], asked: str | None, wanted: Wanted) -> 
         )
     else:
         fitting = [name for name in names if form_of(outputs[name], wanted)]
+        if len(fitting) > 1:
+            fitting = [name for name in fitting if not kind_by_name(name)]
+            scores = [name for name in fitting if _gives_scores(outputs[name], wanted)]
+            # One number per pixel beside them is something else, as a centre or an edge.
+            if len(scores) == 1 and all(outputs[name].is_floating_point() for name in fitting):
+                fitting = scores
         if len(fitting) > 1:
             raise ModelError(f"the model has several outputs: choose one or more with --output from {have}")
         name = (fitting or names)[0]
@@ -91,6 +95,11 @@ def choose(outputs: Mapping[str, Tensor], asked: str | None, wanted: Wanted) -> 
             f"choose --output from {have}"
         )
     return name
+
+
+def _gives_scores(tensor: Tensor, wanted: Wanted) -> bool:
+    form = form_of(tensor, wanted)
+    return form is not None and form.kind == "scores"
 
 
 def named(outputs: Mapping[str, Tensor], asked: str, option: str = "--output") -> str:
@@ -130,14 +139,19 @@ def form_of(tensor: Tensor, wanted: Wanted) -> Form | None:
     """
     shape = tuple(tensor.shape)
     if tensor.dtype in INTEGERS:
-        return _labels(shape)
+        form = _labels(shape)
+        if form is None:
+            return None
+        sides = tuple(shape[form.axes.index(axis)] for axis in "HW")
+        return form if min(sides) > 1 and _has_shape_of(wanted.size, sides) else None
     if not tensor.is_floating_point() or min(shape, default=0) < 1:
         return None
     if len(shape) == 4 and shape[0] == 1:
         first, last = (shape[1], shape[2:]), (shape[3], shape[1:3])
         return _scored(first, last, ("NCHW", "NHWC"), wanted)
-    if len(shape) == 3 and shape[0] == 1 and _has_shape_of(wanted.size, shape[1:]):
-        return Form("labels" if wanted.classes > 2 else "one score", "NHW")
+    if len(shape) == 3 and shape[0] == 1:
+        kind: Literal["one score", "labels"] = "labels" if wanted.classes > 2 else "one score"
+        return Form(kind, "NHW") if _has_shape_of(wanted.size, shape[1:]) else None
     if len(shape) == 3:
         return _scored((shape[0], shape[1:]), (shape[2], shape[:2]), ("CHW", "HWC"), wanted)
     if len(shape) == 2 and _has_shape_of(wanted.size, shape):
@@ -184,14 +198,38 @@ def _has_shape_of(size: Size, sides: tuple[int, ...]) -> bool:
     return abs(math.log(down / across)) <= math.log(MOST_STRETCH)
 
 
-def _finds_single_things(outputs: Mapping[str, Tensor], wanted: Wanted) -> bool:
-    """Whether there is a list beside a map: detections with mask prototypes, or queries with their masks."""
-    shapes = [tuple(tensor.shape) for tensor in outputs.values() if tensor.is_floating_point()]
-    maps = any(len(shape) == 4 and shape[0] == 1 for shape in shapes)
-    lists = any(
-        len(s) == 3 and s[0] == 1 and min(s[1:]) > 1 and not _has_shape_of(wanted.size, s[1:]) for s in shapes
-    )
-    return maps and lists
+def refuse_others(outputs: Mapping[str, Tensor], size: Size) -> None:
+    """Raise ModelError for a network of another kind, by its name. ``size`` is the picture's."""
+    maps: list[str] = []
+    lists: list[str] = []
+    for name, tensor in outputs.items():
+        shape = tuple(tensor.shape)
+        if sum(extent > 1 for extent in shape) < 2:
+            continue
+        if not tensor.is_floating_point():
+            maps.append(name)
+        elif len(shape) == 4:
+            # SSD's list of boxes has four axes too: 1, 1, boxes, 7.
+            (lists if shape[1] == 1 and shape[3] == 7 else maps).append(name)
+        elif len(shape) == 2:
+            (lists if 4 <= shape[1] <= 7 else maps).append(name)
+        else:
+            (maps if shape[0] > 1 or _has_shape_of(size, shape[1:]) else lists).append(name)
+    if kind := kind_of(outputs, maps, lists):
+        raise ModelError(refusal("this", kind, listed(outputs)))
+
+
+def counted(outputs: Mapping[str, Tensor], asked: str | None, size: Size, channels_last: bool) -> int | None:
+    """How many classes the scores among outputs are of; None where that leaves a choice."""
+    found = set[int]()
+    for name, tensor in outputs.items():
+        if asked in (None, name) and tensor.dim() in (3, 4):
+            for channels in {tensor.shape[-3], tensor.shape[-1]} & set(range(2, 256)):
+                form = form_of(tensor, Wanted(channels, size, channels_last))
+                if form is not None and form.kind == "scores":
+                    sides = tuple(int(tensor.shape[form.axes.index(axis)]) for axis in "HW")
+                    found |= {channels} if _has_shape_of(size, sides) else set()
+    return found.pop() if len(found) == 1 else None
 
 
 def describe(tensor: Tensor) -> str:

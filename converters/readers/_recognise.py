@@ -72,8 +72,6 @@ def _what(head: Head) -> str:
     for found, what in _OTHERS.items():
         if found in start[:64].lower():
             return what
-    if start[8:9] == b"{":
-        return "a safetensors file: load it into the network and save model.state_dict()"
     if start.startswith(b"\x80"):
         return "a Python pickle, not of torch.save: save model.state_dict() with torch.save"
     known = ", ".join(

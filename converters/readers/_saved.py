@@ -6,11 +6,9 @@ import io
 import pickle
 import pickletools
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from edge_vss.converters.readers import Head
 from edge_vss.converters.readers.torchscript import is_torchscript
@@ -23,12 +21,6 @@ LEGACY_PICKLES = 3
 """How many small pickles stand before the object's own there."""
 MOST_PICKLE_BYTES = 64 << 20
 """Of what is looked through for names of classes. Weights are not part of it."""
-MOST_CLAIMED = 4
-"""How many times the file's size its tensors may have together. Two names may share one tensor."""
-WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
-"""Keys under which training scripts keep the state dict in a checkpoint."""
-PREFIXES = ("module.", "_orig_mod.")
-"""What DataParallel and torch.compile put before every key."""
 
 
 def is_saved(head: Head) -> bool:
@@ -104,38 +96,3 @@ def opened(path: Path, trust_pickle: bool = False) -> object:
             f"{path} is damaged, torch cannot read it ({one_line(error, named=True)}): "
             "copy or download it again"
         ) from None
-
-
-def weights_of(path: Path, content: object) -> dict[str, Tensor]:
-    """The weights in what a file holds, by name, without the prefixes of training.
-
-    Raises ModelError where there are none, or where they claim more memory than the file is large.
-    """
-    if not isinstance(content, Mapping):
-        raise ModelError(f"{path} holds a {type(content).__name__}: save model.state_dict() instead")
-    inner = unwrapped(content)
-    assert isinstance(inner, Mapping)
-    weights = {
-        key: value for key, value in inner.items() if isinstance(key, str) and isinstance(value, Tensor)
-    }
-    if not weights:
-        names = [key for key in inner if isinstance(key, str)][:5]
-        raise ModelError(f"{path} holds a dict without weights ({', '.join(names)}): save model.state_dict()")
-    # One number may stand for a thousand million: a tensor can repeat what it holds.
-    claimed = sum(value.numel() * value.element_size() for value in weights.values())
-    if claimed > MOST_CLAIMED * path.stat().st_size + (1 << 20):
-        raise ModelError(
-            f"{path} claims {claimed / 1e6:.0f} MB of weights, more than the file holds: do not use this file"
-        )
-    for prefix in PREFIXES * 2:  # DataParallel of a compiled network, or the other way around
-        if all(key.startswith(prefix) for key in weights):
-            weights = {key.removeprefix(prefix): value for key, value in weights.items()}
-    return weights
-
-
-def unwrapped(content: Mapping[object, object]) -> object:
-    """The state dict or module that a checkpoint keeps under one of its keys; else the whole content."""
-    for key in WRAPPERS:
-        if isinstance(content.get(key), Mapping | torch.nn.Module):
-            return content[key]
-    return content

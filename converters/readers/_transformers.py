@@ -71,7 +71,7 @@ class Folder:
 
 def is_folder(path: Path) -> bool:
     """Whether a path looks like a folder that `open_folder` reads."""
-    return path.is_dir() and (path / CONFIG).is_file() and "model_type" in _text(path / CONFIG)
+    return path.is_dir() and (path / CONFIG).is_file() and "model_type" in read_text(path / CONFIG)
 
 
 def open_folder(path: Path) -> Folder:
@@ -80,7 +80,7 @@ def open_folder(path: Path) -> Folder:
     Raises MissingExtra without transformers, ModelError for a folder that is incomplete, of another kind of
     network, or that wants code or files from elsewhere.
     """
-    config = _json(path / CONFIG)
+    config = read_json(path / CONFIG)
     kind = str(config.get("model_type", ""))
     if "auto_map" in config:
         raise ModelError(
@@ -152,16 +152,16 @@ class Queries(torch.nn.Module):
         return mixed.reshape(1, -1, masks.shape[2], masks.shape[3])
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
     try:
         return read_plain(open_plain(path), MOST_BYTES).decode(errors="replace")
     except (OSError, ValueError):
         return ""
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(_text(path))
+        data = json.loads(read_text(path))
     except (ValueError, RecursionError):
         data = None
     if not isinstance(data, dict):
@@ -215,7 +215,7 @@ def _processor(transformers: Any, path: Path, kind: str) -> Any:
         return None
     if kind == "oneformer":
         # Its own wants a list of classes from the network; what it does to pixels is Mask2Former's.
-        settings = _json(path / PROCESSOR)
+        settings = read_json(path / PROCESSOR)
         wanted = (
             "size",
             "do_resize",

@@ -12,6 +12,8 @@ from torch import Tensor
 from edge_vss.converters.conversion import Conversion
 from edge_vss.converters.readers import Head, ReaderDescription, ReadModel
 from edge_vss.converters.readers._artifact import ArtifactNetwork, picture_input
+from edge_vss.converters.readers._kinds import refuse_inputs
+from edge_vss.converters.readers._metadata import of_texts
 from edge_vss.converters.readers._protobuf import check_functions, graphs_in, load_model, looks_like_onnx
 from edge_vss.errors import MissingExtra, ModelError, one_line
 from edge_vss.video import Size
@@ -105,9 +107,20 @@ def read(path: Path, conversion: Conversion) -> ReadModel:
     Raises ModelError for what is not one network that takes one picture, MissingExtra without onnx.
     """
     model = model_of(path)
-    size, layout, dtype = make_static(path, model, conversion.size)
+    said = of_texts(path, {entry.key: entry.value for entry in model.metadata_props})
+    size, layout, dtype = make_static(path, model, conversion.size, said.size)
     network = OnnxNetwork(model)
-    return ReadModel(network, DESCRIPTION.title, size, layout, dtype, network.only, exportable=False)
+    return ReadModel(
+        network,
+        DESCRIPTION.title,
+        size,
+        layout,
+        dtype,
+        network.only,
+        exportable=False,
+        preprocess=said.preprocess,
+        classes=said.classes,
+    )
 
 
 def model_of(path: Path) -> Any:
@@ -142,19 +155,18 @@ def model_of(path: Path) -> Any:
     return model
 
 
-def make_static(path: Path, model: Any, size: Size | None) -> tuple[Size, str, str]:
-    """Fix the input's shape to ``size``, or find that in it. Gives the size, the layout and the dtype.
+def make_static(
+    path: Path, model: Any, size: Size | None, usual: Size | None = None
+) -> tuple[Size, str, str]:
+    """Fix the input's shape to ``size``, or find that in it; where it is free, it is ``usual``. Gives the
+    size, the layout and the dtype.
 
     The layout is ``NCHW`` or ``NHWC``, the dtype ``float32`` or ``uint8``. Raises ModelError for any other
     input.
     """
     import onnx
 
-    if len(model.graph.input) != 1:
-        names = ", ".join(value.name for value in model.graph.input)
-        raise ModelError(
-            f"{path} takes {len(model.graph.input)} inputs ({names}): it has to take one picture"
-        )
+    refuse_inputs(path, [value.name for value in model.graph.input])
     kind = model.graph.input[0].type.tensor_type
     if kind.elem_type == onnx.TensorProto.FLOAT16:
         take_floats(model)
@@ -163,6 +175,8 @@ def make_static(path: Path, model: Any, size: Size | None) -> tuple[Size, str, s
         dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim
     ]
     name = onnx.TensorProto.DataType.Name(kind.elem_type).lower()
+    if size is None and not all(extents[1:]):
+        size = usual
     found, layout = picture_input(path, dtype or name, extents, size, ("float32", "uint8"))
     shape = {"N": 1, "C": 3, "H": found[0], "W": found[1]}
     for dim, axis in zip(kind.shape.dim, layout, strict=True):

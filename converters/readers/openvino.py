@@ -9,13 +9,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edge_vss.converters.conversion import Conversion
+from edge_vss.converters.conversion import Conversion, Preprocess
 from edge_vss.converters.readers import Head, ReaderDescription, ReadModel
 from edge_vss.converters.readers._artifact import ArtifactNetwork, picture_input
 from edge_vss.converters.readers._ir import check_ir
+from edge_vss.converters.readers._kinds import refuse_inputs
+from edge_vss.converters.readers._metadata import of_model_info
 from edge_vss.errors import MissingExtra, ModelError, one_line
 from edge_vss.vendors import without_telemetry
 
+MODEL_INFO = (
+    *("task", "model_type", "labels", "embedded_processing"),
+    *("mean_values", "scale_values", "reverse_input_channels"),
+)
+"""Keys that are read beside a graph."""
 _DTYPES = {"f32": "float32", "u8": "uint8"}
 
 
@@ -94,9 +101,8 @@ def read(path: Path, conversion: Conversion) -> ReadModel:
             f"{path} cannot be read as an OpenVINO model ({one_line(error)}): "
             "copy it again, and its .bin beside it"
         ) from None
-    if len(model.inputs) != 1:
-        names = ", ".join(_name(port, index) for index, port in enumerate(model.inputs))
-        raise ModelError(f"{path} takes {len(model.inputs)} inputs ({names}): it has to take one picture")
+    refuse_inputs(path, [_name(port, index) for index, port in enumerate(model.inputs)])
+    said = of_model_info(path, _model_info(model))
     port = model.inputs[0]
     found = port.element_type.to_string()
     shape = port.partial_shape
@@ -113,7 +119,31 @@ def read(path: Path, conversion: Conversion) -> ReadModel:
             f"{path} keeps state inside ({len(sinks)} Assign): convert the model it was made from"
         )
     network = OpenVinoNetwork(model)
-    return ReadModel(network, DESCRIPTION.title, size, layout, dtype, network.only, exportable=False)
+    return ReadModel(
+        network,
+        DESCRIPTION.title,
+        size,
+        layout,
+        dtype,
+        network.only,
+        exportable=False,
+        preprocess=said.preprocess if dtype == "float32" else _order(said.preprocess),
+        classes=said.classes,
+    )
+
+
+def _order(prepare: Preprocess | None) -> Preprocess | None:
+    """Of a network that scales its pixels itself, only the order of channels is left to say."""
+    return None if prepare is None else Preprocess(bgr=prepare.bgr)
+
+
+def _model_info(model: Any) -> dict[str, str]:
+    """What Model API and others have written beside the graph, as texts."""
+    return {
+        key: str(model.get_rt_info(["model_info", key]).value)
+        for key in MODEL_INFO
+        if model.has_rt_info(["model_info", key])
+    }
 
 
 def _name(port: Any, index: int) -> str:

@@ -9,8 +9,9 @@ import torch
 
 from edge_vss.converters.conversion import Conversion
 from edge_vss.converters.readers import Head, ReaderDescription, ReadModel
-from edge_vss.converters.readers._factory import network_of
-from edge_vss.converters.readers._saved import foreign_names, is_saved, opened, unwrapped, weights_of
+from edge_vss.converters.readers._factory import importable, network_of
+from edge_vss.converters.readers._saved import foreign_names, is_saved, opened
+from edge_vss.converters.readers._weights import Fitted, picked, sets_of
 
 
 def _recognises(head: Head) -> bool:
@@ -25,9 +26,19 @@ def read(path: Path, conversion: Conversion) -> ReadModel:
 
     Raises ModelError without ``conversion.trust_pickle``, and for a damaged file.
     """
-    content = opened(path, conversion.trust_pickle)
-    inner = unwrapped(content) if isinstance(content, Mapping) else content
-    if isinstance(inner, torch.nn.Module):
-        return ReadModel(inner.cpu().float(), DESCRIPTION.title, conversion.size)
-    network = network_of(path, weights_of(path, content), conversion)
-    return ReadModel(network, "state dict", conversion.size)
+    with importable([], [str(path.resolve().parent)]):
+        content = opened(path, conversion.trust_pickle)
+    held = content if isinstance(content, Mapping) else {"": content}
+    modules = {
+        key: value
+        for key, value in held.items()
+        if isinstance(key, str) and isinstance(value, torch.nn.Module) and value.state_dict()
+    }
+    if modules and conversion.factory is None:
+        name, others = picked(path, modules, conversion.weights_key)
+        fitted = Fitted(name, "", "", others, ())
+        return ReadModel(modules[name].cpu().float(), DESCRIPTION.title, conversion.size, notes=fitted.notes)
+    if modules:
+        content = {**held, **{key: module.state_dict() for key, module in modules.items()}}
+    network, fitted = network_of(path, sets_of(path, content), conversion)
+    return ReadModel(network, "state dict", conversion.size, notes=fitted.notes)

@@ -12,6 +12,8 @@ from torch import Tensor
 from edge_vss.converters.conversion import Conversion
 from edge_vss.converters.readers import Head, ReaderDescription, ReadModel
 from edge_vss.converters.readers._artifact import ArtifactNetwork, picture_input
+from edge_vss.converters.readers._kinds import refuse_inputs
+from edge_vss.converters.readers._tflite_metadata import said_by
 from edge_vss.converters.targets import _flatbuffer as flatbuffer
 from edge_vss.errors import MissingExtra, ModelError, one_line
 from edge_vss.files import utf8_name
@@ -89,12 +91,22 @@ def read(path: Path, conversion: Conversion) -> ReadModel:
         raise ModelError(f"{path} is larger than a TFLite file can be (2 GiB): do not use this file")
     network = TfliteNetwork(path)
     inputs = network.interpreter.get_input_details()
-    if len(inputs) != 1:
-        names = ", ".join(detail["name"] for detail in inputs)
-        raise ModelError(f"{path} takes {len(inputs)} inputs ({names}): it has to take one picture")
+    refuse_inputs(path, [detail["name"] for detail in inputs])
+    said = said_by(path)
     extents = [int(extent) if extent > 0 else None for extent in inputs[0]["shape_signature"]]
     dtype = np.dtype(inputs[0]["dtype"]).name
     size, layout = picture_input(path, dtype, extents, conversion.size, ("float32", *QUANTISED))
     if None in extents:
         raise ModelError(f"{path} takes pictures of any size: export it for {size[0]}x{size[1]}")
-    return ReadModel(network, DESCRIPTION.title, size, layout, dtype, network.only, exportable=False)
+    return ReadModel(
+        network,
+        DESCRIPTION.title,
+        size,
+        layout,
+        dtype,
+        network.only,
+        exportable=False,
+        # What it says of a quantised network is in the quantisation already.
+        preprocess=said.preprocess if dtype == "float32" else None,
+        classes=said.classes,
+    )

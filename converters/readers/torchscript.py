@@ -11,10 +11,12 @@ import torch
 from edge_vss.converters.conversion import Conversion
 from edge_vss.converters.readers import Head, ReaderDescription, ReadModel
 from edge_vss.converters.readers._checks import MADE_ON_A_GPU
+from edge_vss.converters.readers._metadata import MOST_TEXT, Said, of_texts, value_of
 from edge_vss.converters.silence import quiet
 from edge_vss.errors import ModelError, one_line
 from edge_vss.files import utf8_name
 
+METADATA = "extra/config.txt"
 OPENS_FILES = re.compile(rb"\b(?:torch|aten|prim)\.(save|from_file|load)\(|\bops\.\w+\.(save|from_file)\b")
 """TorchScript's few operators that read or write files of the machine that runs it."""
 
@@ -37,7 +39,14 @@ def read(path: Path, conversion: Conversion) -> ReadModel:
         _check_code(path)
         with quiet():
             module: torch.nn.Module = torch.jit.load(utf8_name(path), map_location="cpu")  # type: ignore[no-untyped-call]
-            return ReadModel(module.float(), DESCRIPTION.title, conversion.size, exportable=False)
+        said = _said(path)
+        return ReadModel(
+            module.float(),
+            DESCRIPTION.title,
+            conversion.size or said.size,
+            exportable=False,
+            classes=said.classes,
+        )
     except ModelError:
         raise
     except Exception as error:  # a damaged file, or an operator of an extension that is not loaded
@@ -47,6 +56,16 @@ def read(path: Path, conversion: Conversion) -> ReadModel:
             f"{path} cannot be loaded as TorchScript ({one_line(error)}): "
             f"{MADE_ON_A_GPU if gpu else 'save it again, or give an exported program'}"
         ) from None
+
+
+def _said(path: Path) -> Said:
+    """What Ultralytics keeps in a file beside the code."""
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            if entry.filename.partition("/")[2] == METADATA and entry.file_size <= MOST_TEXT:
+                entries = value_of(archive.read(entry).decode(errors="replace"))
+                return of_texts(path, entries) if isinstance(entries, dict) else Said()
+    return Said()
 
 
 def _check_code(path: Path) -> None:

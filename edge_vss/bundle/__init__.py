@@ -9,8 +9,8 @@ pickle.
 
 from edge_vss.bundle.manifest import (
     FORMAT,
+    USUAL_VERSION,
     VERSION,
-    WITHOUT_HEADS,
     GraphSpec,
     HeadSpec,
     Manifest,
@@ -24,7 +24,7 @@ from edge_vss.bundle.writing import building, check_target, write
 __all__ = [
     "FORMAT",
     "VERSION",
-    "WITHOUT_HEADS",
+    "USUAL_VERSION",
     "GraphSpec",
     "HeadSpec",
     "Manifest",

@@ -17,14 +17,16 @@ from edge_vss.video import Size
 Array = TypeVar("Array")
 FORMAT = "edge-vss bundle"
 VERSION = "1.3"
-"""1.1 added ``data`` and ``precision``, 1.2 a state's ``next``, 1.3 ``heads``. What reads 1.0 reads them,
-unless a graph has ``data`` or a state has ``next``, which it refuses."""
-WITHOUT_HEADS = "1.2"
-"""What a bundle of one map is written as: nothing newer is in it."""
+"""1.1 added ``data`` and ``precision``, 1.2 a state's ``next``, 1.3 ``heads`` and ``fit``. What reads 1.0
+reads them, unless a graph has ``data`` or a state has ``next``, which it refuses. It stretches all frames."""
+USUAL_VERSION = "1.2"
+"""What a bundle is written as that needs nothing newer: with one map, and frames that are stretched."""
 KINDS = ("labels", "matte")
 """Of heads."""
 MATTE_STEPS = 2
 """By how many of its 255 steps two engines may round a matte differently."""
+FITS = ("stretch", "letterbox", "crop")
+"""How a frame of another shape is brought into the picture that the graphs take."""
 
 
 @dataclass(frozen=True)
@@ -142,9 +144,11 @@ class Manifest:
     tools: dict[str, str] = field(default_factory=dict)
     precision: dict[str, Any] = field(default_factory=lambda: {"weights": "fp32"})
     """``weights``: ``fp32``, ``fp16`` or ``int8``; and below fp32, what that loses (``against_fp32``)."""
-    version: str = WITHOUT_HEADS
+    version: str = USUAL_VERSION
     heads: tuple[HeadSpec, ...] = ()
     """The maps of a bundle that gives several; the first is ``labels``. Empty where that is the only one."""
+    fit: str = FITS[0]
+    """How a frame of another shape is brought to ``frame_size``: one of ``FITS``."""
 
     @property
     def maps(self) -> tuple[HeadSpec, ...]:
@@ -161,10 +165,13 @@ class Manifest:
         raise OptionError(f"no head is called {name!r}: choose from {', '.join(h.name for h in self.maps)}")
 
     def to_json(self) -> dict[str, Any]:
-        """What manifest.json holds besides ``format``. ``heads`` is left out where it is empty."""
+        """What manifest.json holds besides ``format``. ``heads`` is left out where it is empty, and ``fit``
+        where frames are stretched."""
         found = asdict(self)
         if not self.heads:
             del found["heads"]
+        if self.fit == FITS[0]:
+            del found["fit"]
         return found
 
     def graph(self, role: str) -> GraphSpec:

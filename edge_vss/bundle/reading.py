@@ -11,6 +11,7 @@ from pathlib import Path
 
 from edge_vss.bundle.json_fields import Reader, broken, strict_json, typed
 from edge_vss.bundle.manifest import (
+    FITS,
     FORMAT,
     KINDS,
     VERSION,
@@ -198,6 +199,7 @@ def parse(data: object) -> Manifest:
         tools=_texts(top, "tools"),
         precision=_precision(top),
         heads=_heads(top),
+        fit=_fit(top),
     )
     check_contract(manifest)
     return manifest
@@ -221,6 +223,13 @@ def _names(reader: Reader) -> tuple[str, ...]:
 
 def _palette(reader: Reader) -> tuple[tuple[int, int, int], ...]:
     return tuple(_colour(entry, f"{reader.where}palette") for entry in reader.get("palette", list))
+
+
+def _fit(top: Reader) -> str:
+    fit: str = top.get("fit", str, default=FITS[0])
+    if fit not in FITS:
+        raise BundleError(f"frames are brought in by {fit!r}, which is not known: upgrade edge-vss")
+    return fit
 
 
 def _graph(reader: Reader) -> GraphSpec:
@@ -259,7 +268,13 @@ def _options(top: Reader) -> dict[str, object]:
     """Free, but for the entry that says how the model was given."""
     options: dict[str, object] = top.get("options", dict)
     model = Reader(Reader(options, "options.").get("model", dict, default={}), "options.model.")
-    for key, kind in (("factory", str), ("output", str), ("high", dict), ("preprocess", dict)):
+    for key, kind in (
+        ("factory", str),
+        ("output", str),
+        ("weights", str),
+        ("high", dict),
+        ("preprocess", dict),
+    ):
         if key in typed(model.data, dict, "options.model"):
             model.get(key, kind, optional=True)
     for key in ("outputs", "mattes"):

@@ -79,8 +79,46 @@ def _cost(bundle: Path, manifest: Manifest, policy: str | None) -> Cost:
     return Cost(str(chosen), share, None if share is None else manifest.gmac_per_frame(share))
 
 
+READING = {
+    "kind": "read as",
+    "output": "output",
+    "outputs": "outputs",
+    "mattes": "mattes",
+    "form": "its form",
+    "classes": "classes",
+    "from_model": "from its own files",
+    "weights": "weights",
+    "weights_instead_of": "weights left out",
+    "prefix_removed": "taken off names",
+    "prefix_added": "put before names",
+    "left_out": "not of the network",
+}
+"""What the manifest notes of a model, in the order and the words in which it is shown."""
+
+
+def show_reading(manifest: Manifest) -> None:
+    """A table: how the model was understood. Nothing for families that know their networks."""
+    notes = manifest.options.get("model", {})
+    rows = [(words, _in_words(notes[name])) for name, words in READING.items() if notes.get(name)]
+    pixels = notes.get("preprocess")
+    if isinstance(pixels, dict):
+        mean, std = (", ".join(f"{value:.4g}" for value in pixels.get(key, ())) for key in ("mean", "std"))
+        order = "BGR" if pixels.get("bgr") else "RGB"
+        rows.append(("pixels", f"{order} x {pixels.get('scale', 1):.4g}, mean {mean}, std {std}"))
+    if manifest.fit != "stretch":
+        rows.append(("other shapes", manifest.fit))
+    table(("model", ""), rows)
+
+
+def _in_words(noted: object) -> str:
+    """What is noted of one output, or of each of several."""
+    if isinstance(noted, dict):
+        return ", ".join(f"{output}: {words}" for output, words in noted.items())
+    return ", ".join(map(str, noted)) if isinstance(noted, list) else str(noted)
+
+
 def show_graphs(bundle: Path, manifest: Manifest) -> None:
-    """The graphs with their sizes and costs, how near their numbers are to the model's, and what it gives."""
+    """Two tables: the graphs with their sizes and costs, and how near their numbers are to the model's."""
     rows = [(graph.role, graph.file, _bytes(bundle, graph) / 1e6, graph.gmac) for graph in manifest.graphs]
     table(("graph", "file", "MB", "GMAC"), rows)
     parity = manifest.parity.get("graphs", {}) | {"rollout": manifest.parity.get("rollout", {})}
@@ -94,10 +132,6 @@ def show_graphs(bundle: Path, manifest: Manifest) -> None:
         if found
     ]
     table(("numbers", "equal labels %", "largest difference"), agreements)
-    model = manifest.options.get("model")
-    form = model.get("form") if isinstance(model, dict) else None
-    if isinstance(form, str):
-        say(f"the model gives {form}")
 
 
 def show_outputs(manifest: Manifest) -> None:

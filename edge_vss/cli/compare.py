@@ -56,7 +56,7 @@ def compare(
     mean: Mean = None,
     std: Std = None,
     scale: Scale = None,
-    bgr: Bgr = False,
+    bgr: Bgr = None,
     family: Family = "propagate",
     policy: PolicyName = None,
     motion: Motion = "auto",

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from edge_vss.cli._contents import contents, show_graphs, show_outputs
+from edge_vss.cli._contents import contents, show_graphs, show_outputs, show_reading
 from edge_vss.cli._family import family_options
 from edge_vss.cli._hushed import hushed
 from edge_vss.cli._precision import show_precision
@@ -36,7 +36,7 @@ def convert(
     model: Annotated[
         Path | None,
         typer.Argument(
-            help="Exported program, TorchScript, state dict, ONNX, OpenVINO or TFLite file.",
+            help="Exported program, TorchScript, checkpoint, ONNX, OpenVINO or TFLite file, or a folder.",
             show_default=False,
         ),
     ] = None,
@@ -49,7 +49,15 @@ def convert(
         ),
     ] = None,
     size: FrameSize = None,
+    fit: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="How other shapes are brought in: stretch, letterbox or crop."),
+    ] = "stretch",
     factory: Factory = None,
+    weights_key: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Which weights, of a checkpoint that holds several sets."),
+    ] = None,
     output: Annotated[
         list[str] | None,
         typer.Option(
@@ -69,7 +77,7 @@ def convert(
     mean: Mean = None,
     std: Std = None,
     scale: Scale = None,
-    bgr: Bgr = False,
+    bgr: Bgr = None,
     logits: Annotated[bool, typer.Option("--logits", help="Every route gives its scores too.")] = False,
     policy: Annotated[str | None, typer.Option(metavar="NAME", help="The bundle's default policy.")] = None,
     family: Family = "propagate",
@@ -113,8 +121,11 @@ def convert(
     json: Json = None,
     debug: Debug = False,
 ) -> None:
-    if (model is None) != untrained:
-        raise typer.BadParameter("give a model file, or --untrained without one", param_hint="MODEL")
+    if (model is not None and untrained) or (model is None and not untrained and factory is None):
+        raise typer.BadParameter(
+            "give a model file, --model FILE.py:FACTORY for a network with weights, or --untrained",
+            param_hint="MODEL",
+        )
     writable(json, made=bundle)
     picture = None if preview is None else _checked_preview(bundle, preview, force)
     from edge_vss.converters.conversion import Conversion
@@ -123,7 +134,10 @@ def convert(
         model,
         classes=classes_of(classes or [], output or []),
         size=size_of(size),
+        fit=fit,
         factory=factory,
+        own_weights=model is None and not untrained,
+        weights_key=weights_key,
         output_name=output or None,
         matte=matte or None,
         mean=three_of(mean, "--mean"),
@@ -149,6 +163,7 @@ def convert(
         manifest = build(conversion, bundle, force=force)
     warning = "" if picture is None or preview is None else _drawn_preview(bundle, preview, picture)
     emit(contents(bundle, manifest, preview=picture), json)
+    show_reading(manifest)
     show_graphs(bundle, manifest)
     show_outputs(manifest)
     show_precision(manifest)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge_vss.cli._contents import contents, show_graphs, show_outputs
+from edge_vss.cli._contents import contents, show_graphs, show_outputs, show_reading
 from edge_vss.cli._precision import show_precision
 from edge_vss.cli.options import Bundle, Debug, Json, PolicyName
 from edge_vss.cli.terminal import cell, emit, say, table
@@ -20,6 +20,7 @@ def inspect(bundle: Bundle, policy: PolicyName = None, json: Json = None, debug:
     if manifest.options.get("model", {}).get("untrained"):
         kind += ", UNTRAINED: its labels mean nothing"
     say(f"{bundle}: {kind}, {len(manifest.classes)} classes, frames {height}x{width}")
+    show_reading(manifest)
     show_outputs(manifest)
     show_graphs(bundle, manifest)
     show_precision(manifest)

@@ -17,7 +17,9 @@ Bundle = Annotated[Path, typer.Argument(help="A bundle that convert wrote (NAME.
 Factory = Annotated[
     str | None,
     typer.Option(
-        "--model", metavar="FILE.py:FACTORY", help="The function that builds a state dict's network."
+        "--model",
+        metavar="FILE.py:FACTORY",
+        help="What builds a state dict's network, or gives a trained one: net.py:build, net.py:Net(p=2).",
     ),
 ]
 Source = Annotated[
@@ -130,7 +132,9 @@ Std = Annotated[
     str | None, typer.Option(metavar="A,B,C", help="Divided by, after --mean, in the same order.")
 ]
 Scale = Annotated[float | None, typer.Option(help="What a pixel (0 to 255) is multiplied by first.")]
-Bgr = Annotated[bool, typer.Option("--bgr", help="The model wants blue first.")]
+Bgr = Annotated[
+    bool | None, typer.Option("--bgr/--rgb", help="The model wants blue first, or red.", show_default=False)
+]
 Family = Annotated[
     str, typer.Option(metavar="NAME", help="How the model is split. With --help, its options are shown too.")
 ]

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.runtimes.tracing.cells import CELL_PX, at_centres, grid_of
-from edge_vss.runtimes.tracing.whole_pixels import points
-from edge_vss.video import MotionField, Size
+from edge_vss.runtimes.tracing.whole_pixels import spread
+from edge_vss.video import MotionField, Size, Window
 
 Floats = NDArray[np.float32]
 
@@ -23,23 +23,23 @@ class Positions:
     """Where maps are read, as ``cv2.remap`` wants it: each pair of tables is made once."""
 
     def __init__(self) -> None:
-        self._made: dict[tuple[Size, Size, str], tuple[Floats, Floats]] = {}
+        self._made: dict[tuple[Size, Size, str, Window | None], tuple[Floats, Floats]] = {}
 
-    def of_grid(self, size: Size, grid: Size, sampling: str) -> tuple[Floats, Floats]:
-        """The points of ``grid`` on the root map's cells, for frames of ``size``: x and y."""
-        key = (size, grid, sampling)
+    def of_grid(
+        self, size: Size, grid: Size, sampling: str, window: Window | None = None
+    ) -> tuple[Floats, Floats]:
+        """The points of ``grid`` on the root map's cells, for frames of ``size``: x and y. The grid spans the
+        frame, or the ``window``."""
+        key = (size, grid, sampling, window)
         if key not in self._made:
-            y, x = (
-                (points(extent, count, sampling) + 0.5) / CELL_PX - 0.5
-                for extent, count in zip(size, grid, strict=True)
-            )
+            y, x = ((at + 0.5) / CELL_PX - 0.5 for at in spread(size, grid, sampling, window))
             across, down = np.meshgrid(x.astype(np.float32), y.astype(np.float32))
             self._made[key] = (across, down)
         return self._made[key]
 
     def of_pixels(self, grid: Size) -> tuple[Floats, Floats]:
         """Every pixel of ``grid``: x and y."""
-        key = (grid, grid, "")
+        key = (grid, grid, "", None)
         if key not in self._made:
             self._made[key] = at_centres(grid, grid, 1.0)
         return self._made[key]

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from edge_vss.decisions import Measured, Track
 from edge_vss.errors import OptionError
 from edge_vss.runtimes.tracing._smooth import Positions, SmoothMap
-from edge_vss.runtimes.tracing.cells import grid_of
+from edge_vss.runtimes.tracing.cells import CELL_PX, grid_of
 from edge_vss.runtimes.tracing.whole_pixels import Hops, TapTables
-from edge_vss.video import Frame, FrameStamp, Size
+from edge_vss.video import Frame, FrameStamp, Size, Window
 
 MODES = ("grid", "exact")
 
@@ -57,15 +57,26 @@ class Trace:
             _hops=None if self._hops is None else self._hops.and_then(frame.motion),
         )
 
-    def root(self, grid: Size, sampling: str = "centres") -> NDArray[np.float32]:
+    def root(
+        self, grid: Size, sampling: str = "centres", window: Window | None = None
+    ) -> NDArray[np.float32]:
         """Motion from the frame back to the anchor: (2, h, w) float32, x then y, in pixels of ``grid``.
 
         The grid spans the frame exactly, as a resized picture does: one of its pixels is W/w by H/h pixels
         of the frame. Motion is read at the ``centres`` of its cells, or with its first and last points on
-        the frame's first and last pixels (``corners``).
+        the frame's first and last pixels (``corners``). With a ``window`` it spans that instead; then no
+        motion leads out of the frame, as there may be nothing.
         """
-        height, width = self.size
-        root = self._sampled(grid, sampling) if self._hops is None else self._hops.root(grid, sampling)
+        if self._hops is None:
+            root = self._sampled(grid, sampling, window)
+        else:
+            root = self._hops.root(grid, sampling, window)
+        height, width = self.size if window is None else (window.height, window.width)
+        if window is not None and self.frames_since_key:
+            x, y = self._positions.of_grid(self.size, grid, sampling, window)
+            for moved, cells, extent in ((root[0], x, self.size[1]), (root[1], y, self.size[0])):
+                at = (cells + np.float32(0.5)) * CELL_PX - np.float32(0.5)
+                np.clip(moved, -at, np.float32(extent - 1) - at, out=moved)
         root[0] *= np.float32(grid[1] / width)
         root[1] *= np.float32(grid[0] / height)
         return root
@@ -102,8 +113,10 @@ class Trace:
             error=float(cv2.absdiff(carried, _thumb(frame)).mean()),
         )
 
-    def _sampled(self, grid: Size, sampling: str = "centres") -> NDArray[np.float32]:
-        x, y = self._positions.of_grid(self.size, grid, sampling)
+    def _sampled(
+        self, grid: Size, sampling: str = "centres", window: Window | None = None
+    ) -> NDArray[np.float32]:
+        x, y = self._positions.of_grid(self.size, grid, sampling, window)
         root = cv2.remap(self._smooth.root(), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return np.ascontiguousarray(root.transpose(2, 0, 1))
 
@@ -151,9 +164,11 @@ class Tracer:
         self._trace = self.trace.and_then(frame)
         return self._trace.track(frame)
 
-    def root(self, grid: Size, sampling: str = "centres") -> NDArray[np.float32]:
+    def root(
+        self, grid: Size, sampling: str = "centres", window: Window | None = None
+    ) -> NDArray[np.float32]:
         """As `Trace.root`, from the frame last followed."""
-        return self.trace.root(grid, sampling)
+        return self.trace.root(grid, sampling, window)
 
     def carry(self, labels: Bytes) -> Bytes:
         """As `Trace.carry`, to the frame last followed."""

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_vss.video import MotionField, Size
+from edge_vss.video import MotionField, Size, Window
 
 Floats = NDArray[np.float32]
 Pixels = NDArray[np.int16]
@@ -27,11 +27,11 @@ class TapTables:
     """The `Taps` of the grids that a stream's graphs read, each made once."""
 
     def __init__(self) -> None:
-        self._made: dict[tuple[Size, Size, str], Taps] = {}
+        self._made: dict[tuple[Size, Size, str, Window | None], Taps] = {}
 
-    def find(self, size: Size, grid: Size, sampling: str) -> Taps:
-        """Those for reading frames of ``size`` at the points of ``grid``."""
-        key = (size, grid, sampling)
+    def find(self, size: Size, grid: Size, sampling: str, window: Window | None = None) -> Taps:
+        """Those for reading frames of ``size`` at the points of ``grid``, which spans them or the window."""
+        key = (size, grid, sampling, window)
         if key not in self._made:
             self._made[key] = Taps(*key)
         return self._made[key]
@@ -54,12 +54,12 @@ class Hops:
         """With one frame more. None stands still, as an intra block does in AR-Seg."""
         return replace(self, fields=(*self.fields, None if motion is None else _rounded(motion)))
 
-    def root(self, grid: Size, sampling: str) -> Floats:
+    def root(self, grid: Size, sampling: str, window: Window | None = None) -> Floats:
         """Motion back to the anchor at the points of ``grid``: (2, h, w) float32, x then y, in frame pixels.
 
         The four pixels around each point are traced, and their motions mixed bilinearly.
         """
-        taps = self.tables.find(self.size, grid, sampling)
+        taps = self.tables.find(self.size, grid, sampling, window)
         at = taps.at
         for field in reversed(self.fields):
             if field is None:
@@ -90,9 +90,10 @@ class Taps:
     first and last points lie on the first and last pixels (resizing with aligned corners).
     """
 
-    def __init__(self, size: Size, grid: Size, sampling: str) -> None:
-        rows, self._down = _around(size[0], grid[0], sampling)
-        columns, self._across = _around(size[1], grid[1], sampling)
+    def __init__(self, size: Size, grid: Size, sampling: str, window: Window | None = None) -> None:
+        down, across = spread(size, grid, sampling, window)
+        rows, self._down = _around(size[0], down)
+        columns, self._across = _around(size[1], across)
         self.at: Pixels = np.dstack(np.meshgrid(columns, rows)).astype(np.int16)
         """(2h, 2w, 2): x and y."""
         # As large as the taps: numpy takes ten times as long to compare with a pair of numbers.
@@ -115,15 +116,26 @@ class Taps:
         return out
 
 
-def points(extent: int, count: int, sampling: str) -> NDArray[np.float64]:
+def spread(
+    size: Size, grid: Size, sampling: str, window: Window | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where the points of ``grid`` lie in a frame of ``size``: rows, then columns, in pixels. The grid spans
+    the frame, or the ``window``."""
+    if window is None:
+        return points(size[0], grid[0], sampling), points(size[1], grid[1], sampling)
+    rows = window.top + points(window.height, grid[0], sampling)
+    return rows, window.left + points(window.width, grid[1], sampling)
+
+
+def points(extent: float, count: int, sampling: str) -> NDArray[np.float64]:
     """Where the ``count`` points of a grid lie along ``extent`` pixels."""
     if sampling == "corners":
         return np.linspace(0, extent - 1, count)
     return (np.arange(count) + 0.5) * extent / count - 0.5
 
 
-def _around(extent: int, count: int, sampling: str) -> tuple[Floats, Floats]:
-    at = np.clip(points(extent, count, sampling), 0, extent - 1)
+def _around(extent: int, points: NDArray[np.float64]) -> tuple[Floats, Floats]:
+    at = np.clip(points, 0, extent - 1)
     first = np.minimum(np.floor(at), max(extent - 2, 0))
     pairs = np.stack([first, np.minimum(first + 1, extent - 1)], 1)
     return pairs.reshape(-1).astype(np.float32), (at - first).astype(np.float32)
