@@ -15,6 +15,7 @@ from edge_vss.classes import ClassSet, apart, find, from_names
 from edge_vss.converters.conversion import Conversion
 from edge_vss.converters.readers._checks import canonical
 from edge_vss.converters.readers._outputs import (
+    SEVERAL,
     Canonical,
     Each,
     Form,
@@ -61,9 +62,7 @@ def ask_which(outputs: Mapping[str, Tensor], size: Size, channels_last: bool) ->
         name for name, tensor in outputs.items() if looks_like_a_map(tensor, Wanted(0, size, channels_last))
     ]
     if len(found) > 1:
-        raise ModelError(
-            f"the model has several outputs: choose one or more with --output from {listed(outputs)}"
-        )
+        raise ModelError(SEVERAL.format(listed(outputs)))
 
 
 def others(outputs: Mapping[str, Tensor], chosen: str, wanted: Wanted) -> str:

@@ -15,6 +15,7 @@ from edge_vss.errors import ModelError
 from edge_vss.video import Size
 
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool)
+SEVERAL = "the model has several outputs: choose one with --output from {}; or several, for a map of each"
 MOST_STRETCH = 1.25
 """How much more a map may be reduced along one axis than along the other: rounding, padding to 32."""
 Channels = tuple[int, tuple[int, ...]]
@@ -86,7 +87,7 @@ def choose(outputs: Mapping[str, Tensor], asked: str | None, wanted: Wanted) -> 
             if len(scores) == 1 and all(outputs[name].is_floating_point() for name in fitting):
                 fitting = scores
         if len(fitting) > 1:
-            raise ModelError(f"the model has several outputs: choose one or more with --output from {have}")
+            raise ModelError(SEVERAL.format(have))
         name = (fitting or names)[0]
     if form_of(outputs[name], wanted) is None:
         raise ModelError(
