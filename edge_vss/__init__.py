@@ -47,6 +47,15 @@ if TYPE_CHECKING:
     from edge_vss.runtimes.tools.evaluate import EvaluationReport, evaluate
     from edge_vss.runtimes.tools.ground_truth import GroundTruth
     from edge_vss.runtimes.tools.opening import Opening
+    from edge_vss.runtimes.tools.vector_file import VectorFile, load_vectors
+    from edge_vss.runtimes.tools.vectors import (
+        ComposedMotion,
+        FrameVectors,
+        VectorStream,
+        compose_motion,
+        save_vectors,
+        vectors,
+    )
     from edge_vss.video import (
         Cause,
         Decision,
@@ -71,6 +80,7 @@ __all__ = [
     "BundleError",
     "Cause",
     "ClassSet",
+    "ComposedMotion",
     "Conversion",
     "Decision",
     "EdgeVssError",
@@ -79,6 +89,7 @@ __all__ = [
     "Feed",
     "Frame",
     "FrameStamp",
+    "FrameVectors",
     "Gop",
     "GroundTruth",
     "Interval",
@@ -111,17 +122,23 @@ __all__ = [
     "StateFileError",
     "StreamInfo",
     "Track",
+    "VectorFile",
+    "VectorStream",
     "__version__",
+    "compose_motion",
     "convert",
     "evaluate",
     "find_classes",
     "load",
+    "load_vectors",
     "open_sink",
     "open_source",
     "overlay",
     "profile",
     "read_manifest",
     "run",
+    "save_vectors",
+    "vectors",
 ]
 
 # Where each name is found when it is asked for. A test holds this and the imports above together.
@@ -129,12 +146,14 @@ _HOMES = {
     "Adaptive": ("runtimes.policy", "Adaptive"),
     "Cause": ("video", "Cause"),
     "ClassSet": ("classes", "ClassSet"),
+    "ComposedMotion": ("runtimes.tools.vectors", "ComposedMotion"),
     "Conversion": ("converters.conversion", "Conversion"),
     "Decision": ("video", "Decision"),
     "EvaluationReport": ("runtimes.tools.evaluate", "EvaluationReport"),
     "Feed": ("runtimes.motion", "Feed"),
     "Frame": ("video", "Frame"),
     "FrameStamp": ("video", "FrameStamp"),
+    "FrameVectors": ("runtimes.tools.vectors", "FrameVectors"),
     "Gop": ("runtimes.policy", "Gop"),
     "GroundTruth": ("runtimes.tools.ground_truth", "GroundTruth"),
     "Interval": ("runtimes.policy", "Interval"),
@@ -161,16 +180,22 @@ _HOMES = {
     "State": ("runtimes.state", "State"),
     "StreamInfo": ("video", "StreamInfo"),
     "Track": ("video", "Track"),
+    "VectorFile": ("runtimes.tools.vector_file", "VectorFile"),
+    "VectorStream": ("runtimes.tools.vectors", "VectorStream"),
+    "compose_motion": ("runtimes.tools.vectors", "compose_motion"),
     "convert": ("converters.convert", "convert"),
     "evaluate": ("runtimes.tools.evaluate", "evaluate"),
     "find_classes": ("classes", "find"),
     "load": ("runtimes.segmenter", "load"),
+    "load_vectors": ("runtimes.tools.vector_file", "load_vectors"),
     "open_sink": ("runtimes.sinks", "open_sink"),
     "open_source": ("runtimes.sources", "open_source"),
     "overlay": ("runtimes.sinks._drawing", "overlay"),
     "profile": ("runtimes.tools.benchmark", "profile"),
     "read_manifest": ("bundle", "read"),
     "run": ("runtimes.pipeline", "run"),
+    "save_vectors": ("runtimes.tools.vectors", "save_vectors"),
+    "vectors": ("runtimes.tools.vectors", "vectors"),
 }
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Generic, Protocol, TypeVar
 
+from edge_vss.errors import OptionError
 from edge_vss.runtimes.motion import Measure
 from edge_vss.runtimes.session import Session
 from edge_vss.runtimes.sinks import SINKS, Sink
@@ -41,7 +42,7 @@ class RunReport:
     """Frames on the start or key route."""
 
     skipped: int = 0
-    """Frames that passed without inference, because a live source was ahead."""
+    """Frames that passed without inference: a live source was ahead, or no picture was there to begin."""
 
     losses: int = 0
     """Times that packets were missing, as far as the source could tell: frames that begin anew for it."""
@@ -134,6 +135,19 @@ def motion_for(
     return motion if wanted else "none"
 
 
+def check_pictures(session: Session, pictures: str, sinks: Iterable[str] = ()) -> None:
+    """Raises OptionError where the session or a sink of these kinds looks at pictures that a source opened
+    for ``pictures`` (as for `open_source`) does not have."""
+    if pictures not in ("key", "none"):
+        return
+    reasons = [session.why_pictures] if pictures == "key" else ["a session needs the pictures of key frames"]
+    reasons += [
+        f"the sink {name} looks at every picture" for name in sinks if SINKS.find(name).description.pictures
+    ]
+    if why := next(filter(None, reasons), ""):
+        raise OptionError(f"pictures {pictures!r} is not enough, because {why}: leave it out")
+
+
 def run(
     source: Iterable[Frame],
     session: Session,
@@ -150,11 +164,15 @@ def run(
     inference. ``drop_inference`` (by default where the source is live) leaves a frame without labels when
     newer ones wait. Packets are never dropped, so motion stays whole. ``limit`` ends the run after so many
     frames. The first error of any stage ends the run and is raised here.
+
+    Raises OptionError at once where the session needs pictures that the source was not opened for.
     """
     info = source.info if isinstance(source, Source) else None
     if drop_inference is None:
         drop_inference = info is not None and info.live
     ahead = max(QUEUE_FRAMES, round(LIVE_SECONDS * info.fps)) if drop_inference and info else QUEUE_FRAMES
+    if info is not None:
+        check_pictures(session, info.pictures)
     report = RunReport()
     decoded: Channel[Frame] = Channel(ahead)
     predicted: Channel[tuple[Frame, Prediction]] = Channel(QUEUE_FRAMES)
@@ -203,7 +221,7 @@ def run(
             # ``behind`` counts the frames that wait now, and the last of them gets the graphs. Frames that
             # arrive meanwhile do not count: otherwise no frame would ever get labels.
             behind = (behind or 1 + len(decoded)) - 1
-            if drop_inference and behind:
+            if (drop_inference and behind) or not session.can_step(frame):
                 session.skip(frame)
                 report.skipped += 1
             else:

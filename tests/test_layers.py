@@ -15,7 +15,7 @@ HALVES = {
 FLOORS = (
     ("text",),
     ("errors", "report", "extras"),
-    ("video", "classes", "metrics", "files", "claim", "plugins"),
+    ("video", "orientation", "classes", "metrics", "files", "claim", "plugins"),
     ("bundle",),
     ("runtimes.motion", "runtimes.engines"),
     ("runtimes.sources", "runtimes.tracing"),

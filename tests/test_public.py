@@ -20,11 +20,13 @@ VALUES = (
     *(
         "Cause",
         "ClassSet",
+        "ComposedMotion",
         "Conversion",
         "Decision",
         "Feed",
         "Frame",
         "FrameStamp",
+        "FrameVectors",
         "GroundTruth",
         "Manifest",
     ),
@@ -32,9 +34,10 @@ VALUES = (
     *("PolicyDescription", "Prediction", "StreamInfo", "Track"),
 )
 POLICIES = ("Adaptive", "Gop", "Interval")
-RUNNING = ("Segmenter", "Session", "Sink", "SinkContext", "Source", "State")
+RUNNING = ("Segmenter", "Session", "Sink", "SinkContext", "Source", "State", "VectorFile", "VectorStream")
 REPORTS = ("EvaluationReport", "ProfileReport", "RunReport", "ScoreReport", "Scores", "SpeedReport")
 FUNCTIONS = (
+    *("compose_motion", "load_vectors", "save_vectors", "vectors"),
     *("convert", "evaluate", "find_classes", "load", "open_sink", "open_source", "overlay", "profile"),
     *("read_manifest", "run"),
 )

@@ -128,12 +128,13 @@ def opening(
     reconnect: float,
     ffmpeg: Sequence[str] | None,
     live: bool | None = None,
+    pictures: str = "all",
 ) -> Opening:
-    """What ``--motion``, ``--timeout``, ``--reconnect`` and ``--ffmpeg`` say together."""
+    """What ``--motion``, ``--timeout``, ``--reconnect``, ``--ffmpeg`` and ``--pictures`` say together."""
     pairs = dict(pair_of(text, "--ffmpeg", "rtsp_transport=tcp") for text in ffmpeg or ())
     from edge_vss.runtimes.tools.opening import Opening
 
-    return Opening(motion, live, timeout, reconnect, pairs)
+    return Opening(motion, live, timeout, reconnect, pairs, pictures)
 
 
 def pair_of(text: str, option: str, example: str) -> tuple[str, str]:

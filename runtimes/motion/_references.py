@@ -34,8 +34,8 @@ _NEIGHBOURS = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, 
 class Shown:
     """What must be kept of a shown frame to tell the next one's references apart."""
 
-    half: NDArray[np.uint8]
-    """(h, w) brightness at half the frame's width and height."""
+    half: NDArray[np.uint8] | None
+    """(h, w) brightness at half the frame's width and height; None where nobody decoded it."""
 
     vectors: MotionVectors | None
     picture_type: str
@@ -54,6 +54,8 @@ class Hypothesis:
 
 def keep(frame: Frame) -> Shown:
     """Reduce a frame to what its successor needs."""
+    if not frame.has_picture:
+        return Shown(None, frame.vectors, frame.picture_type, frame.size)
     height, width = frame.size
     half = cv2.resize(frame.luma, (max(width // 2, 1), max(height // 2, 1)), interpolation=cv2.INTER_AREA)
     return Shown(np.asarray(half, np.uint8), frame.vectors, frame.picture_type, frame.size)
@@ -125,6 +127,19 @@ def elect(
     return match.best, known, span
 
 
+def nearest(found: list[Hypothesis], grid: Size) -> tuple[Displacement, Known, NDArray[np.int8]]:
+    """As `elect`, without pixels: each cell takes the guess that spans the fewest frames, and of two the one
+    from its own frame that points back."""
+    displacement = np.zeros((2, *grid), np.float32)
+    known = np.zeros(grid, np.bool_)
+    span = np.ones(grid, np.int8)
+    for hypothesis in sorted(found, key=lambda guess: (abs(guess.span), guess.span < 0), reverse=True):
+        np.copyto(displacement, hypothesis.displacement, where=hypothesis.known)
+        np.copyto(span, np.int8(hypothesis.span), where=hypothesis.known)
+        known |= hypothesis.known
+    return fill(displacement, known), known, span
+
+
 class _Match:
     """The best motion so far of every cell, judged by the brightness it finds in the previous shown frame."""
 
@@ -140,6 +155,7 @@ class _Match:
             np.arange(self.sampled[1], dtype=np.float32),
         )
         self.x, self.y = np.meshgrid((across + 0.5) * step - 0.5, (down + 0.5) * step - 0.5)
+        assert current.half is not None and previous.half is not None, "without pixels nobody elects"
         self.previous = previous.half
         self.current = cv2.remap(
             current.half, self.x, self.y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE

@@ -8,9 +8,12 @@ from time import perf_counter
 from edge_vss.errors import MissingExtra
 from edge_vss.plugins import LOG
 from edge_vss.runtimes.motion import Feed, MotionDescription, codec, flow, hevc
+from edge_vss.runtimes.motion._coded import provider_of
 from edge_vss.video import Frame
 
-DESCRIPTION = MotionDescription("the decoder's vectors where there are some, else optical flow", vectors=True)
+DESCRIPTION = MotionDescription(
+    "the decoder's vectors where there are some, else optical flow", vectors=True, pictures=False
+)
 TRUSTED = 0.5
 """Where a frame's vectors cover less than this share of it, flow is taken: on I-frames, and where most blocks
 are intra."""
@@ -24,6 +27,9 @@ def measure(feed: Feed) -> Iterator[Frame]:
         codec_name = feed.stream.codec or "images"
         LOG.info("%s: no motion vectors (%s), so motion is optical flow", feed.stream.uri, codec_name)
         yield from flow.measure(feed)
+        return
+    if feed.stream.pictures != "all":
+        yield from measured
         return
     dense = flow.Flow()
     last: Frame | None = None
@@ -41,12 +47,9 @@ def measure(feed: Feed) -> Iterator[Frame]:
 
 def _from_vectors(feed: Feed) -> Iterator[Frame] | None:
     """The frames with motion from vectors, where the decoder or a parser gives some."""
-    if feed.stream.exports_vectors:
-        return codec.measure(feed)
-    if feed.stream.codec != "hevc":
-        return None
     try:
-        return hevc.measure(feed)
+        provider = provider_of(feed.stream)
     except MissingExtra as error:
         LOG.warning("%s: %s", feed.stream.uri, error)
         return None
+    return {"codec": codec.measure, "hevc": hevc.measure}[provider](feed) if provider else None

@@ -9,11 +9,11 @@ from time import perf_counter
 import numpy as np
 
 from edge_vss.runtimes.motion import Feed, MotionDescription
-from edge_vss.runtimes.motion._references import Shown, elect, hypotheses, keep
+from edge_vss.runtimes.motion._references import Shown, elect, hypotheses, keep, nearest
 from edge_vss.runtimes.motion._vectors import CELL_PX, cells, fill, grid_of
 from edge_vss.video import Frame, MotionField, StreamInfo
 
-DESCRIPTION = MotionDescription("the decoder's vectors", vectors=True)
+DESCRIPTION = MotionDescription("the decoder's vectors", vectors=True, pictures=False)
 ENOUGH = 0.05
 """Where vectors cover less than this share of a frame (an I-frame, a cut), the motion of the frame before is
 kept."""
@@ -69,7 +69,10 @@ def _told_apart(current: Shown, previous: Shown, since_anchor: int) -> MotionFie
         return MotionField(
             np.zeros((2, h, w), np.float32), np.zeros((h, w), np.bool_), np.ones((h, w), np.int8), CELL_PX
         )
-    displacement, known, span = elect(current, previous, found)
+    if current.half is None or previous.half is None:
+        displacement, known, span = nearest(found, grid_of(current.size))
+    else:
+        displacement, known, span = elect(current, previous, found)
     return MotionField(displacement, known, span, CELL_PX, "codec")
 
 

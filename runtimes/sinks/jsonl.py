@@ -13,7 +13,7 @@ import numpy as np
 from edge_vss.runtimes.sinks import SinkContext, SinkDescription, writing
 from edge_vss.video import Frame, Prediction
 
-DESCRIPTION = SinkDescription("one line of JSON per frame", unit="lines", suffix=".jsonl")
+DESCRIPTION = SinkDescription("one line of JSON per frame", unit="lines", suffix=".jsonl", pictures=False)
 
 
 def open(path: str | Path, context: SinkContext) -> JsonLines:

@@ -16,7 +16,9 @@ from edge_vss.video import Frame, Prediction
 
 Palette = tuple[tuple[int, int, int], ...]
 
-DESCRIPTION = SinkDescription("a palette PNG of class ids per frame", unit="label maps", place="folder")
+DESCRIPTION = SinkDescription(
+    "a palette PNG of class ids per frame", unit="label maps", place="folder", pictures=False
+)
 
 
 def open(path: str | Path, context: SinkContext) -> LabelFolder:

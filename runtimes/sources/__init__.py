@@ -10,7 +10,7 @@ import os
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, TypeAlias
@@ -20,10 +20,13 @@ from numpy.typing import NDArray
 
 from edge_vss.errors import OptionError, SourceError
 from edge_vss.plugins import Kind
-from edge_vss.runtimes.motion import MOTIONS, Feed, Listener, Measure
-from edge_vss.video import Frame, StreamInfo
+from edge_vss.runtimes.motion import MOTIONS, Feed, Listener, Measure, MotionDescription
+from edge_vss.video import Frame, NoPicture, StreamInfo
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+
+PICTURES = ("all", "key", "none")
+"""Which frames get a picture."""
 
 DEFAULT_FPS = 25.0
 """Frames per second of what does not say how fast it is."""
@@ -69,6 +72,9 @@ class SourceOptions:
     """How long to try to open a live stream again that has ended; 0 for not at all."""
     ffmpeg: Mapping[str, str] = field(default_factory=dict)
     """Options that go to FFmpeg as they are."""
+    pictures: str = "all"
+    """Which frames need a picture: ``all``, ``key`` (I-frames), ``none``. A reader that can leave out the
+    others says so in `StreamInfo.pictures`."""
 
 
 class Open(Protocol):
@@ -102,20 +108,22 @@ class Source:
     source that nobody refers to any more closes itself.
     """
 
-    def __init__(self, reader: Reader, measure: Measure) -> None:
+    def __init__(self, reader: Reader, measure: Measure, pictures: str = "all") -> None:
         self._reader = reader
+        self._pictures = pictures
         self._measure = measure
         self._busy = threading.Lock()
         self._closed = threading.Event()
         self._frames = self._measured()
 
     def _measured(self) -> Iterator[Frame]:
-        return self._measure(Feed(self._reader.frames(), self._reader.info, self._reader.listen))
+        frames = self._measure(Feed(self._reader.frames(), self._reader.info, self._reader.listen))
+        return frames if self._pictures == self._reader.info.pictures else _stripped(frames, self._pictures)
 
     @property
     def info(self) -> StreamInfo:
         """What is known about the stream."""
-        return self._reader.info
+        return replace(self._reader.info, pictures=self._pictures)
 
     @property
     def errors(self) -> int:
@@ -175,6 +183,7 @@ def open_source(
     timeout_seconds: float = 10.0,
     reconnect_seconds: float = 0.0,
     options: dict[str, str] | None = None,
+    pictures: str = "all",
 ) -> Source:
     """Opens a video file, a stream URL, a camera, images or arrays, and decodes the first frame.
 
@@ -183,7 +192,9 @@ def open_source(
     (``auto``, ``codec``, ``flow``, ``none``) or is one. A stream is not waited for longer than
     ``timeout_seconds``. Where a live stream ends, it is opened again for up to ``reconnect_seconds``. ``fps``
     is for images, arrays, and streams that carry no times. ``options`` go to FFmpeg as they are
-    (``{"framerate": "30"}``).
+    (``{"framerate": "30"}``). ``pictures`` says which frames get a picture: ``all``, ``key`` (the stream's
+    I-frames alone), or ``none``. With the extra that reads its vectors, HEVC is then decoded only where a
+    picture is wanted.
 
     Raises SourceError where nothing can be decoded, OptionError for a value that makes no sense.
     """
@@ -198,24 +209,45 @@ def open_source(
         )
     if fps is not None and not 0 < fps <= 1000:
         raise OptionError(f"fps must be between 0 and 1000, got {fps}: leave it out to use the source's own")
-    measure, wants_vectors = (motion, True) if not isinstance(motion, str) else _provider(motion)
+    if pictures not in PICTURES:
+        raise OptionError(f"pictures must be one of {', '.join(PICTURES)}, got {pictures!r}")
+    measure, described = (motion, _OWN) if not isinstance(motion, str) else _provider(motion)
     name, target = _plugin(uri)
     plugin = SOURCES.find(name)
     wanted = SourceOptions(
-        vectors=wants_vectors,
+        vectors=described.vectors,
         live=live if live is not None else _is_live(target, plugin.description),
         fps=fps,
         timeout_seconds=timeout_seconds,
         reconnect_seconds=reconnect_seconds,
         ffmpeg=options or {},
+        pictures="all" if described.pictures else pictures,
     )
-    return Source(plugin.call(target, wanted), measure)
+    reader = plugin.call(target, wanted)
+    if pictures == "key" and not reader.info.codec:
+        reader.close()
+        raise OptionError(f"{reader.info.uri} has no I-frames, so pictures 'key' would be none: leave it out")
+    return Source(reader, measure, pictures)
 
 
-def _provider(name: str) -> tuple[Measure, bool]:
-    """The function of a motion provider, and whether it reads the decoder's vectors."""
+def _stripped(frames: Iterator[Frame], pictures: str) -> Iterator[Frame]:
+    """The frames, with the pictures that are wanted; what was measured with the others is there."""
+    for frame in frames:
+        if pictures == "none" or frame.picture_type != "I":
+            # A new one: who measured motion may still look at this one's pixels.
+            yield replace(frame, picture=NoPicture(frame.index, pictures))
+        else:
+            yield frame
+
+
+_OWN = MotionDescription("the caller's own", vectors=True)
+"""What is known of a motion provider that is given as a function."""
+
+
+def _provider(name: str) -> tuple[Measure, MotionDescription]:
+    """The function of a motion provider, and what it says of itself."""
     plugin = MOTIONS.find(name)
-    return plugin.call, plugin.description.vectors
+    return plugin.call, plugin.description
 
 
 def _plugin(uri: Any) -> tuple[str, Any]:

@@ -11,7 +11,7 @@ from av.sidedata.sidedata import SideDataContainer
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from edge_vss.runtimes.sources._orientation import UPRIGHT, Orientation, of_display_matrix
+from edge_vss.orientation import UPRIGHT, Orientation, of_display_matrix
 from edge_vss.video import MotionVectors, Size
 
 _SideData: Any = SideDataContainer

@@ -56,6 +56,8 @@ class Decoding:
         self._index = -1
         self._pts_seconds = -1 / self.fps
         self._skip_before: float | None = None
+        self._timed: bool | None = None
+        self._counted = -1
 
     def _connect(self) -> None:
         self.container = container = open_container(self._uri, self._options)
@@ -79,12 +81,22 @@ class Decoding:
             container.close()
             raise
 
+    @property
+    def times(self) -> Fraction | None:
+        """Seconds per unit of pts; None where the packets carry no times and are counted instead."""
+        return self.time_base if self._timed else None
+
     def listen(self, listener: Listener) -> None:
         """Hand every packet to ``listener``, beginning with those that opening has read."""
         kept, self._kept = self._kept, None
         self._listener = listener
         for packet, start in kept or ():
             self._tell(packet, start)
+
+    @property
+    def opened_with(self) -> list[bytes]:
+        """The packets that opening has read, in the order of decoding; empty once they are forgotten."""
+        return [bytes(packet) for packet, _ in self._kept or ()]
 
     def forget_opening(self) -> None:
         """Nobody asked for the packets that opening has read."""
@@ -113,7 +125,7 @@ class Decoding:
     def frames(self) -> Iterator[Frame]:
         """The frames from here on, in display order. Damaged packets are passed over and counted."""
         size: Size | None = None
-        for packet in self._packets():
+        for packet in self.packets():
             began = perf_counter()
             try:
                 pictures = self.stream.codec_context.decode(packet)
@@ -138,7 +150,7 @@ class Decoding:
                     frame.index = self._index
                 yield frame
 
-    def _packets(self) -> Iterator[av.Packet[Any] | None]:
+    def packets(self) -> Iterator[av.Packet[Any] | None]:
         """The stream's packets, and None at the end, so that the decoder gives out what it still holds."""
         failures = 0
         while True:
@@ -150,6 +162,7 @@ class Decoding:
                         self._spent += perf_counter() - began
                     if packet.size:
                         failures = 0
+                        self._count(packet)
                         self._watch(packet)
                         yield packet
                     began = perf_counter()
@@ -175,6 +188,15 @@ class Decoding:
                     return
                 raise SourceError(f"{self.name} fell silent ({reason}): check the camera and the network")
             self._reconnect(reason)
+
+    def _count(self, packet: av.Packet[Any]) -> None:
+        # Where a stream has no times, its packets are counted instead. The decoder hands the number on, and
+        # that tells which frame came from which packet.
+        if self._timed is None:
+            self._timed = packet.pts is not None or packet.dts is not None
+        if not self._timed:
+            self._counted += 1
+            packet.pts = self._counted
 
     def _watch(self, packet: av.Packet[Any]) -> None:
         head = continuity.PacketHead(
@@ -206,7 +228,7 @@ class Decoding:
 
     def _log(self, reason: str, packet: av.Packet[Any] | None) -> None:
         pts = packet.pts if packet is not None else None
-        where = "" if pts is None else f" at {float(pts * self.time_base):.3f} s"
+        where = "" if pts is None or not self._timed else f" at {float(pts * self.time_base):.3f} s"
         LOG.warning("%s: %s%s", self.name, reason, where)
 
     def _reconnect(self, reason: str) -> None:
@@ -237,7 +259,7 @@ class Decoding:
         shown = orientation.size((picture.height, picture.width))
         self._index += 1
         self._pts_seconds += 1 / self.fps
-        if picture.pts is not None:
+        if picture.pts is not None and self._timed:
             self._pts_seconds = float(picture.pts * (picture.time_base or self.time_base))
         return Frame(
             index=self._index,

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from edge_vss.errors import SourceError
+from edge_vss.errors import MissingExtra, SourceError
+from edge_vss.orientation import Orientation
+from edge_vss.plugins import LOG
 from edge_vss.runtimes.motion import Listener
 from edge_vss.runtimes.sources import SourceDescription, SourceOptions
 from edge_vss.runtimes.sources import _sps as sps
 from edge_vss.runtimes.sources._decoded import DecodedPicture
 from edge_vss.runtimes.sources._decoding import Decoding
+from edge_vss.runtimes.sources._parsed import Parsing, what_hinders
 from edge_vss.video import Frame, StreamInfo
 
 _MPEG = ("mpeg1video", "mpeg2video", "mpeg4", "h263", "h263p", "flv1", "wmv1", "wmv2")
@@ -38,6 +42,7 @@ class AvReader:
 
     def __init__(self, uri: str, options: SourceOptions) -> None:
         self._decoding = Decoding(uri, options, DESCRIPTION.vector_codecs)
+        self._begin_seconds: float | None = None
         self._decoded = self._decoding.frames()
         try:
             self._first: Frame | None = next(self._decoded, None)
@@ -47,6 +52,9 @@ class AvReader:
                     f"{self.errors} damaged packets): check that the file is complete"
                 )
             self.info = _describe(self._decoding, self._first, options.live)
+            self._pictures = options.pictures if _need_not_decode(self._decoding, options) else "all"
+            if self._pictures != "all":
+                self.info = replace(self.info, exports_vectors=True, pictures=self._pictures)
         except BaseException:
             self.close()
             raise
@@ -62,21 +70,41 @@ class AvReader:
 
     def frames(self) -> Iterator[Frame]:
         """Every frame from the current position on. Damaged packets are passed over and counted."""
+        if self._pictures != "all":
+            yield from self._parsing().frames()
+            return
         self._decoding.forget_opening()
         first, self._first = self._first, None
         if first is not None:
             yield first
         yield from self._decoded
 
+    def _parsing(self) -> Parsing:
+        orientation = Orientation(self.info.rotation // 90, self.info.mirrored)
+        return Parsing(self._decoding, orientation, self._pictures, self._begin_seconds)
+
     def seek(self, seconds: float) -> None:
         """Move to the first frame at or after this time. Its index is estimated from the frame rate."""
         self._decoding.seek(seconds)
-        self._first = None
+        self._first, self._begin_seconds = None, seconds
         self._decoded = self._decoding.frames()
 
     def close(self) -> None:
         """Close the file or device."""
         self._decoding.close()
+
+
+def _need_not_decode(decoding: Decoding, options: SourceOptions) -> bool:
+    """Whether frames can be had without decoding, where not all pictures are wanted."""
+    if options.pictures == "all" or decoding.codec != "hevc":
+        return False
+    try:
+        why_not = what_hinders(decoding)
+    except MissingExtra as error:
+        why_not = str(error)
+    if why_not:
+        LOG.warning("%s: every picture is decoded: %s", decoding.name, why_not)
+    return not why_not
 
 
 def _describe(decoding: Decoding, first: Frame, live: bool) -> StreamInfo:
@@ -101,7 +129,7 @@ def _describe(decoding: Decoding, first: Frame, live: bool) -> StreamInfo:
         live=live,
         rotation=orientation.quarter_turns * 90,
         mirrored=orientation.mirrored,
-        time_base=decoding.time_base,
+        time_base=decoding.times,
         extradata=decoding.extradata,
         duration_seconds=duration,
     )

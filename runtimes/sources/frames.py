@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.errors import SourceError
+from edge_vss.orientation import of_webp
 from edge_vss.runtimes.motion import Listener
 from edge_vss.runtimes.sources import (
     DEFAULT_FPS,
@@ -23,7 +24,6 @@ from edge_vss.runtimes.sources import (
     SourceOptions,
     natural_order,
 )
-from edge_vss.runtimes.sources._orientation import of_webp
 from edge_vss.video import Frame, Size, StreamInfo
 
 DESCRIPTION = SourceDescription("arrays, folders and globs of images")

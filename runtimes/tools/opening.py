@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from edge_vss.runtimes.motion import Measure
-from edge_vss.runtimes.pipeline import motion_for
+from edge_vss.runtimes.pipeline import check_pictures, motion_for
 from edge_vss.runtimes.session import Session
 from edge_vss.runtimes.sources import Source, Uri, open_source
 
@@ -30,19 +30,24 @@ class Opening:
     ffmpeg: Mapping[str, str] = field(default_factory=dict)
     """Options that FFmpeg gets as they are."""
 
+    pictures: str = "all"
+    """Which frames get a picture: ``all``, ``key`` (I-frames), or ``none``."""
+
     def open(
         self,
         uri: Uri,
         session: Session | None = None,
-        motion: str | None = None,
+        motion: str | Measure | None = None,
         sinks: Iterable[str] = (),
     ) -> Source:
         """Opens a source, for a session where one is given. Motion is then measured only where the session or
         one of the kinds of ``sinks`` looks at it.
 
-        ``motion`` names another motion provider than usual. Raises SourceError and OptionError like
-        `open_source`.
+        ``motion`` is another motion provider than usual, or its name. Raises SourceError and OptionError like
+        `open_source`, and OptionError where ``pictures`` are not enough for the session or the sinks.
         """
+        if session is not None:
+            check_pictures(session, self.pictures, sinks)
         return open_source(
             uri,
             motion=self.motion_for(session, sinks) if motion is None else motion,
@@ -50,6 +55,7 @@ class Opening:
             timeout_seconds=self.timeout_seconds,
             reconnect_seconds=self.reconnect_seconds,
             options=dict(self.ffmpeg),
+            pictures=self.pictures,
         )
 
     def motion_for(self, session: Session | None, sinks: Iterable[str] = ()) -> str | Measure:

@@ -10,25 +10,22 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from edge_vss.errors import OptionError, SourceError
+from edge_vss.errors import MissingExtra, OptionError, SourceError
 from edge_vss.metrics import confusion, miou
 from edge_vss.report import Json, Report
+from edge_vss.runtimes.motion._coded import provider_of, why_none, with_vectors
 from edge_vss.runtimes.motion._vectors import cells, grid_of
-from edge_vss.runtimes.sinks import check_places
-from edge_vss.runtimes.sinks._drawing import badge
-from edge_vss.runtimes.sinks._video_file import VideoFile
 from edge_vss.runtimes.sources import Uri
 from edge_vss.runtimes.tools.ground_truth import GroundTruth
 from edge_vss.runtimes.tools.opening import Opening
 from edge_vss.runtimes.tracing.root_map import Tracer
 from edge_vss.video import Frame, Size, StreamInfo
 
-CARRIERS = {"hold": "none", "codec": "codec", "flow": "flow", "auto": "auto"}
-"""Row of the comparison → motion provider that carries the label maps."""
+CARRIERS = ("hold", "codec", "flow", "auto")
+"""What carries the label maps in each row of the comparison. ``codec`` stands for whoever reads the vectors
+that the encoder chose."""
 
 EVERY_ID = 256
 
@@ -55,9 +52,14 @@ class StreamReport(Report):
     exports_vectors: bool
     """Whether the decoder gives motion vectors for this codec."""
 
+    provider: str | None
+    """The motion provider that reads them: ``codec`` from the decoder, ``hevc`` with a parser; None where
+    nobody does."""
+
     has_b_frames: bool
     references: int | None
-    """The most reference frames an H.264 stream may use; None where that is not known."""
+    """H.264: the most reference frames that the stream may use. HEVC: the most that one of its frames was
+    seen to use. None where that is not known."""
 
     coverage: float
     """Mean share of the picture that has a vector, 0 to 1, over the frames that are not I-frames."""
@@ -91,6 +93,7 @@ class Findings:
         self._types: Counter[str] = Counter()
         self._covered: list[float] = []
         self._gops: list[int] = []
+        self._references = 0
 
     def add(self, frame: Frame, stream: StreamInfo) -> None:
         """Take the next frame of a stream."""
@@ -102,6 +105,7 @@ class Findings:
         if self._gops:
             self._gops[-1] += 1
         _absorb(self._digest, frame)
+        self._references = max(self._references, _references(frame))
         if frame.picture_type != "I" and frame.index:
             self._covered.append(_covered(frame))
 
@@ -118,13 +122,14 @@ class Findings:
             picture_types=dict(sorted(self._types.items())),
             longest_gop=max(self._gops, default=0),
             exports_vectors=stream.exports_vectors,
+            provider=_provider(stream),
             has_b_frames=stream.has_b_frames or self._types["B"] > 0,
-            references=stream.references,
+            references=stream.references or self._references or None,
             coverage=float(np.mean(self._covered)) if self._covered else 0.0,
             digest=self._digest.hexdigest(),
             advice=(),
         )
-        return replace(found, advice=tuple(advice(found)))
+        return replace(found, advice=tuple(advice(found, why_none(stream))))
 
 
 def report(
@@ -154,7 +159,7 @@ def report(
     if limit is not None and limit < 1:
         raise OptionError(f"limit wants 1 frame or more, got {limit}: leave it out to read all")
     findings = findings or Findings()
-    with opening.open(uri, motion="codec") as source:
+    with opening.open(uri, motion=with_vectors) as source:
         stream = source.info
         if stream.live and ground_truth is not None:
             raise OptionError(
@@ -175,27 +180,33 @@ def report(
             f"{ground_truth} holds {len(maps)} label maps, but the video has {found.frames} frames: "
             "give one per frame"
         )
+    ways = {"hold": "none", "codec": found.provider, "flow": "flow", "auto": "auto"}
     reached = {
-        row: None
-        if row == "codec" and not stream.exports_vectors
-        else _carry(uri, maps, interval, replace(opening, motion=way), ignore, limit)
-        for row, way in CARRIERS.items()
+        row: None if way is None else _carry(uri, maps, interval, replace(opening, motion=way), ignore, limit)
+        for row, way in ways.items()
     }
     return replace(found, interval=interval, miou=reached)
 
 
-def advice(found: StreamReport) -> list[str]:
-    """What to change in the encoder so that the vectors tell more, one sentence each."""
-    codec = found.codec or "this source"
-    if not found.exports_vectors:
-        return [
-            f"{codec} gives no vectors, so motion comes from optical flow: encode as H.264 "
-            "(ffmpeg -c:v libx264 -bf 0 -refs 1) to have it for free"
-        ]
+def advice(found: StreamReport, why_none: str = "") -> list[str]:
+    """What to change in the encoder so that the vectors tell more, one sentence each. ``why_none`` says why
+    nobody reads any."""
+    if found.provider is None and found.codec == "hevc":
+        return [f"{why_none}; motion is optical flow until then"]
+    if found.provider is None:
+        advised = "; a camera that can be set to H.264 or HEVC saves that" if found.codec else ""
+        return [f"{why_none}, so motion comes from optical flow{advised}"]
+    if found.provider == "hevc" and not found.coverage and set(found.picture_types) - {"I"}:
+        return ["no vector could be read (the page on HEVC says of what), so motion comes from optical flow"]
     sentences = []
+    told = found.provider == "hevc"
     if found.has_b_frames:
-        sentences.append("B-frames: references are told apart by pixels, which costs time: encode with -bf 0")
-    if codec == "h264" and (found.references or 0) > 1:
+        sentences.append(
+            "B-frames: motion is a little less exact than without (-bf 0)"
+            if told
+            else "B-frames: references are told apart by pixels, which costs time: encode with -bf 0"
+        )
+    if found.codec == "h264" and (found.references or 0) > 1:
         sentences.append(
             f"up to {found.references} reference frames: vectors do not say which: encode with -refs 1"
         )
@@ -204,36 +215,21 @@ def advice(found: StreamReport) -> list[str]:
             f"vectors cover {found.coverage:.0%} of the picture: a higher bit rate or less movement "
             "between frames (a higher frame rate) gives fewer intra blocks"
         )
-    return sentences or ["the vectors say everything they can: one reference, no B-frames"]
+    best = "each names its frame" if told else "one reference"
+    return sentences or [f"the vectors say everything they can: {best}, no B-frames"]
 
 
-def draw(
-    uri: Uri,
-    out: Path,
-    *,
-    limit: int | None = None,
-    opening: Opening = Opening(),
-    on_frame: Callable[[], None] | None = None,
-) -> int:
-    """Write a video with the motion drawn on every frame, or on the first ``limit``; returns how many.
+def _provider(stream: StreamInfo) -> str | None:
+    try:
+        return provider_of(stream) or None
+    except MissingExtra:
+        return None
 
-    An arrow runs from where a cell's content was to where it is; its colour is its direction. A cell whose
-    motion was filled in, and not measured, is red. Raises SourceError where the source cannot be
-    read, SinkError where ``out`` cannot be written or is the source, OptionError for an unknown file type.
-    """
-    check_places({"video": out}, uri)
-    count = 0
-    with opening.open(uri) as source:
-        target = VideoFile(out, source.info.size, source.info.fps)
-        try:
-            for frame in islice(source, limit):
-                target.write(_drawn(frame), frame.pts_seconds)
-                count += 1
-                if on_frame is not None:
-                    on_frame()
-        finally:
-            target.close()
-    return count
+
+def _references(frame: Frame) -> int:
+    """How many frames this one refers to, as far as its vectors say."""
+    told = None if frame.vectors is None else frame.vectors.reference
+    return 0 if told is None else len(np.unique(told[told != 0]))
 
 
 def _absorb(digest: Any, frame: Frame) -> None:
@@ -267,39 +263,3 @@ def _carry(
                 labels = tracer.carry(anchored)
             counts += confusion(true, labels, EVERY_ID, ignore)
     return miou(counts, ignore)
-
-
-def _drawn(frame: Frame) -> NDArray[np.uint8]:
-    mixed = cv2.addWeighted(frame.image, 0.7, np.full_like(frame.image, 16), 0.3, 0)
-    image = np.asarray(mixed, np.uint8)
-    field = frame.motion
-    text = f"{frame.index}  {frame.picture_type}"
-    if field is not None:
-        height, width = frame.size
-        guessed = cv2.resize(
-            (~field.known).astype(np.uint8),
-            (field.known.shape[1] * field.cell_px, field.known.shape[0] * field.cell_px),
-            interpolation=cv2.INTER_NEAREST,
-        )[:height, :width]
-        image[guessed > 0] = image[guessed > 0] // 2 + np.array([90, 20, 20], np.uint8)
-        apart = max(1, round(max(height, width) / 40 / field.cell_px))
-        for row in range(apart // 2, field.known.shape[0], apart):
-            for column in range(apart // 2, field.known.shape[1], apart):
-                _arrow(image, field.displacement_px[:, row, column], row, column, field.cell_px)
-        text += f"  {field.provider or 'none'} {field.coverage:.0%}"
-    badge(image, text)
-    return image
-
-
-def _arrow(
-    image: NDArray[np.uint8], motion: NDArray[np.float32], row: int, column: int, cell_px: int
-) -> None:
-    dx, dy = float(motion[0]), float(motion[1])
-    x, y = (column + 0.5) * cell_px, (row + 0.5) * cell_px
-    hue = (np.degrees(np.arctan2(-dy, -dx)) % 360) / 2
-    colour = cv2.cvtColor(np.array([[[hue, 200, 255]]], np.uint8), cv2.COLOR_HSV2RGB)[0, 0].tolist()
-    here, before = (round(x), round(y)), (round(x + dx), round(y + dy))
-    if dx * dx + dy * dy < 1:
-        cv2.circle(image, here, 1, (200, 200, 200), -1, cv2.LINE_AA)
-    else:
-        cv2.arrowedLine(image, before, here, colour, 1, cv2.LINE_AA, tipLength=0.35)
