@@ -112,19 +112,48 @@ def elect(
     Returns displacement (2, h, w) in pixels, filled everywhere; known (h, w), True where the cell had a
     vector; and the span (h, w) int8 of the vector taken, negative where it pointed ahead.
     """
-    match = _Match(current, previous)
+    match = Match(current, previous)
     known = np.zeros(match.grid, np.bool_)
     span = np.ones(match.grid, np.int8)
-    for hypothesis in found:
-        better = match.offer(hypothesis.displacement, hypothesis.known)
-        span[better] = hypothesis.span
-        known |= hypothesis.known
+    for layer in _layers(found):
+        better = match.offer(layer.displacement, layer.known)
+        np.copyto(span, layer.span, where=better)
+        known |= layer.known
     match.restart(fill(match.best, known))
     for rows, columns in _NEIGHBOURS:
         match.offer(np.roll(match.best, (rows, columns), (1, 2)))
     smooth = cv2.GaussianBlur(np.ascontiguousarray(match.best.transpose(1, 2, 0)), (0, 0), 1.0)
     match.offer(np.ascontiguousarray(smooth.transpose(2, 0, 1)))
     return match.best, known, span
+
+
+@dataclass
+class _Layer:
+    """One guess for each cell that has one: displacement (2, h, w), known (h, w), span (h, w)."""
+
+    displacement: Displacement
+    known: Known
+    span: NDArray[np.int8]
+
+
+def _layers(found: list[Hypothesis]) -> list[_Layer]:
+    """The same guesses on as few grids as hold them: where references are told, a stream has many spans, and
+    a cell only a few of them. The order of a cell's guesses stays."""
+    layers: list[_Layer] = []
+    for hypothesis in found:
+        left = hypothesis.known
+        for layer in layers:
+            free = left & ~layer.known
+            np.copyto(layer.displacement, hypothesis.displacement, where=free)
+            np.copyto(layer.span, np.int8(hypothesis.span), where=free)
+            left = left & layer.known
+            layer.known |= free
+            if not left.any():
+                break
+        else:
+            span = np.full(left.shape, hypothesis.span, np.int8)
+            layers.append(_Layer(hypothesis.displacement.copy(), left.copy(), span))
+    return layers
 
 
 def nearest(found: list[Hypothesis], grid: Size) -> tuple[Displacement, Known, NDArray[np.int8]]:
@@ -140,7 +169,7 @@ def nearest(found: list[Hypothesis], grid: Size) -> tuple[Displacement, Known, N
     return fill(displacement, known), known, span
 
 
-class _Match:
+class Match:
     """The best motion so far of every cell, judged by the brightness it finds in the previous shown frame."""
 
     def __init__(self, current: Shown, previous: Shown) -> None:
@@ -165,17 +194,18 @@ class _Match:
 
     def restart(self, displacement: Displacement) -> None:
         """Replace every cell's motion and judge it anew."""
-        self.best, self.cost = displacement, self._differences(displacement)
+        self.best, self.cost = displacement, self.differences(displacement)
 
     def offer(self, displacement: Displacement, known: Known | None = None) -> Known:
         """Take a motion where it matches better than the best so far; returns where (h, w) it was taken."""
-        cost = self._differences(displacement)
+        cost = self.differences(displacement)
         better = cost < self.cost if known is None else (cost < self.cost) & known
         self.best = np.where(better, displacement, self.best)
         self.cost = np.where(better, cost, self.cost)
         return better
 
-    def _differences(self, displacement: Displacement) -> NDArray[np.float32]:
+    def differences(self, displacement: Displacement) -> NDArray[np.float32]:
+        """Mean difference in brightness of each cell (h, w) to the place that a motion points to."""
         dx = cv2.resize(displacement[0], self.sampled, interpolation=cv2.INTER_NEAREST)
         dy = cv2.resize(displacement[1], self.sampled, interpolation=cv2.INTER_NEAREST)
         x, y = self.x + dx * np.float32(0.5), self.y + dy * np.float32(0.5)

@@ -9,6 +9,8 @@ from edge_vss.errors import MissingExtra
 from edge_vss.plugins import LOG
 from edge_vss.runtimes.motion import Feed, MotionDescription, codec, flow, hevc
 from edge_vss.runtimes.motion._coded import provider_of
+from edge_vss.runtimes.motion._doubt import Doubt, mixed
+from edge_vss.runtimes.motion._references import keep
 from edge_vss.video import Frame
 
 DESCRIPTION = MotionDescription(
@@ -20,8 +22,12 @@ are intra."""
 
 
 def measure(feed: Feed) -> Iterator[Frame]:
-    """The same frames, with motion from their vectors, and from flow on the frames whose vectors say too
-    little."""
+    """The same frames, with motion from their vectors, and with flow where those say too little or are in
+    doubt (edge_vss.runtimes.motion._doubt).
+
+    Pixels choose between the two, cell by cell. But where they had to find out the references already, and
+    neighbours move apart, flow is taken for the whole frame: they would choose what they chose before.
+    """
     measured = _from_vectors(feed)
     if measured is None:
         codec_name = feed.stream.codec or "images"
@@ -31,15 +37,28 @@ def measure(feed: Feed) -> Iterator[Frame]:
     if feed.stream.pictures != "all":
         yield from measured
         return
-    dense = flow.Flow()
+    dense, doubt = flow.Flow(), Doubt()
+    certain = codec.one_reference(feed.stream)
     last: Frame | None = None
     for frame in measured:
         began = perf_counter()
-        if last is not None and frame.motion is not None and frame.motion.coverage < TRUSTED:
-            # Flow runs on few frames. So the frame before is reduced only now.
-            dense.keep(last)
-            LOG.debug("frame %d: too few motion vectors, so optical flow is taken", frame.index)
-            frame.motion = dense(frame) or frame.motion
+        certain = certain and frame.picture_type != "B"
+        vectors = frame.motion
+        if vectors is None or last is None:
+            doubt.forget()
+        else:
+            doubted = doubt(frame, last)
+            if doubted or vectors.coverage < TRUSTED:
+                # Flow runs on few frames. So the frame before is reduced only now.
+                dense.keep(last)
+                LOG.debug("frame %d: vectors say too little, so optical flow is measured", frame.index)
+                flowing = dense(frame)
+                mixes = certain or (doubted.missed and not doubted.rough)
+                if flowing is not None and mixes and vectors.coverage >= codec.ENOUGH:
+                    now, then = keep(frame), keep(last)
+                    frame.motion = mixed(vectors, flowing, now, then, elected=not certain)
+                else:
+                    frame.motion = flowing or vectors
         last = frame
         frame.seconds["motion"] += perf_counter() - began
         yield frame

@@ -29,7 +29,7 @@ def measure(feed: Feed) -> Iterator[Frame]:
     before: MotionField | None = None
     previous: Shown | None = None
     since_anchor = 1
-    certain = _one_reference(feed.stream)
+    certain = one_reference(feed.stream)
     for frame in feed.frames:
         began = perf_counter()
         if frame.start:
@@ -48,7 +48,8 @@ def measure(feed: Feed) -> Iterator[Frame]:
         yield frame
 
 
-def _one_reference(stream: StreamInfo) -> bool:
+def one_reference(stream: StreamInfo) -> bool:
+    """Whether every vector refers to the frame shown before, as far as the headers say."""
     # HEVC says which frame a vector refers to, but its blocks are up to 64 pixels wide: the pixels still
     # improve on them (0.3 to 0.5 mIoU where every vector refers to the frame before).
     if stream.codec == "hevc":

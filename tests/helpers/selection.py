@@ -44,6 +44,7 @@ SLOW = frozenset(
 SLOW_TESTS = frozenset(
     {
         "test_adaptive_beats_a_fixed_interval_at_the_same_number_of_key_frames",
+        "test_auto_on_fast_objects",
         "test_carried_labels_on_real_streams",
         "test_memory_does_not_grow",
         "test_run_goes_on_from_a_file",
