@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edge_vss.runtimes.motion._references import Match, Shown, keep
 from edge_vss.runtimes.motion._vectors import CELL_PX
+from edge_vss.runtimes.motion.codec import ENOUGH
 from edge_vss.runtimes.motion.flow import MATCHED
 from edge_vss.video import Frame, MotionField
 
@@ -31,8 +32,12 @@ drives it is 1.7e-3 to 2.7e-3."""
 ELECTED_LEAD = 3.0
 """Grey levels that vectors elected by brightness have to be better than flow."""
 
-MISSED, MISSED_AGAIN = 0.08, 0.06
+MISSED, MISSED_AGAIN = 0.075, 0.055
 """Share of the cells that are not found again, above which doubt begins, and below which it ends."""
+
+UNEVEN = 0.25
+"""Roughness, as a share of the mean motion, below which cells that are not found again mean nothing: the
+whole picture moves. 0.12 to 0.22 on a drive, 0.3 to 0.5 where something deforms before a quiet camera."""
 
 
 @dataclass(frozen=True)
@@ -57,20 +62,25 @@ class Doubt:
     def forget(self) -> None:
         """What comes next has nothing to do with what was."""
         self._frames = 0
-        self._rough = self._missed = 0.0
+        self._rough = self._length = self._missed = 0.0
         self._verdict = Verdict()
 
     def __call__(self, frame: Frame, before: Frame) -> Verdict:
         """On the motion of this frame and of those to come. ``before`` is the frame shown before."""
+        if frame.motion is None or frame.motion.coverage < ENOUGH:
+            return self._verdict  # an I-frame says nothing of vectors
         place, self._frames = self._frames, self._frames + 1
-        if place % EVERY or frame.motion is None:
+        if place % EVERY:
             return self._verdict
         weight = WEIGHT if place else 1.0
         self._rough += weight * (roughness(frame.motion) / frame.size[1] - self._rough)
+        length = float(np.abs(frame.motion.displacement_px).sum(axis=0).mean())
+        self._length += weight * (length / frame.size[1] - self._length)
         self._missed += weight * (missed(frame.motion, keep(frame), keep(before)) - self._missed)
+        uneven = self._rough > UNEVEN * self._length
         self._verdict = Verdict(
             self._rough > (ROUGH_AGAIN if self._verdict.rough else ROUGH),
-            self._missed > (MISSED_AGAIN if self._verdict.missed else MISSED),
+            uneven and self._missed > (MISSED_AGAIN if self._verdict.missed else MISSED),
         )
         return self._verdict
 

@@ -53,15 +53,22 @@ def measure(feed: Feed) -> Iterator[Frame]:
                 dense.keep(last)
                 LOG.debug("frame %d: vectors say too little, so optical flow is measured", frame.index)
                 flowing = dense(frame)
-                mixes = certain or (doubted.missed and not doubted.rough)
+                plain = certain or _one_back(frame)
+                mixes = plain or (doubted.missed and not doubted.rough)
                 if flowing is not None and mixes and vectors.coverage >= codec.ENOUGH:
                     now, then = keep(frame), keep(last)
-                    frame.motion = mixed(vectors, flowing, now, then, elected=not certain)
+                    frame.motion = mixed(vectors, flowing, now, then, elected=not plain)
                 else:
                     frame.motion = flowing or vectors
         last = frame
         frame.seconds["motion"] += perf_counter() - began
         yield frame
+
+
+def _one_back(frame: Frame) -> bool:
+    """Whether a frame's vectors say that they all refer to the frame before."""
+    told = None if frame.vectors is None else frame.vectors.reference
+    return told is not None and bool((told == 1).all())
 
 
 def _from_vectors(feed: Feed) -> Iterator[Frame] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -40,9 +41,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="edge-vss-hard-") as folder:
         for clip in sorted(data.glob("*.mp4")):
             name = clip.stem.rpartition("_")[0]
-            if args.clips and not any(part in clip.stem for part in args.clips):
-                continue
-            for shape, video in encodings(clip, Path(folder), args.hevc).items():
+            for shape, video in encodings(clip, Path(folder), args.hevc):
+                if args.clips and not any(part in f"{name}_{shape}" for part in args.clips):
+                    continue
                 maps, codec = GroundTruth(data / name), "hevc" if args.hevc else "codec"
                 for interval in INTERVALS:
                     ways = (codec, "flow", "auto")
@@ -55,18 +56,16 @@ def main() -> None:
     say(f"auto over flow, on average: {np.mean(gains):+.2f}")
 
 
-def encodings(clip: Path, folder: Path, hevc: bool) -> dict[str, Path]:
+def encodings(clip: Path, folder: Path, hevc: bool) -> Iterator[tuple[str, Path]]:
     """The clip as it is, or as HEVC: the second encoding of a clip is left out then."""
     shape = clip.stem.rpartition("_")[2]
     if not hevc:
-        return {shape: clip}
-    if shape != "p":
-        return {}
-    images = decoded(clip)
-    return {
-        name: encode(folder / f"{clip.stem}_{name}.mp4", images, "libx265", {"x265-params": parameters})
-        for name, parameters in HEVC.items()
-    }
+        yield shape, clip
+    elif shape == "p":
+        images = decoded(clip)
+        for name, parameters in HEVC.items():
+            path = folder / f"{clip.stem}_{name}.mp4"
+            yield name, encode(path, images, "libx265", {"x265-params": parameters})
 
 
 if __name__ == "__main__":
