@@ -53,12 +53,16 @@ def test_an_even_motion_is_not_rough() -> None:
 
 def test_vectors_that_find_their_content_are_not_doubted_and_others_are() -> None:
     images = pan(2 * EVERY + 2, (96, 128), (3, 0))
-    right, wrong = Doubt(), Doubt()
+    right, wrong, even = Doubt(), Doubt(), Doubt()
+    uneven = field(0, 0)
+    uneven.displacement_px[:] = np.random.default_rng(0).normal(0, 0.15, (2, 12, 16))
     for index in range(1, len(images)):
         before = frame(images[index - 1])
         assert not right(frame(images[index], field(-3, 0), index), before)
-        verdict = wrong(frame(images[index], field(9, 7), index), before)
+        verdict = wrong(frame(images[index], uneven, index), before)
         assert verdict.missed and not verdict.rough
+        # Where the whole picture moves, what is not found again says nothing.
+        assert not even(frame(images[index], field(9, 7), index), before)
     # Doubt does not end at once.
     assert wrong(frame(images[1], field(-3, 0)), frame(images[0]))
     wrong.forget()
