@@ -24,6 +24,8 @@ SLOW = frozenset(
         "test_local_attention.py",
         "test_mit.py",
         "test_model_cases.py",
+        "test_motion_vectors.py",
+        "test_pictures.py",
         "test_quantize.py",
         "test_readers.py",
         "test_readers_artifacts.py",
