@@ -57,6 +57,15 @@ if TYPE_CHECKING:
     from edge_vss.runtimes.tools.evaluate import EvaluationReport, evaluate
     from edge_vss.runtimes.tools.ground_truth import GroundTruth
     from edge_vss.runtimes.tools.opening import Opening
+    from edge_vss.runtimes.tools.vector_file import VectorFile, load_vectors
+    from edge_vss.runtimes.tools.vectors import (
+        ComposedMotion,
+        FrameVectors,
+        VectorStream,
+        compose_motion,
+        save_vectors,
+        vectors,
+    )
     from edge_vss.video import (
         Colour,
         Frame,
@@ -77,6 +86,7 @@ __all__ = [
     "Cause",
     "ClassSet",
     "Colour",
+    "ComposedMotion",
     "Conversion",
     "Decision",
     "EdgeVssError",
@@ -85,6 +95,7 @@ __all__ = [
     "Feed",
     "Frame",
     "FrameStamp",
+    "FrameVectors",
     "Gop",
     "GroundTruth",
     "HeadSpec",
@@ -119,18 +130,24 @@ __all__ = [
     "StateFileError",
     "StreamInfo",
     "Track",
+    "VectorFile",
+    "VectorStream",
     "__version__",
     "both_ways",
+    "compose_motion",
     "convert",
     "evaluate",
     "find_classes",
     "load",
+    "load_vectors",
     "open_sink",
     "open_source",
     "overlay",
     "profile",
     "read_manifest",
     "run",
+    "save_vectors",
+    "vectors",
 ]
 
 # Where each name is found when it is asked for. A test holds this and the imports above together.
@@ -139,12 +156,14 @@ _HOMES = {
     "Cause": ("decisions", "Cause"),
     "ClassSet": ("classes", "ClassSet"),
     "Colour": ("video", "Colour"),
+    "ComposedMotion": ("runtimes.tools.vectors", "ComposedMotion"),
     "Conversion": ("converters.conversion", "Conversion"),
     "Decision": ("decisions", "Decision"),
     "EvaluationReport": ("runtimes.tools.evaluate", "EvaluationReport"),
     "Feed": ("runtimes.motion", "Feed"),
     "Frame": ("video", "Frame"),
     "FrameStamp": ("video", "FrameStamp"),
+    "FrameVectors": ("runtimes.tools.vectors", "FrameVectors"),
     "Gop": ("runtimes.policy", "Gop"),
     "GroundTruth": ("runtimes.tools.ground_truth", "GroundTruth"),
     "HeadSpec": ("bundle", "HeadSpec"),
@@ -173,17 +192,23 @@ _HOMES = {
     "State": ("runtimes.state", "State"),
     "StreamInfo": ("video", "StreamInfo"),
     "Track": ("decisions", "Track"),
+    "VectorFile": ("runtimes.tools.vector_file", "VectorFile"),
+    "VectorStream": ("runtimes.tools.vectors", "VectorStream"),
     "both_ways": ("runtimes.labelling", "both_ways"),
+    "compose_motion": ("runtimes.tools.vectors", "compose_motion"),
     "convert": ("converters.convert", "convert"),
     "evaluate": ("runtimes.tools.evaluate", "evaluate"),
     "find_classes": ("classes", "find"),
     "load": ("runtimes.segmenter", "load"),
+    "load_vectors": ("runtimes.tools.vector_file", "load_vectors"),
     "open_sink": ("runtimes.sinks", "open_sink"),
     "open_source": ("runtimes.sources", "open_source"),
     "overlay": ("runtimes.drawing.overlays", "overlay"),
     "profile": ("runtimes.tools.benchmark", "profile"),
     "read_manifest": ("bundle", "read"),
     "run": ("runtimes.pipeline", "run"),
+    "save_vectors": ("runtimes.tools.vectors", "save_vectors"),
+    "vectors": ("runtimes.tools.vectors", "vectors"),
 }
 
 

@@ -148,6 +148,9 @@ class PolicyDescription:
     measures: bool = True
     """Whether it reads more of a Track than ``frames_since_key``."""
 
+    pictures: bool = True
+    """Whether it may choose a key frame that has no picture (`Frame.has_picture`)."""
+
 
 @runtime_checkable
 class DescribedPolicy(Protocol):

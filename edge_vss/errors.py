@@ -60,10 +60,12 @@ class StateFileError(OptionError):
 class MissingExtra(EdgeVssError):
     """An optional dependency is not installed; the message names the extra that brings it."""
 
-    def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(
-            f'{purpose} needs {package}, which is not installed: pip install "edge-vss[{extra}]"'
+    def __init__(self, package: str, extra: str, purpose: str, problem: str = "") -> None:
+        """``problem``: why a package that is installed does not load."""
+        lacks = (
+            f"which does not load ({problem}): reinstall it with" if problem else "which is not installed:"
         )
+        super().__init__(f'{purpose} needs {package}, {lacks} pip install "edge-vss[{extra}]"')
         self.package = package
         self.extra = extra
 

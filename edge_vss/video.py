@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_vss.errors import OptionError
+from edge_vss.errors import OptionError, SourceError
 
 Size = tuple[int, int]
 """Height and width, in pixels: the order of array axes, everywhere."""
@@ -205,6 +205,28 @@ class Picture(Protocol):
         possible."""
 
 
+class NoPicture:
+    """In the place of a picture that nobody decoded: asking for its pixels is an error."""
+
+    device = ""
+    nbytes = 0
+
+    def __init__(self, index: int, pictures: str) -> None:
+        """``index`` of the frame, and which pictures the source was opened for (`open_source`)."""
+        self._why = (
+            f"frame {index} has no picture: its source was opened with pictures={pictures!r}; open it with "
+            "pictures='all'"
+        )
+
+    def rgb(self, size: Size | None = None) -> NDArray[np.uint8]:
+        """Raises SourceError."""
+        raise SourceError(self._why)
+
+    def luma(self) -> NDArray[np.uint8]:
+        """Raises SourceError."""
+        raise SourceError(self._why)
+
+
 @dataclass
 class Frame:
     """One shown frame of a source, in display order."""
@@ -238,6 +260,11 @@ class Frame:
 
     seconds: dict[str, float] = field(default_factory=dict)
     """Seconds spent on this frame so far, per stage (``decode``, ``motion``)."""
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether there are pixels: not where the source decodes key pictures only, or none."""
+        return not isinstance(self.picture, NoPicture)
 
     @cached_property
     def image(self) -> NDArray[np.uint8]:
@@ -315,7 +342,11 @@ class StreamInfo:
     """True where decoded pictures are mirrored left to right, before they are turned."""
 
     time_base: Fraction | None = None
-    """Seconds per unit of ``Frame.pts`` and ``Packet.pts``; None where the source has no packets."""
+    """Seconds per unit of ``Frame.pts`` and ``Packet.pts``; None where the source has no packets, and where
+    they carry no times: ``pts`` then counts packets, so that a packet and its frame still share it."""
+
+    pictures: str = "all"
+    """Which frames have a picture: ``all``, ``key`` (the codec's I-frames), or ``none``."""
 
     extradata: bytes = field(default=b"", repr=False)
     """What the container holds for the decoder besides the packets (H.264 and HEVC: parameter sets)."""

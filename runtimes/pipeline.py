@@ -44,7 +44,7 @@ class RunReport:
     """Frames on the start or key route."""
 
     skipped: int = 0
-    """Frames that passed without inference, because a live source was ahead."""
+    """Frames that passed without inference: a live source was ahead, or no picture was there to begin."""
 
     losses: int = 0
     """Times that packets were missing, as far as the source could tell: frames that begin anew for it, and
@@ -138,6 +138,19 @@ def motion_for(
     return motion if wanted else "none"
 
 
+def check_pictures(session: Session, pictures: str, sinks: Iterable[str] = ()) -> None:
+    """Raises OptionError where the session or a sink of these kinds looks at pictures that a source opened
+    for ``pictures`` (as for `open_source`) does not have."""
+    if pictures not in ("key", "none"):
+        return
+    reasons = [session.why_pictures] if pictures == "key" else ["a session needs the pictures of key frames"]
+    reasons += [
+        f"the sink {name} looks at every picture" for name in sinks if SINKS.find(name).description.pictures
+    ]
+    if why := next(filter(None, reasons), ""):
+        raise OptionError(f"pictures {pictures!r} is not enough, because {why}: leave it out")
+
+
 def run(
     source: Iterable[Frame],
     session: Session,
@@ -158,7 +171,8 @@ def run(
     answer then comes one interval late, and no frame is left without labels. The first error of any stage
     ends the run and is raised here.
 
-    Raises OptionError for ``both_ways`` together with ``drop_inference``, or with a bundle that cannot do it.
+    Raises OptionError for ``both_ways`` together with ``drop_inference``, or with a bundle that cannot do it,
+    and at once where the session needs pictures that the source was not opened for.
     """
     info = source.info if isinstance(source, Source) else None
     if both_ways and drop_inference:
@@ -166,6 +180,12 @@ def run(
     if drop_inference is None:
         drop_inference = info is not None and info.live and not both_ways
     ahead = max(QUEUE_FRAMES, round(LIVE_SECONDS * info.fps)) if drop_inference and info else QUEUE_FRAMES
+    if info is not None:
+        check_pictures(session, info.pictures)
+        if both_ways and info.pictures != "all":
+            raise OptionError(
+                f"both_ways compares all pictures, and pictures is {info.pictures!r}: leave it out"
+            )
     report = RunReport()
     decoded: Channel[Frame] = Channel(ahead)
     predicted: Channel[tuple[Frame, Prediction]] = Channel(QUEUE_FRAMES)
@@ -227,7 +247,7 @@ def run(
             # ``behind`` counts the frames that wait now, and the last of them gets the graphs. Frames that
             # arrive meanwhile do not count: otherwise no frame would ever get labels.
             behind = (behind or 1 + len(decoded)) - 1
-            if drop_inference and behind:
+            if (drop_inference and behind) or not session.can_step(frame):
                 session.skip(frame)
                 report.skipped += 1
                 report.busy["graphs"] += perf_counter() - began

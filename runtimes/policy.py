@@ -8,7 +8,7 @@ policies here keep no state, so that one can serve many sessions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edge_vss.decisions import Cause, Decision, Policy, PolicyDescription, Track
@@ -41,7 +41,10 @@ class Interval:
 
 @dataclass(frozen=True)
 class Gop:
-    """A key frame at every I-frame of the stream, and at the latest after ``longest`` frames."""
+    """A key frame at every I-frame of the stream, and at the latest after ``longest`` frames.
+
+    Where only I-frames have a picture, no other frame becomes a key frame, however long that takes.
+    """
 
     longest: int = 30
 
@@ -49,16 +52,16 @@ class Gop:
         _at_least_one("gop", self.longest)
 
     def __call__(self, frame: Frame, track: Track) -> Decision:
-        if frame.picture_type == "I":
+        if frame.picture_type == "I" and frame.has_picture:
             return Decision("key", "I-frame", Cause.I_FRAME)
-        if track.frames_since_key >= self.longest:
+        if track.frames_since_key >= self.longest and frame.has_picture:
             return Decision("key", f"no I-frame for {self.longest}", Cause.NO_I_FRAME)
         return Decision("nonkey", f"carried {track.frames_since_key}", Cause.CARRIED)
 
     @property
     def description(self) -> PolicyDescription:
         """It needs no motion itself."""
-        return _counts_frames(self.longest)
+        return replace(_counts_frames(self.longest), pictures=self.longest == 1)
 
     def __str__(self) -> str:
         return f"gop:{self.longest}"

@@ -108,12 +108,29 @@ class Session(OneProcess):
         chosen = {self._present(route) for route in policy.routes | {"key"}}
         return policy.measures or ("nonkey" in chosen and "motion" in self._inputs["nonkey"])
 
+    @property
+    def why_pictures(self) -> str:
+        """Why frames that are no I-frames need a picture, in a clause; empty where they do not."""
+        if "image" in self._inputs[self._present("nonkey")]:
+            return f"the family {self._manifest.family} looks at every picture"
+        if self._cuts is not None:
+            return "this bundle remembers, and cuts are looked for in every picture"
+        if described(self.policy).pictures:
+            return f"the policy {self.policy} makes key frames of others than I-frames (take gop)"
+        return ""
+
+    def can_step(self, frame: Frame) -> bool:
+        """Whether `step` can take the frame. One that has to begin anew needs a picture; where it has none,
+        let it pass with `skip`, until one comes that has."""
+        begins = frame.start or self._start_next or self.state.restored or self._key_owed
+        return frame.has_picture or not (begins or frame.size != self.state.size)
+
     def step(self, frame: Frame) -> Prediction:
         """Labels for the frame shown after the last one.
 
         Raises EngineError where a graph gives NaN or a class that the bundle does not know, OptionError where
-        ``frame`` is no Frame, or the policy gives no Decision or a route that does not exist. After a step
-        that failed, the next one begins anew.
+        ``frame`` is no Frame, or needs a picture and has none, or the policy gives no Decision or a route
+        that does not exist. After a step that failed, the next one begins anew.
         """
         return self.carry_out(self.plan(frame))
 
@@ -124,6 +141,10 @@ class Session(OneProcess):
         its own key frame, which `carry_out` takes. Raises OptionError as `step` does.
         """
         _check_frame(frame)
+        if not self.can_step(frame):
+            raise OptionError(
+                f"frame {frame.index} has to begin anew and has no picture: skip it, up to the next I-frame"
+            )
         began = perf_counter()
         decision = self._decide(frame)
         return Plan(frame, decision, self._tracer.trace, perf_counter() - began)

@@ -8,8 +8,10 @@ from typing import Any
 import av
 import pytest
 
+from edge_vss.errors import MissingExtra
 from edge_vss.extras import extras
 from edge_vss.runtimes.engines import EngineDescription, tflite
+from edge_vss.runtimes.motion._hevc import parser
 from edge_vss.runtimes.tools import doctor
 from edge_vss.runtimes.tools._codecs import Codec, Video
 from edge_vss.runtimes.tools._machine import Camera
@@ -35,8 +37,36 @@ def test_which_decoders_give_vectors_is_measured_with_real_streams(found: Machin
         pytest.skip("this FFmpeg has no H.264 encoder")
     assert codecs["h264"].measured and codecs["h264"].vectors
     assert codecs["mpeg4"].measured and codecs["mpeg4"].vectors
-    assert codecs["vp9"].vectors is False
-    assert codecs["hevc"].vectors is False
+    assert codecs["vp9"].vectors is False and codecs["vp9"].provider == ""
+    assert codecs["h264"].provider == "codec"
+
+
+def test_the_vectors_of_hevc_are_there_with_its_extra(found: MachineReport) -> None:
+    pytest.importorskip("wasmtime", reason="the extra hevc is not installed")
+    hevc = found.video.codecs["hevc"]
+    assert hevc.vectors and hevc.expected and hevc.provider == "hevc" and hevc.lacking == ""
+    assert not [line for line in found.missing if "hevc" in line.lower()]
+
+
+def test_without_its_extra_the_vectors_of_hevc_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    parser._module.cache_clear()
+    monkeypatch.setitem(sys.modules, "wasmtime", None)
+    found = doctor.report()
+    hevc = found.video.codecs["hevc"]
+    assert not hevc.vectors and hevc.provider == ""
+    (line,) = [line for line in found.missing if "HEVC" in line]
+    assert line.endswith('pip install "edge-vss[hevc]"')
+
+
+def test_a_runtime_that_does_not_load_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "wasmtime.py").write_text("raise RuntimeError('unsupported architecture: armv7l')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "wasmtime", raising=False)
+    parser._module.cache_clear()
+    with pytest.raises(
+        MissingExtra, match=r"does not load \(RuntimeError: unsupported architecture: armv7l\)"
+    ):
+        parser.check()
 
 
 def test_no_framework_is_imported_and_engines_only_to_ask_for_accelerators() -> None:

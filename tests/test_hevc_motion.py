@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -12,6 +13,7 @@ from edge_vss.errors import MissingExtra, OptionError
 from edge_vss.plugins import LOG
 from edge_vss.runtimes.motion._hevc import parser
 from edge_vss.runtimes.sources import open_source
+from edge_vss.video import MotionVectors
 from tests.helpers.hevc import encode_hevc, scene
 from tests.helpers.videos import drop, encode, pan, remux
 
@@ -74,13 +76,30 @@ def test_another_codec_is_refused(p_only: Path) -> None:
         list(source)
 
 
-def test_a_turned_video_is_left_to_flow(tmp_path: Path) -> None:
-    path = encode(
-        tmp_path / "turned.mp4", pan(6, (128, 192)), "libx265", {"x265-params": "log-level=none"}, rotation=90
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+def test_the_vectors_of_a_turned_video_are_turned(rotation: int, mirrored: bool, tmp_path: Path) -> None:
+    # Sizes that are no multiples of 8: cells reach past the edges, and begin before them when turned.
+    clip = encode(
+        tmp_path / "turned.mp4",
+        pan(8, (124, 188), (4, 0)),
+        "libx265",
+        {"x265-params": "log-level=none:bframes=0:ref=1"},
+        rotation=rotation,
+        mirrored=mirrored,
     )
-    with open_source(path, motion="hevc") as source:
-        frames = list(source)
-    assert [frame.motion.provider for frame in frames[1:] if frame.motion] == ["flow"] * 5
+    with open_source(clip, motion="hevc") as source, open_source(clip, motion="flow") as judge:
+        assert source.info.rotation == judge.info.rotation
+        for frame, other in zip(list(source)[1:], list(judge)[1:], strict=True):
+            assert frame.vectors is not None and frame.motion is not None and other.motion is not None
+            assert frame.motion.provider == "codec"
+            ours, its = (
+                np.median(f.motion.displacement_px[:, 2:-2, 2:-2], axis=(1, 2))
+                for f in (frame, other)
+                if f.motion
+            )
+            assert np.abs(ours).max() > 3.5
+            np.testing.assert_allclose(ours, its, atol=0.5)
 
 
 def test_after_a_lost_packet_no_vector_towards_it_is_told(tmp_path: Path) -> None:
@@ -128,12 +147,51 @@ def test_start_codes_and_lengths_say_the_same(panned: Path, tmp_path: Path, name
             np.testing.assert_array_equal(mine.vectors.displacement_px, its.vectors.displacement_px)
 
 
-def test_a_raw_stream_has_no_times_and_is_left_to_flow(panned: Path, tmp_path: Path) -> None:
+def test_a_raw_stream_has_no_times_and_is_paired_all_the_same(panned: Path, tmp_path: Path) -> None:
     raw = remux(panned, tmp_path / "clip.hevc", lambda _, content: content, format="hevc")
-    with open_source(raw) as source:
+    with open_source(raw) as source, open_source(panned) as timed:
+        assert source.info.time_base is None
+        frames, others = list(source), list(timed)
+    assert len(frames) == len(others) == 24
+    for mine, its in zip(frames, others, strict=True):
+        assert mine.vectors is not None and its.vectors is not None
+        np.testing.assert_array_equal(mine.vectors.displacement_px, its.vectors.displacement_px)
+        assert mine.pts_seconds == pytest.approx(mine.index / source.info.fps)
+
+
+@pytest.mark.parametrize("lost", [3, 7, 11])
+def test_no_frame_of_a_raw_stream_gets_anothers_vectors(panned: Path, tmp_path: Path, lost: int) -> None:
+    cut = drop(panned, tmp_path / "cut.hevc", [lost], format="hevc")
+    with open_source(panned) as source:
+        whole = {frame.pts: frame.vectors for frame in source}
+    with av.open(str(panned)) as container:
+        order = [packet.pts for packet in container.demux(video=0) if packet.size]
+    del order[lost]
+    with open_source(cut, motion="hevc") as source:
+        for frame in source:
+            assert frame.pts is not None
+            its = whole[order[frame.pts]]
+            if frame.vectors is None or its is None:
+                continue
+            # Of what is told, each vector is one that this very picture holds.
+            told = {tuple(row) for row in rows(frame.vectors)}
+            assert told <= {tuple(row) for row in rows(its)}
+
+
+def rows(vectors: MotionVectors) -> np.ndarray:
+    return np.stack([vectors.left_px, vectors.top_px, *vectors.displacement_px, vectors.direction], 1)
+
+
+def test_a_parser_that_fails_ends_in_frames_without_vectors(
+    panned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(LOG, "warning", lambda text, *values: said.append(text % values))
+    monkeypatch.setattr(parser.Parser, "read", lambda *_: 1 // 0)
+    with open_source(panned, motion="hevc") as source:
         frames = list(source)
-    assert all(frame.vectors is None for frame in frames)
-    assert {frame.motion.provider for frame in frames[1:] if frame.motion} == {"flow"}
+    assert len(frames) == 24 and all(frame.vectors is None for frame in frames)
+    assert len(said) == 1 and "HEVC motion ends here (ZeroDivisionError" in said[0]
 
 
 def test_what_the_parser_cannot_read_falls_back_to_flow(tmp_path: Path) -> None:

@@ -15,7 +15,10 @@ HALVES = {
 FLOORS = (
     ("text",),
     ("errors", "report", "extras"),
-    ("video", "decisions", "classes", "metrics", "files", "claim", "plugins", "vendors", "one_process"),
+    (
+        *("video", "orientation", "decisions", "classes", "metrics", "files", "claim", "plugins", "vendors"),
+        "one_process",
+    ),
     ("bundle",),
     ("runtimes.tracing", "runtimes.engines"),
     ("runtimes.motion",),

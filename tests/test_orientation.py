@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from edge_vss.orientation import UPRIGHT, Orientation, of_display_matrix, of_webp
 from edge_vss.runtimes.sources import open_source
-from edge_vss.runtimes.sources._orientation import UPRIGHT, Orientation, of_display_matrix, of_webp
 from tests.helpers.videos import encode, pan, texture
 from tests.test_sources_av import same
 from tests.test_vectors import block, together

@@ -21,11 +21,13 @@ VALUES = (
         "Cause",
         "ClassSet",
         "Colour",
+        "ComposedMotion",
         "Conversion",
         "Decision",
         "Feed",
         "Frame",
         "FrameStamp",
+        "FrameVectors",
         "GroundTruth",
         "HeadSpec",
         "Manifest",
@@ -34,20 +36,11 @@ VALUES = (
     *("PolicyDescription", "Prediction", "StartReason", "StreamInfo", "Track"),
 )
 POLICIES = ("Adaptive", "Gop", "Interval")
-RUNNING = ("Segmenter", "Session", "Sink", "SinkContext", "Source", "State")
+RUNNING = ("Segmenter", "Session", "Sink", "SinkContext", "Source", "State", "VectorFile", "VectorStream")
 REPORTS = ("EvaluationReport", "ProfileReport", "RunReport", "ScoreReport", "Scores", "SpeedReport")
 FUNCTIONS = (
-    *(
-        "both_ways",
-        "convert",
-        "evaluate",
-        "find_classes",
-        "load",
-        "open_sink",
-        "open_source",
-        "overlay",
-        "profile",
-    ),
+    *("both_ways", "compose_motion", "convert", "evaluate", "find_classes", "load", "load_vectors"),
+    *("open_sink", "open_source", "overlay", "profile", "save_vectors", "vectors"),
     *("read_manifest", "run"),
 )
 PUBLIC = sorted((*ERRORS, *VALUES, *POLICIES, *RUNNING, *REPORTS, *FUNCTIONS, "__version__"))

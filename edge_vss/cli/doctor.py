@@ -8,6 +8,7 @@ from edge_vss.cli.options import Debug, Json
 from edge_vss.cli.terminal import emit, say, table
 
 if TYPE_CHECKING:
+    from edge_vss.runtimes.tools._codecs import Codec
     from edge_vss.runtimes.tools.doctor import Engine, MachineReport
 
 
@@ -19,8 +20,7 @@ def doctor(json: Json = None, debug: Debug = False) -> None:
     emit(found, json)
     table(("edge-vss " + (found.edge_vss or ""), "found"), _rows(found))
     codecs = [
-        (name, codec.decoder, codec.encoder, "yes" if codec.vectors else "no: flow instead")
-        for name, codec in found.video.codecs.items()
+        (name, codec.decoder, codec.encoder, _vectors(codec)) for name, codec in found.video.codecs.items()
     ]
     table(("codec", "decoder", "encoder", "motion vectors"), codecs)
     for line in found.missing or ("nothing is missing",):
@@ -41,6 +41,12 @@ def _rows(found: MachineReport) -> list[tuple[str, str]]:
     rows += [("camera", f"{camera.device} {camera.name}") for camera in found.cameras]
     versions = (f"{name} {number or 'missing'}" for name, number in found.convert.items())
     return [*rows, ("convert", " · ".join(versions))]
+
+
+def _vectors(codec: Codec) -> str:
+    if not codec.vectors:
+        return f"no: flow instead ({codec.lacking})" if codec.lacking else "no: flow instead"
+    return "yes, by a parser" if codec.provider == "hevc" else "yes"
 
 
 def _engine(engine: Engine) -> str:

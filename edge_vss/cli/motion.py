@@ -28,6 +28,9 @@ from edge_vss.text import without_password
 def motion(
     source: Source,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the vectors into a video.")] = None,
+    save: Annotated[
+        Path | None, typer.Option(metavar="FILE.npz", help="Write the vectors as arrays for NumPy.")
+    ] = None,
     ground_truth: GroundTruthIfAny = None,
     match: Match = "auto",
     interval: Annotated[int, typer.Option(min=1, help="Frames from one label map used to the next.")] = 5,
@@ -46,10 +49,13 @@ def motion(
     from edge_vss.runtimes.tools.motion_video import draw
     from edge_vss.runtimes.tools.opening import check_repeatable
     from edge_vss.runtimes.tools.stream_report import Findings, report
+    from edge_vss.runtimes.tools.vectors import check_name, save_vectors
 
     how = opening(timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg, stream=stream)
-    check_places(places(json, video=out), source)
-    if out is not None:
+    if save is not None:
+        check_name(save)
+    check_places(places(json, video=out, save=save), source)
+    if out is not None or save is not None:
         check_repeatable(source)
     maps = None if ground_truth is None else GroundTruth(ground_truth, match)
     findings, interrupted = Findings(), False
@@ -83,3 +89,18 @@ def motion(
         with progress(found.frames) as advance:
             drawn = draw(source, out, limit=limit, opening=how, on_frame=advance)
         say(f"{drawn} frames in {out}")
+    if save is not None:
+        written = 0
+
+        def count() -> None:
+            nonlocal written
+            written += 1
+            advance()
+
+        try:
+            with progress(found.frames) as advance:
+                save_vectors(source, save, limit=limit, opening=how, on_frame=count)
+        except KeyboardInterrupt:
+            say(f"interrupted after {written} frames; {save} holds them")
+            raise typer.Exit(130) from None
+        say(f"{written} frames in {save}")

@@ -164,12 +164,13 @@ def opening(
     ffmpeg: Sequence[str] | None,
     live: bool | None = None,
     stream: int | None = None,
+    pictures: str = "all",
 ) -> Opening:
-    """What ``--motion``, ``--timeout``, ``--reconnect``, ``--ffmpeg`` and ``--stream`` say together."""
+    """What ``--motion``, ``--timeout``, ``--reconnect``, ``--ffmpeg``, ``--stream``, ``--pictures`` say."""
     pairs = dict(pair_of(text, "--ffmpeg", "rtsp_transport=tcp") for text in ffmpeg or ())
     from edge_vss.runtimes.tools.opening import Opening
 
-    return Opening(motion, live, timeout, reconnect, pairs, stream)
+    return Opening(motion, live, timeout, reconnect, pairs, stream, pictures)
 
 
 def pair_of(text: str, option: str, example: str) -> tuple[str, str]:

@@ -67,6 +67,13 @@ def run(
     live: Annotated[
         bool, typer.Option("--live", help="Never fall behind: leave frames without inference when late.")
     ] = False,
+    pictures: Annotated[
+        str,
+        typer.Option(
+            metavar="all|key",
+            help="key: only the stream's I-frames get a picture, and HEVC is decoded for them alone.",
+        ),
+    ] = "all",
     motion: Motion = "auto",
     timeout: Timeout = 10.0,
     reconnect: Reconnect = 0.0,
@@ -108,6 +115,7 @@ def run(
             ffmpeg=ffmpeg,
             live=True if live else None,
             stream=stream,
+            pictures=pictures,
         ),
         engine=EngineChoice(engine, threads, provider, hint),
         audio=audio,
@@ -181,6 +189,7 @@ def _run(
 ) -> None:
     """``sinks`` maps a sink's name to its place."""
     from edge_vss.runtimes._state_keeper import StateKeeper
+    from edge_vss.runtimes.motion._coded import why_none
     from edge_vss.runtimes.pipeline import run as segment
     from edge_vss.runtimes.sinks import SINKS, SinkContext, check_places, open_sink
     from edge_vss.runtimes.tools.first_look import FirstLook
@@ -194,9 +203,9 @@ def _run(
         if state is not None:
             keeper = stack.enter_context(StateKeeper(state, session.state, state_every, tell=say))
         opened = stack.enter_context(how.open(source, session, sinks=sinks))
-        if how.motion_for(session, sinks) == "auto" and opened.info.codec and not opened.info.exports_vectors:
-            codec = opened.info.codec
-            say(f"{codec} exports no motion vectors: motion is optical flow, which takes more time")
+        wanted = how.motion_for(session, sinks) == "auto" and opened.info.codec
+        if wanted and (why := why_none(opened.info)):
+            say(f"{why}; motion is optical flow, which takes more time")
         if len(opened.info.streams) > 1:
             there, taken = ", ".join(opened.info.streams), opened.info.stream
             say(f"several video streams ({there}): {taken} is read; --stream N takes another")

@@ -48,6 +48,8 @@ class MotionDescription:
     """Where its motion comes from, in a few words."""
     vectors: bool
     """Whether it reads the decoder's vectors: the decoder gives them only where somebody wants them."""
+    pictures: bool = True
+    """Whether it needs every picture, whatever the stream says."""
 
 
 MOTIONS: Kind[Measure, MotionDescription] = Kind("motion", __name__, "measure", MotionDescription)

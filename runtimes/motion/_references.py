@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -34,8 +35,8 @@ _NEIGHBOURS = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, 
 class Shown:
     """What must be kept of a shown frame to tell the next one's references apart."""
 
-    half: NDArray[np.uint8]
-    """(h, w) brightness at half the frame's width and height."""
+    half: NDArray[np.uint8] | None
+    """(h, w) brightness at half the frame's width and height; None where nobody decoded it."""
 
     vectors: MotionVectors | None
     picture_type: str
@@ -54,6 +55,8 @@ class Hypothesis:
 
 def keep(frame: Frame) -> Shown:
     """Reduce a frame to what its successor needs."""
+    if not frame.has_picture:
+        return Shown(None, frame.vectors, frame.picture_type, frame.size)
     height, width = frame.size
     half = cv2.resize(frame.luma, (max(width // 2, 1), max(height // 2, 1)), interpolation=cv2.INTER_AREA)
     return Shown(np.asarray(half, np.uint8), frame.vectors, frame.picture_type, frame.size)
@@ -110,13 +113,13 @@ def elect(
     Returns displacement (2, h, w) in pixels, filled everywhere; known (h, w), True where the cell had a
     vector; and the span (h, w) int8 of the vector taken, negative where it pointed ahead.
     """
-    match = _Match(current, previous)
+    match = Match(current, previous)
     known = np.zeros(match.grid, np.bool_)
     span = np.ones(match.grid, np.int8)
-    for hypothesis in found:
-        better = match.offer(hypothesis.displacement, hypothesis.known)
-        span[better] = hypothesis.span
-        known |= hypothesis.known
+    for layer in _layers(found):
+        better = match.offer(layer.displacement, layer.known)
+        np.copyto(span, layer.span, where=better)
+        known |= layer.known
     match.restart(fill(match.best, known))
     for rows, columns in _NEIGHBOURS:
         match.offer(np.roll(match.best, (rows, columns), (1, 2)))
@@ -125,21 +128,70 @@ def elect(
     return match.best, known, span
 
 
-class _Match:
+@dataclass
+class _Layer:
+    """One guess for each cell that has one: displacement (2, h, w), known (h, w), span (h, w)."""
+
+    displacement: Displacement
+    known: Known
+    span: NDArray[np.int8]
+
+
+def _layers(found: list[Hypothesis]) -> list[_Layer]:
+    """The same guesses on as few grids as hold them: where references are told, a stream has many spans, and
+    a cell only a few of them. The order of a cell's guesses stays."""
+    layers: list[_Layer] = []
+    for hypothesis in found:
+        left = hypothesis.known
+        for layer in layers:
+            free = left & ~layer.known
+            np.copyto(layer.displacement, hypothesis.displacement, where=free)
+            np.copyto(layer.span, np.int8(hypothesis.span), where=free)
+            left = left & layer.known
+            layer.known |= free
+            if not left.any():
+                break
+        else:
+            span = np.full(left.shape, hypothesis.span, np.int8)
+            layers.append(_Layer(hypothesis.displacement.copy(), left.copy(), span))
+    return layers
+
+
+def nearest(found: list[Hypothesis], grid: Size) -> tuple[Displacement, Known, NDArray[np.int8]]:
+    """As `elect`, without pixels: each cell takes the guess that spans the fewest frames, and of two the one
+    from its own frame that points back."""
+    displacement = np.zeros((2, *grid), np.float32)
+    known = np.zeros(grid, np.bool_)
+    span = np.ones(grid, np.int8)
+    for hypothesis in sorted(found, key=lambda guess: (abs(guess.span), guess.span < 0), reverse=True):
+        np.copyto(displacement, hypothesis.displacement, where=hypothesis.known)
+        np.copyto(span, np.int8(hypothesis.span), where=hypothesis.known)
+        known |= hypothesis.known
+    return fill(displacement, known), known, span
+
+
+@lru_cache(maxsize=4)
+def _samples(grid: Size) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Where the cells of a grid are looked at, in pictures of half the width and height: x and y."""
+    h, w = grid
+    # On 480×360, 16 samples a cell give 0.8 mIoU more than 4 do, and take twice the time. On larger frames a
+    # cell shows less of the scene, so 4 are enough.
+    per_side = 4 if h * w <= _MANY_CELLS else 2
+    step = CELL_PX / 2 / per_side
+    across, down = np.arange(w * per_side, dtype=np.float32), np.arange(h * per_side, dtype=np.float32)
+    x, y = np.meshgrid((across + 0.5) * step - 0.5, (down + 0.5) * step - 0.5)
+    x.flags.writeable = y.flags.writeable = False
+    return x, y
+
+
+class Match:
     """The best motion so far of every cell, judged by the brightness it finds in the previous shown frame."""
 
     def __init__(self, current: Shown, previous: Shown) -> None:
         self.grid = h, w = grid_of(current.size)
-        # On 480×360, 16 samples a cell give 0.8 mIoU more than 4 do, and take twice the time. On larger
-        # frames a cell shows less of the scene, so 4 are enough.
-        per_side = 4 if h * w <= _MANY_CELLS else 2
-        self.sampled = (w * per_side, h * per_side)
-        step = CELL_PX / 2 / per_side
-        across, down = (
-            np.arange(self.sampled[0], dtype=np.float32),
-            np.arange(self.sampled[1], dtype=np.float32),
-        )
-        self.x, self.y = np.meshgrid((across + 0.5) * step - 0.5, (down + 0.5) * step - 0.5)
+        self.x, self.y = _samples(self.grid)
+        self.sampled = self.x.shape[::-1]
+        assert current.half is not None and previous.half is not None, "without pixels nobody elects"
         self.previous = previous.half
         self.current = cv2.remap(
             current.half, self.x, self.y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
@@ -149,17 +201,18 @@ class _Match:
 
     def restart(self, displacement: Displacement) -> None:
         """Replace every cell's motion and judge it anew."""
-        self.best, self.cost = displacement, self._differences(displacement)
+        self.best, self.cost = displacement, self.differences(displacement)
 
     def offer(self, displacement: Displacement, known: Known | None = None) -> Known:
         """Take a motion where it matches better than the best so far; returns where (h, w) it was taken."""
-        cost = self._differences(displacement)
+        cost = self.differences(displacement)
         better = cost < self.cost if known is None else (cost < self.cost) & known
         self.best = np.where(better, displacement, self.best)
         self.cost = np.where(better, cost, self.cost)
         return better
 
-    def _differences(self, displacement: Displacement) -> NDArray[np.float32]:
+    def differences(self, displacement: Displacement) -> NDArray[np.float32]:
+        """Mean difference in brightness of each cell (h, w) to the place that a motion points to."""
         dx = cv2.resize(displacement[0], self.sampled, interpolation=cv2.INTER_NEAREST)
         dy = cv2.resize(displacement[1], self.sampled, interpolation=cv2.INTER_NEAREST)
         x, y = self.x + dx * np.float32(0.5), self.y + dy * np.float32(0.5)

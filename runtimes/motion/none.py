@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from edge_vss.runtimes.motion import Feed, MotionDescription
 from edge_vss.video import Frame
 
-DESCRIPTION = MotionDescription("no motion", vectors=False)
+DESCRIPTION = MotionDescription("no motion", vectors=False, pictures=False)
 
 
 def measure(feed: Feed) -> Iterator[Frame]:

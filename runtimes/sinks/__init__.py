@@ -118,6 +118,8 @@ class SinkDescription:
     """Whether it still holds frames that it was told to write, so that a failure may lose some of them."""
     motion: bool = False
     """Whether it looks at the frames' motion."""
+    pictures: bool = True
+    """Whether it looks at the frames' pictures."""
 
     @property
     def folder(self) -> bool:

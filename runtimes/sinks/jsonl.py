@@ -17,7 +17,7 @@ from edge_vss.decisions import Prediction
 from edge_vss.runtimes.sinks import SinkContext, SinkDescription, writing
 from edge_vss.video import Frame
 
-DESCRIPTION = SinkDescription("one line of JSON per frame", unit="lines", suffix=".jsonl")
+DESCRIPTION = SinkDescription("one line of JSON per frame", unit="lines", suffix=".jsonl", pictures=False)
 
 
 def open(path: str | Path, context: SinkContext) -> JsonLines:

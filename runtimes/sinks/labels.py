@@ -21,7 +21,9 @@ from edge_vss.video import Frame
 
 Palette = tuple[tuple[int, int, int], ...]
 
-DESCRIPTION = SinkDescription("a palette PNG of class ids per frame", unit="label maps", place="folder")
+DESCRIPTION = SinkDescription(
+    "a palette PNG of class ids per frame", unit="label maps", place="folder", pictures=False
+)
 
 
 def open(path: str | Path, context: SinkContext) -> LabelFolders:

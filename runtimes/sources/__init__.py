@@ -10,7 +10,7 @@ import math
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, TypeAlias
@@ -21,11 +21,14 @@ from numpy.typing import NDArray
 from edge_vss.errors import OptionError, SourceError
 from edge_vss.one_process import OneProcess
 from edge_vss.plugins import Kind
-from edge_vss.runtimes.motion import MOTIONS, Feed, Listener, Measure
+from edge_vss.runtimes.motion import MOTIONS, Feed, Listener, Measure, MotionDescription
 from edge_vss.runtimes.sources import _spelling as spelling
 from edge_vss.runtimes.sources._spelling import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from edge_vss.runtimes.sources._spelling import natural_order as natural_order
-from edge_vss.video import Frame, StreamInfo
+from edge_vss.video import Frame, NoPicture, StreamInfo
+
+PICTURES = ("all", "key", "none")
+"""Which frames get a picture."""
 
 DEFAULT_FPS = 25.0
 """Frames per second of what does not say how fast it is."""
@@ -73,6 +76,9 @@ class SourceOptions:
     """Options that go to FFmpeg as they are."""
     stream: int | None = None
     """Which stream of a file with several is read, by its number in the file; None for the best video."""
+    pictures: str = "all"
+    """Which frames need a picture: ``all``, ``key`` (I-frames), ``none``. A reader that can leave out the
+    others says so in `StreamInfo.pictures`."""
 
 
 class Open(Protocol):
@@ -108,20 +114,22 @@ class Source(OneProcess):
 
     INSTEAD = "open the source in each process"
 
-    def __init__(self, reader: Reader, measure: Measure) -> None:
+    def __init__(self, reader: Reader, measure: Measure, pictures: str = "all") -> None:
         self._reader = reader
+        self._pictures = pictures
         self._measure = measure
         self._busy = threading.Lock()
         self._closed = threading.Event()
         self._frames = self._measured()
 
     def _measured(self) -> Iterator[Frame]:
-        return self._measure(Feed(self._reader.frames(), self._reader.info, self._reader.listen))
+        frames = self._measure(Feed(self._reader.frames(), self._reader.info, self._reader.listen))
+        return frames if self._pictures == self._reader.info.pictures else _stripped(frames, self._pictures)
 
     @property
     def info(self) -> StreamInfo:
         """What is known about the stream."""
-        return self._reader.info
+        return replace(self._reader.info, pictures=self._pictures)
 
     @property
     def errors(self) -> int:
@@ -190,6 +198,7 @@ def open_source(
     reconnect_seconds: float = 0.0,
     options: dict[str, str] | None = None,
     stream: int | None = None,
+    pictures: str = "all",
 ) -> Source:
     """Opens a video file, a stream URL, a camera, images or arrays, and decodes the first frame.
 
@@ -201,7 +210,9 @@ def open_source(
     ``reconnect_seconds``. ``stream`` is the number in the file of the stream to read, where there are
     several; without it, the one marked as default or the largest. ``fps``
     is for images, arrays, and streams that carry no times. ``options`` go to FFmpeg as they are
-    (``{"framerate": "30"}``).
+    (``{"framerate": "30"}``). ``pictures`` says which frames get a picture: ``all``, ``key`` (the stream's
+    I-frames alone), or ``none``. With the extra that reads its vectors, HEVC is then decoded only where a
+    picture is wanted.
 
     Raises SourceError where nothing can be decoded, OptionError for a value that makes no sense.
     """
@@ -216,25 +227,46 @@ def open_source(
         )
     if fps is not None and not 0 < fps <= 1000:
         raise OptionError(f"fps must be between 0 and 1000, got {fps}: leave it out to use the source's own")
-    measure, wants_vectors = (motion, True) if not isinstance(motion, str) else _provider(motion)
+    if pictures not in PICTURES:
+        raise OptionError(f"pictures must be one of {', '.join(PICTURES)}, got {pictures!r}")
+    measure, described = (motion, _OWN) if not isinstance(motion, str) else _provider(motion)
     name, target = plugin_of(uri)
     plugin = SOURCES.find(name)
     wanted = SourceOptions(
-        vectors=wants_vectors,
+        vectors=described.vectors,
         live=live if live is not None else is_live(target, plugin.description),
         fps=fps,
         timeout_seconds=timeout_seconds,
         reconnect_seconds=reconnect_seconds,
         ffmpeg=options or {},
         stream=stream,
+        pictures="all" if described.pictures else pictures,
     )
-    return Source(plugin.call(target, wanted), measure)
+    reader = plugin.call(target, wanted)
+    if pictures == "key" and not reader.info.codec:
+        reader.close()
+        raise OptionError(f"{reader.info.uri} has no I-frames, so pictures 'key' would be none: leave it out")
+    return Source(reader, measure, pictures)
 
 
-def _provider(name: str) -> tuple[Measure, bool]:
-    """The function of a motion provider, and whether it reads the decoder's vectors."""
+def _stripped(frames: Iterator[Frame], pictures: str) -> Iterator[Frame]:
+    """The frames, with the pictures that are wanted; what was measured with the others is there."""
+    for frame in frames:
+        if pictures == "none" or frame.picture_type != "I":
+            # A new one: who measured motion may still look at this one's pixels.
+            yield replace(frame, picture=NoPicture(frame.index, pictures))
+        else:
+            yield frame
+
+
+_OWN = MotionDescription("the caller's own", vectors=True)
+"""What is known of a motion provider that is given as a function."""
+
+
+def _provider(name: str) -> tuple[Measure, MotionDescription]:
+    """The function of a motion provider, and what it says of itself."""
     plugin = MOTIONS.find(name)
-    return plugin.call, plugin.description.vectors
+    return plugin.call, plugin.description
 
 
 def plugin_of(uri: Any) -> tuple[str, Any]:

@@ -12,7 +12,7 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from edge_vss.one_process import OneProcess
-from edge_vss.runtimes.sources._orientation import UPRIGHT, Orientation, of_display_matrix
+from edge_vss.orientation import UPRIGHT, Orientation, of_display_matrix
 from edge_vss.video import Colour, MotionVectors, Size
 
 _SideData: Any = SideDataContainer

@@ -77,8 +77,11 @@ class Decoding:
         self._pts_seconds = -1 / self.fps
         self._first: tuple[int | None, float] | None = None
         self._ahead: list[av.Packet[Any]] = []
+        self._waiting: deque[_Demuxed] = deque()
         self._order: list[int] | None = None
         self._seek: Seek | None = None
+        self._timed: bool | None = None
+        self._counted = -1
 
     def _connect(self) -> None:
         self.container = container = open_container(self._uri, self._options)
@@ -110,12 +113,35 @@ class Decoding:
             container.close()
             raise
 
+    @property
+    def times(self) -> Fraction | None:
+        """Seconds per unit of pts; None where the packets carry no times and are counted instead."""
+        return self.time_base if self._timed else None
+
     def listen(self, listener: Listener) -> None:
         """Hand every packet to ``listener``, beginning with those that opening has read."""
         kept, self._kept = self._kept, None
         self._listener = listener
         for packet, start in kept or ():
             self._tell(packet, start)
+
+    @property
+    def opened_with(self) -> list[bytes]:
+        """The packets that opening has read, in the order of decoding; empty once they are forgotten."""
+        return [bytes(packet) for packet, _ in self._kept or ()]
+
+    @property
+    def guessed(self) -> bool:
+        """Whether times say only in which order packets come."""
+        return self._times.counted
+
+    def begin_again(self) -> None:
+        """For one who makes frames of packets: count frames from the first packet that opening has read."""
+        if self._kept is not None:
+            self._begin(StartReason.NONE)
+            self._index, self._pts_seconds = -1, -1 / self.fps
+            for packet, start in self._kept:
+                self._breaks.packet(packet.pts, start)
 
     def forget_opening(self) -> None:
         """Nobody asked for the packets that opening has read."""
@@ -148,19 +174,27 @@ class Decoding:
             self.container.close()
             self._connect()
             seek.counted = True
-            self._index, self._pts_seconds = -1, -1 / self.fps
+            self._index, self._pts_seconds, self._counted = -1, -1 / self.fps, -1
         self._ahead = [] if packet is None else [packet]
+        self._waiting.clear()
         self._times.restart()
         self._continuity.restart()
         self._begin(StartReason.SEEK)
 
-    def _is_sought(self, frame: Frame, picture: av.VideoFrame, seek: Seek) -> bool:
-        # H.264 can begin at other pictures too, and its decoder knows which are whole.
-        begins = picture.key_frame or (self.codec == "h264" and not self._times.counted)
-        if not seek.reached(frame.pts_seconds, begins and not picture.is_corrupt):
+    def missed(self, frame: Frame) -> bool:
+        """Whether this frame shows that a seek has landed too late."""
+        return self._seek is not None and self._seek.missed(frame.pts_seconds)
+
+    def is_wanted(self, frame: Frame, pts: int | None, begins: bool) -> bool:
+        """Whether no seek is under way, or it is this frame that is sought; then it gets its index and
+        ``start``. ``begins``: decoding can begin with it, and nothing that it needs was missing."""
+        seek = self._seek
+        if seek is None:
+            return True
+        if not seek.reached(frame.pts_seconds, begins):
             return False
         if not seek.counted:
-            self._index = self._index_at(frame.pts_seconds, picture.pts)
+            self._index = self._index_at(frame.pts_seconds, pts)
         frame.index, frame.start, self._seek = self._index, StartReason.SEEK, None
         return True
 
@@ -185,7 +219,7 @@ class Decoding:
     def frames(self) -> Iterator[Frame]:
         """The frames from here on, in display order. Damaged packets are passed over and counted."""
         size: Size | None = None
-        for packet in self._packets():
+        for packet in self.packets():
             if packet is not None:
                 self._times.fed(packet)
             began = perf_counter()
@@ -194,30 +228,30 @@ class Decoding:
             except av.error.EOFError:
                 break
             except av.error.FFmpegError:
-                self._damaged(packet)
+                self.damaged(packet.pts if packet else None, self._delayed or packet is None)
                 pictures = []
             self._spent += perf_counter() - began
             # At its end, a decoder with threads gives many frames at once.
             spent, self._spent = self._spent / max(1, len(pictures)), 0.0 if pictures else self._spent
             for picture in pictures:
-                if self._marks.withhold(picture.is_corrupt):
+                if self.withholds(not picture.is_corrupt):
                     continue
                 frame = self._frame(picture, size, spent)
-                size = frame.size
-                if self._seek is not None:
-                    if self._seek.missed(frame.pts_seconds):
-                        return
-                    if not self._is_sought(frame, picture, self._seek):
-                        size = None
-                        continue
-                yield frame
-        if self._seek is None or self._seek.settled:
-            self._finish()
+                if self.missed(frame):
+                    return
+                # H.264 can begin at other pictures too, and its decoder knows which are whole.
+                begins = picture.key_frame or (self.codec == "h264" and not self._times.counted)
+                wanted = self.is_wanted(frame, picture.pts, begins and not picture.is_corrupt)
+                size = frame.size if wanted else None
+                if wanted:
+                    yield frame
+        self.finish()
 
-    def _packets(self) -> Iterator[av.Packet[Any] | None]:
+    def packets(self) -> Iterator[av.Packet[Any] | None]:
         """The stream's packets, and None at the end, so that the decoder gives out what it still holds."""
         ahead = 0 if self._options.live else continuity.AHEAD_PACKETS
-        waiting: deque[_Demuxed] = deque()
+        # Kept here, so that another iterator goes on where one was left.
+        waiting = self._waiting
         for demuxed in self._demuxed():
             if demuxed is not None:
                 waiting.append(demuxed)
@@ -238,6 +272,7 @@ class Decoding:
                     if not self._options.live:
                         self._spent += perf_counter() - began
                     if packet.size:
+                        self._count(packet)
                         yield _Demuxed(packet, self._head(packet), torn)
                         failures, torn = 0, False
                     began = perf_counter()
@@ -264,6 +299,15 @@ class Decoding:
                     return
                 raise SourceError(f"{self.name} fell silent ({reason}): check the camera and the network")
             self._reconnect(reason)
+
+    def _count(self, packet: av.Packet[Any]) -> None:
+        # Where a stream has no times, its packets are counted instead. The decoder hands the number on, and
+        # that tells which frame came from which packet.
+        if self._timed is None:
+            self._timed = packet.pts is not None or packet.dts is not None
+        if not self._timed:
+            self._counted += 1
+            packet.pts = self._counted
 
     def _head(self, packet: av.Packet[Any]) -> continuity.PacketHead:
         return self._continuity.read(
@@ -292,13 +336,14 @@ class Decoding:
             pts = self._times.told(packet.pts)
             listener(Packet(bytes(packet), pts, packet.is_keyframe, start))
 
-    def _damaged(self, packet: av.Packet[Any] | None) -> None:
+    def damaged(self, pts: int | None, delayed: bool) -> None:
+        """The packet of this pts, or with ``delayed`` one of those before, makes no frame."""
         self.errors += 1
-        self._log(continuity.DAMAGED, packet.pts if packet is not None else None)
-        self._breaks.damaged(continuity.DAMAGED, delayed=self._delayed or packet is None)
+        self._log(continuity.DAMAGED, pts)
+        self._breaks.damaged(continuity.DAMAGED, delayed)
 
     def _log(self, reason: StartReason | str, pts: int | None) -> None:
-        where = "" if pts is None else f" at {float(pts * self.time_base):.3f} s"
+        where = "" if pts is None or not self._timed else f" at {float(pts * self.time_base):.3f} s"
         LOG.warning("%s: %s%s", self.name, reason, where)
 
     def _begin(self, reason: StartReason) -> None:
@@ -307,8 +352,16 @@ class Decoding:
         self._packet_start = reason
         self._marks = Marks(self.codec, self.name)
 
+    def finish(self) -> None:
+        """No frame comes any more: tell of what none could tell, if decoding began where it should."""
+        if self._seek is None or self._seek.settled:
+            self._finish()
+
+    def withholds(self, whole: bool) -> bool:
+        """Whether the next frame is not to be shown, because no whole one came yet."""
+        return self._marks.withhold(not whole)
+
     def _finish(self) -> None:
-        """Tell of what no frame could tell."""
         if losses := self._breaks.losses:
             self.untold_losses += losses
             self._log(f"{continuity.LOST.value} at the end", None)
@@ -340,35 +393,43 @@ class Decoding:
     def _frame(self, picture: av.VideoFrame, size: Size | None, spent: float) -> Frame:
         orientation, vectors = side_data(picture, self.exports)
         shown = orientation.size((picture.height, picture.width))
-        self._index += 1
-        self._pts_seconds += 1 / self.fps
-        pts = self._times.shown(picture)
-        if pts is not None:
-            self._pts_seconds = float(pts * (picture.time_base or self.time_base))
-        self._first = self._first or (pts, self._pts_seconds)
-        return Frame(
-            index=self._index,
-            pts_seconds=self._pts_seconds,
+        frame = Frame(
+            index=0,
+            pts_seconds=0.0,
             picture_type=_PICTURE_TYPES.get(int(picture.pict_type), "?"),
             size=shown,
             picture=DecodedPicture(picture, orientation, self._converters),
-            start=self._start(picture, size, shown),
             vectors=vectors,
-            pts=self._times.told(pts),
             seconds={"decode": spent},
         )
+        return self.placed(frame, self._times.shown(picture), picture.pts, not picture.is_corrupt, size)
 
-    def _start(self, picture: av.VideoFrame, size: Size | None, shown: Size) -> StartReason:
-        reason = self._breaks.frame(picture.pts)
-        whole, intra = not picture.is_corrupt, _PICTURE_TYPES.get(int(picture.pict_type)) == "I"
-        reason = self._marks.reason(reason, whole, intra)
+    def placed(
+        self, frame: Frame, pts: int | None, packet_pts: int | None, whole: bool, size: Size | None
+    ) -> Frame:
+        """The frame that is shown next, with its index, its time, and why it begins anew.
+
+        ``whole``: nothing that it needs was missing. ``size`` of the frame before, if there was one.
+        """
+        self._index += 1
+        self._pts_seconds += 1 / self.fps
+        if pts is not None and self._timed:
+            self._pts_seconds = float(pts * self.time_base)
+        self._first = self._first or (pts if self._timed else None, self._pts_seconds)
+        frame.index, frame.pts_seconds, frame.pts = self._index, self._pts_seconds, self._times.told(pts)
+        frame.start = self._start(frame, packet_pts, whole, size)
+        return frame
+
+    def _start(self, frame: Frame, packet_pts: int | None, whole: bool, size: Size | None) -> StartReason:
+        intra = frame.picture_type == "I"
+        reason = self._marks.reason(self._breaks.frame(packet_pts), whole, intra)
         if self._index == 0:
             if reason == continuity.LOST and not intra:
                 # What was lost comes before this frame, but it is the first that is shown.
                 self._breaks.again(reason)
             return StartReason.FIRST_FRAME
         if reason in (continuity.LOST, continuity.JOINED):
-            self._log(reason, picture.pts)
-        if size is not None and size != shown:
+            self._log(reason, packet_pts)
+        if size is not None and size != frame.size:
             return StartReason.SIZE_CHANGED
         return reason

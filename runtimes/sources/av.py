@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 
-from edge_vss.errors import SourceError
+from edge_vss.errors import MissingExtra, SourceError
+from edge_vss.orientation import Orientation
 from edge_vss.plugins import LOG
 from edge_vss.runtimes.motion import Listener
 from edge_vss.runtimes.sources import SourceDescription, SourceOptions
@@ -13,6 +15,7 @@ from edge_vss.runtimes.sources import _sps as sps
 from edge_vss.runtimes.sources._decoded import DecodedPicture
 from edge_vss.runtimes.sources._decoding import Decoding
 from edge_vss.runtimes.sources._kinds import what_it_is
+from edge_vss.runtimes.sources._parsed import Parsing, what_hinders
 from edge_vss.runtimes.sources._streams import described, video_streams
 from edge_vss.video import Frame, StreamInfo
 
@@ -53,6 +56,9 @@ class AvReader:
                     f"{self.errors} damaged packets): check that the file is complete"
                 )
             self.info = _describe(self._decoding, self._first, options.live)
+            self._pictures = options.pictures if _need_not_decode(self._decoding, options) else "all"
+            if self._pictures != "all":
+                self.info = replace(self.info, exports_vectors=True, pictures=self._pictures)
         except BaseException:
             self.close()
             raise
@@ -73,6 +79,10 @@ class AvReader:
 
     def frames(self) -> Iterator[Frame]:
         """Every frame from the current position on. Damaged packets are passed over and counted."""
+        if self._pictures != "all":
+            orientation = Orientation(self.info.rotation // 90, self.info.mirrored)
+            yield from Parsing(self._decoding, orientation, self._pictures).frames()
+            return
         self._decoding.forget_opening()
         first, self._first = self._first, None
         if first is not None:
@@ -95,6 +105,19 @@ def _frames(decoding: Decoding) -> Iterator[Frame]:
     yield from decoding.frames()
     while decoding.land_again():
         yield from decoding.frames()
+
+
+def _need_not_decode(decoding: Decoding, options: SourceOptions) -> bool:
+    """Whether frames can be had without decoding, where not all pictures are wanted."""
+    if options.pictures == "all" or decoding.codec != "hevc":
+        return False
+    try:
+        why_not = what_hinders(decoding)
+    except MissingExtra as error:
+        why_not = str(error)
+    if why_not:
+        LOG.warning("%s: every picture is decoded: %s", decoding.name, why_not)
+    return not why_not
 
 
 def _describe(decoding: Decoding, first: Frame, live: bool) -> StreamInfo:
@@ -125,7 +148,7 @@ def _describe(decoding: Decoding, first: Frame, live: bool) -> StreamInfo:
         live=live,
         rotation=orientation.quarter_turns * 90,
         mirrored=orientation.mirrored,
-        time_base=decoding.time_base,
+        time_base=decoding.times,
         extradata=decoding.extradata,
         duration_seconds=duration,
         pixel_aspect=1 / aspect if orientation.quarter_turns % 2 else aspect,

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.errors import OptionError, SourceError
+from edge_vss.orientation import of_webp
 from edge_vss.runtimes.motion import Listener
 from edge_vss.runtimes.sources import (
     DEFAULT_FPS,
     SourceDescription,
     SourceOptions,
 )
-from edge_vss.runtimes.sources._orientation import of_webp
 from edge_vss.runtimes.sources._spelling import images_of
 from edge_vss.text import kind_of
 from edge_vss.video import Frame, Size, StartReason, StreamInfo

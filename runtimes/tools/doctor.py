@@ -164,6 +164,8 @@ def missing(
             lines.append(
                 f"video: this FFmpeg's {name} decoder {gives} motion vectors, unlike the releases known"
             )
+        if codec.lacking:
+            lines.append(f"video: {codec.lacking}")
     if not opencv.version:
         lines.append('opencv: not installed, needed by flow and drawing: pip install "edge-vss[onnxruntime]"')
     if not any(engine.installed for engine in engines.values() if not engine.reference):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from edge_vss.errors import OptionError
 from edge_vss.runtimes.motion import Measure
-from edge_vss.runtimes.pipeline import motion_for
+from edge_vss.runtimes.pipeline import check_pictures, motion_for
 from edge_vss.runtimes.session import Session
 from edge_vss.runtimes.sources import Source, Uri, open_source, plugin_of
 from edge_vss.runtimes.sources._spelling import can_begin_again
@@ -36,19 +36,24 @@ class Opening:
     stream: int | None = None
     """Which stream of a file with several is read; None for the best video."""
 
+    pictures: str = "all"
+    """Which frames get a picture: ``all``, ``key`` (I-frames), or ``none``."""
+
     def open(
         self,
         uri: Uri,
         session: Session | None = None,
-        motion: str | None = None,
+        motion: str | Measure | None = None,
         sinks: Iterable[str] = (),
     ) -> Source:
         """Opens a source, for a session where one is given. Motion is then measured only where the session or
         one of the kinds of ``sinks`` looks at it.
 
-        ``motion`` names another motion provider than usual. Raises SourceError and OptionError like
-        `open_source`.
+        ``motion`` is another motion provider than usual, or its name. Raises SourceError and OptionError like
+        `open_source`, and OptionError where ``pictures`` are not enough for the session or the sinks.
         """
+        if session is not None:
+            check_pictures(session, self.pictures, sinks)
         return open_source(
             uri,
             motion=self.motion_for(session, sinks) if motion is None else motion,
@@ -57,6 +62,7 @@ class Opening:
             reconnect_seconds=self.reconnect_seconds,
             options=dict(self.ffmpeg),
             stream=self.stream,
+            pictures=self.pictures,
         )
 
     def motion_for(self, session: Session | None, sinks: Iterable[str] = ()) -> str | Measure:

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_vss.errors import OptionError, SourceError
+from edge_vss.errors import MissingExtra, OptionError, SourceError
 from edge_vss.metrics import confusion, miou
 from edge_vss.report import Json, Report
+from edge_vss.runtimes.motion._coded import provider_of, why_none, with_vectors
 from edge_vss.runtimes.sources import Uri
 from edge_vss.runtimes.tools.frame_matching import BREAKS, MatchReport
 from edge_vss.runtimes.tools.ground_truth import GroundTruth, again, labels_of_size
@@ -24,8 +25,9 @@ from edge_vss.runtimes.tracing.cells import cells, grid_of
 from edge_vss.runtimes.tracing.root_map import Tracer
 from edge_vss.video import Frame, Size, StreamInfo
 
-CARRIERS = {"hold": "none", "codec": "codec", "flow": "flow", "auto": "auto"}
-"""Row of the comparison → motion provider that carries the label maps."""
+CARRIERS = ("hold", "codec", "flow", "auto")
+"""What carries the label maps in each row of the comparison. ``codec`` stands for whoever reads the vectors
+that the encoder chose."""
 
 EVERY_ID = 256
 
@@ -52,9 +54,14 @@ class StreamReport(Report):
     exports_vectors: bool
     """Whether the decoder gives motion vectors for this codec."""
 
+    provider: str | None
+    """The motion provider that reads them: ``codec`` from the decoder, ``hevc`` with a parser; None where
+    nobody does."""
+
     has_b_frames: bool
     references: int | None
-    """The most reference frames an H.264 stream may use; None where that is not known."""
+    """H.264: the most reference frames that the stream may use. HEVC: the most that one of its frames was
+    seen to use. None where that is not known."""
 
     coverage: float
     """Mean share of the picture that has a vector, 0 to 1, over the frames that are not I-frames."""
@@ -91,6 +98,7 @@ class Findings:
         self._types: Counter[str] = Counter()
         self._covered: list[float] = []
         self._gops: list[int] = []
+        self._references = 0
 
     def add(self, frame: Frame, stream: StreamInfo) -> None:
         """Take the next frame of a stream."""
@@ -102,6 +110,7 @@ class Findings:
         if self._gops:
             self._gops[-1] += 1
         _absorb(self._digest, frame)
+        self._references = max(self._references, _references(frame))
         if frame.picture_type != "I" and frame.index:
             self._covered.append(_covered(frame))
 
@@ -118,13 +127,14 @@ class Findings:
             picture_types=dict(sorted(self._types.items())),
             longest_gop=max(self._gops, default=0),
             exports_vectors=stream.exports_vectors,
+            provider=_provider(stream),
             has_b_frames=stream.has_b_frames or self._types["B"] > 0,
-            references=stream.references,
+            references=stream.references or self._references or None,
             coverage=float(np.mean(self._covered)) if self._covered else 0.0,
             digest=self._digest.hexdigest(),
             advice=(),
         )
-        return replace(found, advice=tuple(advice(found)))
+        return replace(found, advice=tuple(advice(found, why_none(stream))))
 
 
 def report(
@@ -158,7 +168,7 @@ def report(
         check_repeatable(uri)
     findings = findings or Findings()
     losses = 0
-    with opening.open(uri, motion="codec") as source:
+    with opening.open(uri, motion=with_vectors) as source:
         stream = source.info
         if stream.live and ground_truth is not None:
             raise OptionError(
@@ -179,27 +189,35 @@ def report(
     match = matching.report(found.frames, ended=limit is None or found.frames < limit, losses=losses)
     if not match.labelled or (match.by == "order" and (match.unused or match.missing)):
         raise maps.uneven(stream.uri, f"{found.frames} frames")
+    ways = {"hold": "none", "codec": found.provider, "flow": "flow", "auto": "auto"}
     reached = {
         row: None
-        if row == "codec" and not stream.exports_vectors
+        if way is None
         else _carry(uri, matching.maps, interval, replace(opening, motion=way), ignore, limit)
-        for row, way in CARRIERS.items()
+        for row, way in ways.items()
     }
     return replace(found, interval=interval, ground_truth=match, miou=reached)
 
 
-def advice(found: StreamReport) -> list[str]:
-    """What to change in the encoder so that the vectors tell more, one sentence each."""
-    codec = found.codec or "this source"
-    if not found.exports_vectors:
-        return [
-            f"{codec} gives no vectors, so motion comes from optical flow: encode as H.264 "
-            "(ffmpeg -c:v libx264 -bf 0 -refs 1) to have it for free"
-        ]
+def advice(found: StreamReport, why_none: str = "") -> list[str]:
+    """What to change in the encoder so that the vectors tell more, one sentence each. ``why_none`` says why
+    nobody reads any."""
+    if found.provider is None and found.codec == "hevc":
+        return [f"{why_none}; motion is optical flow until then"]
+    if found.provider is None:
+        advised = "; a camera that can be set to H.264 or HEVC saves that" if found.codec else ""
+        return [f"{why_none}, so motion comes from optical flow{advised}"]
+    if found.provider == "hevc" and not found.coverage and set(found.picture_types) - {"I"}:
+        return ["no vector could be read (the page on HEVC says of what), so motion comes from optical flow"]
     sentences = []
+    told = found.provider == "hevc"
     if found.has_b_frames:
-        sentences.append("B-frames: references are told apart by pixels, which costs time: encode with -bf 0")
-    if codec == "h264" and (found.references or 0) > 1:
+        sentences.append(
+            "B-frames: motion is a little less exact than without (-bf 0)"
+            if told
+            else "B-frames: references are told apart by pixels, which costs time: encode with -bf 0"
+        )
+    if found.codec == "h264" and (found.references or 0) > 1:
         sentences.append(
             f"up to {found.references} reference frames: vectors do not say which: encode with -refs 1"
         )
@@ -208,7 +226,21 @@ def advice(found: StreamReport) -> list[str]:
             f"vectors cover {found.coverage:.0%} of the picture: a higher bit rate or less movement "
             "between frames (a higher frame rate) gives fewer intra blocks"
         )
-    return sentences or ["the vectors say everything they can: one reference, no B-frames"]
+    best = "each names its frame" if told else "one reference"
+    return sentences or [f"the vectors say everything they can: {best}, no B-frames"]
+
+
+def _provider(stream: StreamInfo) -> str | None:
+    try:
+        return provider_of(stream) or None
+    except MissingExtra:
+        return None
+
+
+def _references(frame: Frame) -> int:
+    """How many frames this one refers to, as far as its vectors say."""
+    told = None if frame.vectors is None else frame.vectors.reference
+    return 0 if told is None else len(np.unique(told[told != 0]))
 
 
 def _absorb(digest: Any, frame: Frame) -> None:

@@ -15,8 +15,8 @@ from itertools import islice
 
 import av
 
+from edge_vss.orientation import UPRIGHT
 from edge_vss.runtimes.sources._decoded import Converters, DecodedPicture, side_data
-from edge_vss.runtimes.sources._orientation import UPRIGHT
 
 ROUNDS = 50
 PATIENCE_SECONDS = 2.0

@@ -31,6 +31,8 @@ SLOW = frozenset(
         "test_metadata.py",
         "test_mit.py",
         "test_model_cases.py",
+        "test_motion_vectors.py",
+        "test_pictures.py",
         "test_quantize.py",
         "test_readers.py",
         "test_readers_artifacts.py",
@@ -57,6 +59,7 @@ SLOW = frozenset(
 SLOW_TESTS = frozenset(
     {
         "test_adaptive_beats_a_fixed_interval_at_the_same_number_of_key_frames",
+        "test_auto_on_fast_objects",
         "test_carried_labels_on_real_streams",
         "test_memory_does_not_grow",
         "test_run_goes_on_from_a_file",

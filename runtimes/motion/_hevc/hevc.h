@@ -69,7 +69,7 @@ typedef struct {
     int32_t amp_enabled_flag, sample_adaptive_offset_enabled_flag;
     int32_t pcm_enabled_flag, PcmBitDepthY, PcmBitDepthC, Log2MinIpcmCbSizeY, Log2MaxIpcmCbSizeY;
     int32_t num_short_term_ref_pic_sets, long_term_ref_pics_present_flag, num_long_term_ref_pics_sps;
-    int32_t sps_temporal_mvp_enabled_flag, max_dec_pic_buffering;
+    int32_t sps_temporal_mvp_enabled_flag, max_dec_pic_buffering, max_num_reorder_pics;
     int32_t lt_ref_pic_poc_lsb_sps[MAX_LONG_TERM_SPS];
     uint8_t used_by_curr_pic_lt_sps_flag[MAX_LONG_TERM_SPS];
     ShortTermSet short_term[MAX_SHORT_TERM_SETS];
@@ -98,7 +98,7 @@ typedef struct {
 
 typedef struct {
     int32_t first_slice_segment_in_pic_flag, slice_pic_parameter_set_id, dependent_slice_segment_flag;
-    int32_t slice_segment_address, slice_type, slice_pic_order_cnt_lsb;
+    int32_t slice_segment_address, slice_type, not_output, slice_pic_order_cnt_lsb;
     int32_t slice_temporal_mvp_enabled_flag, slice_sao_luma_flag, slice_sao_chroma_flag;
     int32_t num_ref_idx_active[2], mvd_l1_zero_flag, cabac_init_flag;
     int32_t collocated_from_l0_flag, collocated_ref_idx, MaxNumMergeCand, SliceQpY;
@@ -153,8 +153,9 @@ typedef struct {
     int32_t width, height, crop_left, crop_right, crop_top, crop_bottom;
     int32_t cells_across, cells_down;
     int32_t missing_references, ctus_missing, starts;      /* starts: a random access point */
-    int32_t dropped;                                       /* a leading picture that nobody can decode */
+    int32_t dropped;                                       /* nobody can decode it, or it is not to be shown */
     int32_t slices, ctus, largest_poc_span;
+    int32_t reordered;                                     /* pictures decoded before one that is shown before them */
 } PictureInfo;
 
 typedef struct { int32_t x, y, log2Size, predMode, partMode, bypass, ctDepth, intraChroma; int32_t maxTrafoDepth; } CodingUnit;

@@ -126,8 +126,8 @@ Reason seq_parameter_set(Decoder *d, Bits *bits) {
     int all_layers = (int)u(bits, 1); /* sps_sub_layer_ordering_info_present_flag */
     for (int i = all_layers ? 0 : sps_max_sub_layers_minus1; i <= sps_max_sub_layers_minus1; i++) {
         sps->max_dec_pic_buffering = 1 + UE(MAX_REF_PICS - 1);
-        UE(MAX_REF_PICS - 1); /* sps_max_num_reorder_pics */
-        UE(0xfffffffe);       /* sps_max_latency_increase_plus1 */
+        sps->max_num_reorder_pics = UE(MAX_REF_PICS - 1);
+        UE(0xfffffffe); /* sps_max_latency_increase_plus1 */
     }
     if (reason || (reason = sps_block_sizes(bits, sps))) return reason;
     if (u(bits, 1) && u(bits, 1)) reason = scaling_list_data(bits);

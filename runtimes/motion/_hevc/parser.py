@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_vss.errors import MissingExtra
+from edge_vss.errors import MissingExtra, one_line
 
 WASM = Path(__file__).with_name("hevc.wasm")
 
@@ -70,6 +70,7 @@ _INFO = (
     *("poc", "nal_unit_type", "temporal_id", "picture_type", "width", "height"),
     *("crop_left", "crop_right", "crop_top", "crop_bottom", "cells_across", "cells_down"),
     *("missing_references", "ctus_missing", "starts", "dropped", "slices", "ctus", "largest_poc_span"),
+    "reordered",
 )
 """The fields of PictureInfo in hevc.h."""
 
@@ -85,8 +86,10 @@ class Picture:
     starts: bool
     """True where a sequence starts anew: picture order counts before it mean nothing to what follows."""
     shown: bool
-    """False for a leading picture whose references stand before the point where reading began: decoders do
-    not show it."""
+    """False for a picture that decoders do not show: a leading one whose references stand before the point
+    where reading began, or one that the stream itself hides."""
+    reordered: int
+    """How many pictures of the sequence may come before one that is shown before them."""
     missing_references: int
     """How many of its reference pictures were lost."""
     complete: bool
@@ -180,6 +183,7 @@ class Parser:
             picture_type=chr(info["picture_type"]),
             starts=bool(info["starts"]),
             shown=not info["dropped"],
+            reordered=info["reordered"],
             missing_references=info["missing_references"],
             complete=not info["ctus_missing"],
             coded_size=(info["height"], info["width"]),
@@ -192,6 +196,11 @@ class Parser:
         at = self._call(name, self._decoder)
         data = self._machine.read(at, shape[0] * shape[1] * CELL.itemsize)
         return np.frombuffer(data, CELL).reshape(shape)
+
+
+def check() -> None:
+    """Raises MissingExtra where the parser cannot run: wasmtime is not installed, or does not load."""
+    _module()
 
 
 class _Machine:
@@ -243,10 +252,13 @@ class _Module:
 @functools.cache
 def _module() -> _Module:
     # Compiling takes a third of a second: once a process.
+    purpose = "reading the motion of HEVC"
     try:
         import wasmtime
-    except ImportError:
-        raise MissingExtra("wasmtime", "hevc", "reading the motion of HEVC") from None
+    except ModuleNotFoundError:
+        raise MissingExtra("wasmtime", "hevc", purpose) from None
+    except Exception as broken:  # on a machine that it was not built for it fails in ways of its own
+        raise MissingExtra("wasmtime", "hevc", purpose, one_line(broken, named=True)) from None
     settings = wasmtime.Config()
     settings.consume_fuel = True
     engine = wasmtime.Engine(settings)

@@ -123,7 +123,8 @@ Reason start_picture(Decoder *d) {
         for (int i = 0; i < d->slots; i++) d->dpb[i].marking = UNUSED_FOR_REFERENCE;
     }
     /* Leading pictures of a random access point refer to what stands before it (8.3.3.1). */
-    d->info.dropped = is_rasl(d) && d->NoRaslOutputFlag;
+    d->info.dropped = (is_rasl(d) && d->NoRaslOutputFlag) || d->incoming.not_output;
+    d->info.reordered = sps->max_num_reorder_pics;
     reason = reference_picture_set(d);
     if (reason) return reason;
     d->current = free_slot(d);

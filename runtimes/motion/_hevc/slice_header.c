@@ -134,7 +134,7 @@ static Reason independent_part(Bits *bits, SliceHeader *slice, const SeqParamete
     Reason reason = OK;
     u(bits, pps->num_extra_slice_header_bits);
     slice->slice_type = UE(2);
-    if (pps->output_flag_present_flag) u(bits, 1);
+    if (pps->output_flag_present_flag) slice->not_output = !u(bits, 1);
     if (!is_idr(nal_unit_type) && !reason) reason = reference_pictures(bits, slice, sps);
     if (sps->sample_adaptive_offset_enabled_flag) {
         slice->slice_sao_luma_flag = (int32_t)u(bits, 1);

@@ -1,0 +1,116 @@
+"""Whether vectors hold, and what is done where they do not: optical flow for those frames or cells.
+
+Vectors fail where things leave the encoder's search range, or deform. Two signs of it were found on clips
+with fast objects: neighbouring cells move apart, and the brightness where vectors point is another. Both
+change slowly. So every eighth frame is looked at, which costs a drive next to nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_vss.runtimes.motion._references import Match, Shown, keep
+from edge_vss.runtimes.motion.codec import ENOUGH
+from edge_vss.runtimes.motion.flow import MATCHED
+from edge_vss.runtimes.tracing.cells import CELL_PX
+from edge_vss.video import Frame, MotionField
+
+EVERY = 8
+"""Every so manieth frame is looked at."""
+
+WEIGHT = 0.5
+"""How much the last look counts against those before."""
+
+ROUGH, ROUGH_AGAIN = 2.8e-3, 1.6e-3
+"""Roughness, as a share of the picture's width, above which doubt begins, and below which it ends. On three
+drives it is 1.7e-3 to 2.7e-3."""
+
+ELECTED_LEAD = 3.0
+"""Grey levels that vectors elected by brightness have to be better than flow."""
+
+MISSED, MISSED_AGAIN = 0.075, 0.055
+"""Share of the cells that are not found again, above which doubt begins, and below which it ends."""
+
+UNEVEN = 0.25
+"""Roughness, as a share of the mean motion, below which cells that are not found again mean nothing: the
+whole picture moves. 0.12 to 0.22 on a drive, 0.3 to 0.5 where something deforms before a quiet camera."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is held against a stream's vectors at the moment."""
+
+    rough: bool = False
+    """Neighbours move apart: many vectors are wrong."""
+    missed: bool = False
+    """Many cells are not found again where their motion points."""
+
+    def __bool__(self) -> bool:
+        return self.rough or self.missed
+
+
+class Doubt:
+    """Watches the motion of one stream. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """What comes next has nothing to do with what was."""
+        self._frames = 0
+        self._rough = self._length = self._missed = 0.0
+        self._verdict = Verdict()
+
+    def __call__(self, frame: Frame, before: Frame) -> Verdict:
+        """On the motion of this frame and of those to come. ``before`` is the frame shown before."""
+        if frame.motion is None or frame.motion.coverage < ENOUGH:
+            return self._verdict  # an I-frame says nothing of vectors
+        place, self._frames = self._frames, self._frames + 1
+        if place % EVERY:
+            return self._verdict
+        weight = WEIGHT if place else 1.0
+        self._rough += weight * (roughness(frame.motion) / frame.size[1] - self._rough)
+        length = float(np.abs(frame.motion.displacement_px).sum(axis=0).mean())
+        self._length += weight * (length / frame.size[1] - self._length)
+        self._missed += weight * (missed(frame.motion, keep(frame), keep(before)) - self._missed)
+        uneven = self._rough > UNEVEN * self._length
+        self._verdict = Verdict(
+            self._rough > (ROUGH_AGAIN if self._verdict.rough else ROUGH),
+            uneven and self._missed > (MISSED_AGAIN if self._verdict.missed else MISSED),
+        )
+        return self._verdict
+
+
+def roughness(field: MotionField) -> float:
+    """Mean distance of a cell's motion to the mean of 3×3 cells around it, both axes added, in pixels."""
+    apart = (cv2.norm(part, cv2.blur(part, (3, 3)), cv2.NORM_L1) for part in field.displacement_px)
+    return float(sum(apart)) / field.known.size
+
+
+def missed(field: MotionField, current: Shown, previous: Shown) -> float:
+    """Share of the cells, 0 to 1, that look different where their motion points."""
+    return float((Match(current, previous).differences(field.displacement_px) > MATCHED).mean())
+
+
+def mixed(
+    vectors: MotionField, flow: MotionField, current: Shown, previous: Shown, *, elected: bool
+) -> MotionField:
+    """Cell by cell the motion that finds its brightness again, judged together with its neighbours.
+
+    Where vectors were ``elected`` by that brightness it speaks for them too much, so flow has a lead.
+    """
+    match = Match(current, previous)
+    better = match.differences(flow.displacement_px) - match.differences(vectors.displacement_px)
+    side, lead = (5, ELECTED_LEAD) if elected else (3, 0.0)
+    taken: NDArray[np.bool_] = cv2.blur(better, (side, side)) > lead
+    return MotionField(
+        np.where(taken, vectors.displacement_px, flow.displacement_px),
+        np.where(taken, vectors.known, flow.known),
+        np.where(taken, vectors.reference, flow.reference),
+        CELL_PX,
+        "codec+flow",
+    )
