@@ -34,10 +34,10 @@ _SMOOTH_CELLS = 0.2
 """Differences are averaged over about so many cells."""
 _VOTE = 100.0
 """Grey levels that a label gains if all of its surroundings have it, against one that none has."""
-_VOTES = 3
+_VOTES = 2
 """How often the surroundings are asked."""
-_REACH_PX = 3
-"""Surroundings: a square of seven by seven pixels."""
+_REACH_PX = 2
+"""Surroundings: a square of five by five pixels."""
 
 
 @dataclass(frozen=True)
