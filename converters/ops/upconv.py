@@ -33,3 +33,24 @@ def double(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     # Channels last, an upper and a lower pair of pixels are two rows of one picture.
     pairs = four.permute(0, 2, 3, 1).reshape(height, width, 2, 2 * outputs).transpose(1, 2)
     return pairs.reshape(1, 2 * height, 2 * width, outputs).permute(0, 3, 1, 2)
+
+
+def double_even(x: Tensor, weight: Tensor) -> Tensor:
+    """conv_transpose2d with a kernel of 4, stride 2 and padding 1.
+
+    x float32 (1, C, h, w), weight (C, D, 4, 4) → (1, D, 2h, 2w).
+    """
+    outputs = int(weight.shape[1])
+    _, _, height, width = (int(extent) for extent in x.shape)
+    turned = weight.transpose(0, 1)
+    # An even pixel sees the input before it and its own, an odd one its own and the one after.
+    kernels = [turned[:, :, 1 - down :: 2, 1 - across :: 2] for down in (0, 1) for across in (0, 1)]
+    four = functional.conv2d(functional.pad(x, (1, 1, 1, 1)), torch.cat(kernels).flip(2, 3))
+    lines = []
+    for down in (0, 1):
+        pair = [
+            four[:, (2 * down + across) * outputs :][:, :outputs, down : down + height, across : across + width]
+            for across in (0, 1)
+        ]
+        lines.append(torch.stack(pair, 4).reshape(1, outputs, height, 2 * width))
+    return torch.stack(lines, 3).reshape(1, outputs, 2 * height, 2 * width)
