@@ -93,10 +93,8 @@ def in_torch(images: list[Any], interval: int, drift: bool, exact: bool) -> list
 @pytest.mark.parametrize(
     ("size", "align", "semantic"),
     [
-        (SIZE, "published", "quarter"),
-        (SIZE, "exact", "exact"),
         ((70, 101), "published", "exact"),
-        ((70, 101), "exact", "quarter"),
+        (SIZE, "exact", "quarter"),
     ],
 )
 def test_a_stream_is_what_the_networks_give_for_every_frame(
@@ -160,7 +158,7 @@ def test_a_bundle_is_verified_with_both_files(tmp_path: Path, files: tuple[Path,
     out = tmp_path / "m.vss"
     convert(conversion(files, align="exact"), out)
     assert verify(out, Conversion(files[0], options={"flow": files[1]})).measured
-    with pytest.raises(OptionError, match="--flow is missing: this bundle was made from flow.pth too"):
+    with pytest.raises(OptionError, match=r"--flow is missing: this bundle was made from flow\.pth too"):
         verify(out, Conversion(files[0]))
     other = flow_file(tmp_path / "other.pth", replace(SHAPE, inner=32))
     with pytest.raises(ModelError, match=r"other\.pth is not the file this bundle was made from"):
@@ -187,7 +185,9 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str,
     state |= {f"motion.{key}": value.half() for key, value in moves.state_dict().items()}
     path = tmp_path_factory.mktemp("published") / "mpvss_r50.pth"
     unused = {"criterion.empty_weight": torch.ones(8)}
-    torch.save({"model": state | unused, "optimizer": {"state": {}}, "scheduler": {}, "iteration": 90000}, path)
+    torch.save(
+        {"model": state | unused, "optimizer": {"state": {}}, "scheduler": {}, "iteration": 90000}, path
+    )
     return path, state
 
 
@@ -246,17 +246,24 @@ def test_checkpoints_that_do_not_fit(tmp_path: Path, published: tuple[Path, dict
     refused("--semantic 'full': choose quarter or exact", options={"semantic": "full"})
     still = {key: value for key, value in state.items() if not key.startswith("motion.")}
     refused(r"has no flow network \(motion\.…\): give --flow FILE, or convert with --family propagate", still)
-    refused("has no .*class_embed.weight: .*, but a flow: give it as --flow", dict(set(state.items()) - set(still.items())))
+    refused(
+        "has no .*class_embed.weight: .*, but a flow: give it as --flow",
+        dict(set(state.items()) - set(still.items())),
+    )
     gone, name = dict(state), "sem_seg_head.pixel_decoder.mask_features.bias"
     del gone[name]
     refused(f"1 missing \\({name}\\); check --variant", gone)
     refused(r"1 unexpected \(backbone\.more\)", state | {"backbone.more": torch.zeros(1)})
-    refused(r"the flow of MPVSS: 1 unexpected \(decoder\.more\)", state | {"motion.decoder.more": torch.zeros(1)})
+    refused(
+        r"the flow of MPVSS: 1 unexpected \(decoder\.more\)", state | {"motion.decoder.more": torch.zeros(1)}
+    )
 
 
 def test_flows_that_do_not_fit(tmp_path: Path, files: tuple[Path, Path]) -> None:
     other = flow_file(tmp_path / "other.pth", replace(SHAPE, queries=12))
-    with pytest.raises(ModelError, match="takes 12 queries of 32 channels, and .* has 10 of 32: give the flow"):
+    with pytest.raises(
+        ModelError, match=r"takes 12 queries of 32 channels, and .* has 10 of 32: give the flow"
+    ):
         split(conversion((files[0], other)))
     torch.save({"weight": torch.zeros(3)}, tmp_path / "none.pth")
     with pytest.raises(ModelError, match=r"none\.pth is no flow network of MPVSS \(there is no encoder"):
@@ -278,7 +285,9 @@ def test_a_folder_of_another_network_is_named(tmp_path: Path, files: tuple[Path,
         depths=[1] * 4, hidden_sizes=[8, 16, 24, 32], decoder_hidden_size=32, num_attention_heads=[1, 1, 2, 2]
     )
     transformers.SegformerForSemanticSegmentation(config).save_pretrained(tmp_path / "net")
-    with pytest.raises(ModelError, match="is a segformer, and family mpvss needs a Mask2Former.*--family propagate"):
+    with pytest.raises(
+        ModelError, match=r"is a segformer, and family mpvss needs a Mask2Former.*--family propagate"
+    ):
         split(conversion((tmp_path / "net", files[1])))
 
 

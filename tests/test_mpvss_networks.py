@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
 
 pytest.importorskip("transformers", reason="the segmentor's modules come from transformers")
 
@@ -18,12 +21,76 @@ from edge_vss.converters.networks.mpvss_flow import Flow, FlowShape, shape_of
 from edge_vss.converters.ops.attention import attend, masked, sine_positions
 from edge_vss.converters.ops.deformable import deformable_attention, own_places
 from edge_vss.converters.ops.segments import labels_of, mixed
-from edge_vss.converters.ops.upconv import double_even
+from edge_vss.converters.ops.upconv import double_even, even_kernels
 from edge_vss.converters.ops.warp_masks import warp_masks
 from edge_vss.converters.readers._untrained_weights import fill
 
 PARAMETERS = {"r50": 44.0, "r101": 63.0, "swin-t": 47.4, "swin-s": 68.7, "swin-b": 107.0, "swin-l": 215.0}
 """Millions, of the paper's tables."""
+
+
+GMAC = {"r50": 110.6, "r101": 141.3, "swin-t": 114.4, "swin-s": 152.2, "swin-b": 223.5, "swin-l": 402.7}
+"""Of a key frame, in the paper's tables: 480x853 (padded to 480x864), 124 classes."""
+SIZE, CLASSES, QUERIES = (480, 864), 124, 100
+WEIGHED = {
+    "upsample_bilinear2d": 4,
+    "native_layer_norm": 5,
+    "native_group_norm": 5,
+    "_native_batch_norm_legit_no_training": 2,
+}
+"""Operator → what the paper's counter (fvcore) takes for each value that it gives, beside products."""
+
+
+class Weighed(TorchDispatchMode):
+    """Counts what is no product."""
+
+    total = 0.0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        weight = WEIGHED.get(func._schema.name.removeprefix("aten::"), 0)
+        if weight:
+            first = result[0] if isinstance(result, tuple) else result
+            self.total += weight * first.numel() / 1e9
+        return result
+
+
+def counted(network: torch.nn.Module, *shapes: tuple[int, ...]) -> float:
+    """GMAC in the paper's way of counting."""
+    fake, products, more = (
+        FakeTensorMode(allow_non_fake_inputs=True),
+        FlopCounterMode(display=False),
+        Weighed(),
+    )
+    with fake, products, more, torch.no_grad():
+        network(*(torch.empty(shape) for shape in shapes))
+    return products.get_total_flops() / 2e9 + more.total
+
+
+def shown(size: tuple[int, int], classes: int) -> float:
+    """GMAC of enlarging masks to the picture and mixing classes there."""
+    return (4 + classes) * QUERIES * math.prod(size) / 1e9
+
+
+@pytest.mark.parametrize("name", GMAC)
+def test_a_key_frame_costs_what_the_paper_says(name: str) -> None:
+    segmentor = Mask2Former(built(mask2former.VARIANTS[name], CLASSES)).eval().requires_grad_(False)
+    cells = [math.prod(SIZE) / 4**level for level in (3, 4, 5)]
+    # Nine intermediate masks at a quarter of the size, where here each is as small as it is looked at.
+    masks = QUERIES * 256 * (9 * math.prod(SIZE) / 16 - 3 * sum(cells)) / 1e9
+    # The paper's counter does not know deformable attention.
+    samples = 6 * sum(cells) * 8 * 48 * 32 / 1e9
+    found = counted(segmentor, (1, 3, *SIZE)) + masks - samples + shown(SIZE, CLASSES)
+    assert found == pytest.approx(GMAC[name], rel=0.01)
+
+
+@pytest.mark.parametrize(("size", "classes", "wanted"), [(SIZE, CLASSES, 21.0), ((1024, 2048), 19, 84.0)])
+def test_a_frame_in_between_costs_what_the_paper_says(
+    size: tuple[int, int], classes: int, wanted: float
+) -> None:
+    half = (1, 3, size[0] // 2, size[1] // 2)
+    flow = Flow(FlowShape()).settle()
+    assert counted(flow, half, half, (QUERIES, 256)) + shown(size, classes) == pytest.approx(wanted, rel=0.01)
 
 
 def millions(network: torch.nn.Module) -> float:
@@ -82,7 +149,10 @@ def test_a_segmentor_has_the_names_of_detectron2(name: str) -> None:
         "sem_seg_head.pixel_decoder.input_proj.0.0.bias",
         "sem_seg_head.pixel_decoder.input_proj.2.1.weight",
         "sem_seg_head.pixel_decoder.transformer.level_embed",
-        *(f"{layer}.self_attn.{part}.weight" for part in ("sampling_offsets", "attention_weights", "value_proj")),
+        *(
+            f"{layer}.self_attn.{part}.weight"
+            for part in ("sampling_offsets", "attention_weights", "value_proj")
+        ),
         f"{layer}.norm1.weight",
         f"{layer}.linear2.bias",
         "sem_seg_head.pixel_decoder.mask_features.weight",
@@ -134,7 +204,7 @@ def test_a_narrow_flow_is_known_by_its_weights() -> None:
 def test_an_enlarging_convolution_is_torchs(extents: tuple[int, int]) -> None:
     x, weight = torch.randn(1, 5, *extents), torch.randn(5, 3, 4, 4)
     wanted = functional.conv_transpose2d(x, weight, stride=2, padding=1)
-    torch.testing.assert_close(double_even(x, weight), wanted, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(double_even(x, even_kernels(weight)), wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_deformable_attention_is_the_librarys_also_outside() -> None:
@@ -168,7 +238,9 @@ def test_cells_lie_where_the_library_puts_them() -> None:
 def test_positions_are_the_librarys() -> None:
     from transformers.models.mask2former.modeling_mask2former import Mask2FormerSinePositionEmbedding
 
-    theirs = Mask2FormerSinePositionEmbedding(32, normalize=True)(torch.Size((1, 64, 3, 5)), "cpu", torch.float32)
+    theirs = Mask2FormerSinePositionEmbedding(32, normalize=True)(
+        torch.Size((1, 64, 3, 5)), "cpu", torch.float32
+    )
     torch.testing.assert_close(sine_positions((3, 5), 64), theirs[0].flatten(1).T)
 
 
@@ -198,7 +270,9 @@ def warped_slowly(mask: Tensor, flow: Tensor, drift: bool) -> Tensor:
             left, top = min(int(x), width - 2), min(int(y), height - 2)
             a, b = x - left, y - top
             four = mask[top : top + 2, left : left + 2]
-            found[row, column] = (four * torch.tensor([[(1 - b) * (1 - a), (1 - b) * a], [b * (1 - a), b * a]])).sum()
+            found[row, column] = (
+                four * torch.tensor([[(1 - b) * (1 - a), (1 - b) * a], [b * (1 - a), b * a]])
+            ).sum()
     return found
 
 

@@ -103,8 +103,9 @@ def _untrained(conversion: Conversion, name: str | None, flow_path: Path | None)
     flow = Flow(FlowShape())
     for network in (segmentor, flow):
         untrained_weights.fill(network)
+    segmentor.eval().requires_grad_(False)
     source = {"name": f"untrained {name}", "sha256": ""}
-    return Models(_still(segmentor), _still(flow), PREPARE, class_set, None, name, source, {"untrained": True})
+    return Models(segmentor, flow.settle(), PREPARE, class_set, None, name, source, {"untrained": True})
 
 
 def _from_folder(path: Path, conversion: Conversion, name: str | None, flow_path: Path | None) -> Models:
@@ -146,7 +147,9 @@ def _flow(
     try:
         shape = shape_of(own)
     except ModelError as error:
-        raise ModelError(f"{place} is no flow network of MPVSS ({error}): give the file that has it") from None
+        raise ModelError(
+            f"{place} is no flow network of MPVSS ({error}): give the file that has it"
+        ) from None
     if (shape.queries, shape.dim) != (segmentor.queries, segmentor.dim):
         raise ModelError(
             f"{place} takes {shape.queries} queries of {shape.dim} channels, and {path} has "
@@ -154,12 +157,8 @@ def _flow(
         )
     flow = Flow(shape)
     weights.fill(flow, own, place, "the flow of MPVSS", "--flow")
-    _still(segmentor)
-    return _still(flow), notes
-
-
-def _still(network: Any) -> Any:
-    return network.eval().requires_grad_(False)
+    segmentor.eval().requires_grad_(False)
+    return flow.settle(), notes
 
 
 def _motion(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -195,7 +194,7 @@ def _loaded(path: Path, trust_pickle: bool) -> dict[str, Tensor]:
     try:
         with path.open("rb") as file:
             content = pickle.load(file, encoding="latin1")
-        found = content["model"] if "model" in content else content
+        found = content.get("model", content)
         return {str(key): torch.from_numpy(np.asarray(value)) for key, value in found.items()}
     except Exception as error:  # anything may be in there
         raise ModelError(

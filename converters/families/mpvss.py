@@ -118,7 +118,13 @@ def _parts(found: models.Models, frame: Frame, shows: Shows, drift: bool) -> tup
     flow = TensorSpec("flow", (count, 2, height, width), "float32")
     shown, hidden = shows.specs(len(found.classes), frame.padded)
     return (
-        Part("key", Key(found.segmentor, frame, shows), (image,), (*shown, masks, classes, queries, picture), hidden),
+        Part(
+            "key",
+            Key(found.segmentor, frame, shows),
+            (image,),
+            (*shown, masks, classes, queries, picture),
+            hidden,
+        ),
         Part("nonkey", Between(found.flow, frame), (image, picture, queries), (flow,)),
         Part("state", Move(shows, drift), (masks, classes, flow), tuple(shown), hidden),
     )
@@ -132,15 +138,15 @@ class Frame(torch.nn.Module):
         self.size = size
         height, width = (-(-extent // MULTIPLE) * MULTIPLE for extent in size)
         self.padded: Size = (height, width)
-        self.whole, self.half = Normalize(prepare), Normalize(Preprocess(MEAN))
+        self.large, self.little = Normalize(prepare), Normalize(Preprocess(MEAN))
 
     def forward(self, image: Tensor) -> Tensor:
         """For the segmentor: float32 (1, 3, H, W)."""
-        return self._filled(self.whole(image))
+        return self._filled(self.large(image))
 
     def small(self, image: Tensor) -> Tensor:
         """For the flow: float32 (1, 3, H/2, W/2)."""
-        return reduced(self._filled(self.half(image)))
+        return reduced(self._filled(self.little(image)))
 
     def _filled(self, picture: Tensor) -> Tensor:
         down, across = (full - own for full, own in zip(self.padded, self.size, strict=True))

@@ -1,8 +1,9 @@
-"""Mask2Former (CVPR 2022, arXiv 2112.01527), the segmentor of MPVSS, with modules from the library transformers.
+"""Mask2Former (CVPR 2022, arXiv 2112.01527), the segmentor of MPVSS, with modules from the library
+transformers.
 
-The library has the network. Written anew is its way through: deformable attention as gathers, masked attention
-as matrix products, and nothing that only training looks at. A state dict has the names of detectron2's
-checkpoints, both when it is taken and when it is loaded.
+The library has the network. Written anew is the way through it: deformable attention as gathers, masked
+attention as matrix products, and nothing that only training looks at. A state dict has the names of
+detectron2's checkpoints, both when it is taken and when it is loaded.
 """
 
 from __future__ import annotations
@@ -44,13 +45,20 @@ VARIANTS: Mapping[str, Backbone] = {
     "r50": Backbone("resnet", (3, 4, 6, 3)),
     "r101": Backbone("resnet", (3, 4, 23, 3)),
     **{
-        name: Backbone("swin", shape.depths, shape.embedding, shape.heads, 12 if name in ("swin-b", "swin-l") else 7)
+        name: Backbone(
+            "swin", shape.depths, shape.embedding, shape.heads, 12 if name in ("swin-b", "swin-l") else 7
+        )
         for name, shape in SWIN.items()
     },
 }
 
 _PIXELS = "sem_seg_head.pixel_decoder"
 _PREDICTOR = "sem_seg_head.predictor"
+_DECODER = r"^model\.transformer_module\.decoder"
+_LAYER = rf"{_DECODER}\.layers\.(\d+)"
+_SELF, _CROSS, _FURTHER = (
+    rf"{_PREDICTOR}.transformer_{kind}_layers.\1" for kind in ("self_attention", "cross_attention", "ffn")
+)
 _RELEASED = (
     (r"^model\.pixel_level_module\.encoder\.", "backbone."),
     (r"^backbone\.embedder\.embedder\.convolution", "backbone.stem.conv1"),
@@ -74,16 +82,16 @@ _RELEASED = (
     (r"^model\.transformer_module\.queries_features", f"{_PREDICTOR}.query_feat"),
     (r"^model\.transformer_module\.input_projections", f"{_PREDICTOR}.input_proj"),
     (r"^model\.transformer_module\.level_embed", f"{_PREDICTOR}.level_embed"),
-    (r"^model\.transformer_module\.decoder\.layernorm", f"{_PREDICTOR}.decoder_norm"),
-    (r"^model\.transformer_module\.decoder\.mask_predictor\.mask_embedder\.(\d)\.0", rf"{_PREDICTOR}.mask_embed.layers.\1"),
-    (r"^model\.transformer_module\.decoder\.layers\.(\d+)\.cross_attn_layer_norm", rf"{_PREDICTOR}.transformer_cross_attention_layers.\1.norm"),
-    (r"^model\.transformer_module\.decoder\.layers\.(\d+)\.cross_attn", rf"{_PREDICTOR}.transformer_cross_attention_layers.\1.multihead_attn"),
-    (r"^model\.transformer_module\.decoder\.layers\.(\d+)\.self_attn_layer_norm", rf"{_PREDICTOR}.transformer_self_attention_layers.\1.norm"),
-    (r"^model\.transformer_module\.decoder\.layers\.(\d+)\.self_attn\.[qkv]_proj\.", rf"{_PREDICTOR}.transformer_self_attention_layers.\1.self_attn.in_proj_"),
-    (r"^model\.transformer_module\.decoder\.layers\.(\d+)\.self_attn", rf"{_PREDICTOR}.transformer_self_attention_layers.\1.self_attn"),
-    (r"^model\.transformer_module\.decoder\.layers\.(\d+)\.fc([12])", rf"{_PREDICTOR}.transformer_ffn_layers.\1.linear\2"),
-    (r"^model\.transformer_module\.decoder\.layers\.(\d+)\.final_layer_norm", rf"{_PREDICTOR}.transformer_ffn_layers.\1.norm"),
-)  # fmt: skip
+    (rf"{_DECODER}\.layernorm", f"{_PREDICTOR}.decoder_norm"),
+    (rf"{_DECODER}\.mask_predictor\.mask_embedder\.(\d)\.0", rf"{_PREDICTOR}.mask_embed.layers.\1"),
+    (rf"{_LAYER}\.cross_attn_layer_norm", f"{_CROSS}.norm"),
+    (rf"{_LAYER}\.cross_attn", f"{_CROSS}.multihead_attn"),
+    (rf"{_LAYER}\.self_attn_layer_norm", f"{_SELF}.norm"),
+    (rf"{_LAYER}\.self_attn\.[qkv]_proj\.", f"{_SELF}.self_attn.in_proj_"),
+    (rf"{_LAYER}\.self_attn", f"{_SELF}.self_attn"),
+    (rf"{_LAYER}\.fc([12])", rf"{_FURTHER}.linear\2"),
+    (rf"{_LAYER}\.final_layer_norm", f"{_FURTHER}.norm"),
+)
 
 
 def built(variant: Backbone, classes: int, queries: int = 100) -> Any:
@@ -232,12 +240,16 @@ def _attended(attention: Any, query: Tensor, key: Tensor, value: Tensor, bias: T
 def variant_of(weights: Mapping[str, Tensor]) -> str:
     """The published size whose backbone a state dict has; empty where it is none of them."""
     if "backbone.stem.conv1.weight" in weights:
-        depths = tuple(_blocks(weights, rf"backbone\.res{stage}\.(\d+)\.conv1\.weight") for stage in range(2, 6))
+        depths = tuple(
+            _blocks(weights, rf"backbone\.res{stage}\.(\d+)\.conv1\.weight") for stage in range(2, 6)
+        )
         return next((n for n, v in VARIANTS.items() if v.kind == "resnet" and v.depths == depths), "")
     first = weights.get("backbone.patch_embed.proj.weight")
     if first is None:
         return ""
-    depths = tuple(_blocks(weights, rf"backbone\.layers\.{stage}\.blocks\.(\d+)\.norm1\.weight") for stage in range(4))
+    depths = tuple(
+        _blocks(weights, rf"backbone\.layers\.{stage}\.blocks\.(\d+)\.norm1\.weight") for stage in range(4)
+    )
     same = (
         name
         for name, variant in VARIANTS.items()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edge_vss.converters.ops.attention import attend, sine_positions
-from edge_vss.converters.ops.upconv import double_even
+from edge_vss.converters.ops.upconv import double_even, even_kernels
 from edge_vss.errors import ModelError
 from edge_vss.video import Size
 
@@ -85,10 +85,16 @@ class Up(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.conv = nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False)
+        self.kernels: Tensor | None = None
+
+    def settle(self) -> None:
+        """Once for all: the weights will not change any more."""
+        self.kernels = even_kernels(self.conv.weight.detach())
 
     def forward(self, x: Tensor, size: Size) -> Tensor:
         """Cut to ``size`` at the right and at the bottom."""
-        return double_even(x, self.conv.weight)[:, :, : size[0], : size[1]]
+        kernels = even_kernels(self.conv.weight) if self.kernels is None else self.kernels
+        return double_even(x, kernels)[:, :, : size[0], : size[1]]
 
 
 class MLP(nn.Module):
@@ -106,7 +112,7 @@ class MLP(nn.Module):
 
 
 class Encoder(nn.Module):
-    """float32 (1, 6, h, w), the current picture and the key picture → maps of conv2 to conv6, 1/4 and smaller."""
+    """Current and key picture, float32 (1, 6, h, w) → maps of conv2 to conv6, 1/4 and smaller."""
 
     def __init__(self, channels: tuple[int, ...]) -> None:
         super().__init__()
@@ -221,7 +227,10 @@ class Decoder(nn.Module):
         wanted = self.output_head(self.decoder_norm(queries))
         motion = self.scale_layer(second.flatten(2)[0].T).T
         # The second half of the motion map is x: the published weights have it so, the paper the other way.
-        own = [torch.matmul(wanted, half).reshape(count, 1, height, width) for half in (motion[dim:], motion[:dim])]
+        own = [
+            torch.matmul(wanted, half).reshape(count, 1, height, width)
+            for half in (motion[dim:], motion[:dim])
+        ]
         found: Tensor = self.fuse_layer(torch.cat((common, *own), 1))
         return found
 
@@ -237,13 +246,20 @@ class Flow(nn.Module):
         super().__init__()
         self.encoder, self.decoder = Encoder(shape.channels), Decoder(shape)
 
+    def settle(self) -> Flow:
+        """The same, once its weights will not change any more: quicker to convert."""
+        for module in self.eval().requires_grad_(False).modules():
+            if isinstance(module, Up):
+                module.settle()
+        return self
+
     def forward(self, current: Tensor, key: Tensor, queries: Tensor) -> Tensor:
         found: Tensor = self.decoder(self.encoder(torch.cat((current, key), 1)), queries)
         return found
 
 
 def reduced(picture: Tensor) -> Tensor:
-    """A picture (1, 3, H, W), scaled, with its mean taken off and padded to multiples of 32 → half its extents.
+    """A picture (1, 3, H, W), scaled, with its mean taken off and padded to multiples of 32 → half as large.
 
     Bilinear reduction to a half is the mean of four pixels.
     """

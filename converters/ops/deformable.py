@@ -39,7 +39,7 @@ def deformable_attention(
     values (N, heads, C): the cells of all levels, one level after the other; x, y and weights
     (Q, heads, levels · points), positions as `own_places` has them → (Q, heads · C).
     """
-    cells, heads, channels = (int(extent) for extent in values.shape)
+    heads, channels = int(values.shape[1]), int(values.shape[2])
     queries, samples = int(x.shape[0]), int(x.shape[2])
     table, firsts = _table(values, sizes)
     points = samples // len(sizes)
@@ -69,7 +69,9 @@ def _table(values: Tensor, sizes: Sequence[Size]) -> tuple[Tensor, list[int]]:
     levels = torch.split(values, [height * width for height, width in sizes])
     parts, firsts, first = [], [], 0
     for level, (height, width) in zip(levels, sizes, strict=True):
-        grid = functional.pad(level.permute(1, 0, 2).reshape(heads, height, width, channels), (0, 0, 1, 1, 1, 1))
+        grid = functional.pad(
+            level.permute(1, 0, 2).reshape(heads, height, width, channels), (0, 0, 1, 1, 1, 1)
+        )
         near = [grid[:, y : y + height + 1, x : x + width + 1] for y in (0, 1) for x in (0, 1)]
         parts.append(torch.cat(near, 3).reshape(heads, -1, 4 * channels))
         firsts.append(first)

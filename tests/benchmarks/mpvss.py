@@ -1,5 +1,5 @@
-"""MPVSS's rows of cost, speed and memory: python -m tests.benchmarks.mpvss. Networks are untrained: speed does
-not depend on weights.
+"""MPVSS's rows of speed and memory: python -m tests.benchmarks.mpvss. Networks are untrained: speed does not
+depend on weights.
 """
 
 from __future__ import annotations
@@ -96,7 +96,14 @@ def speed(folder: Path) -> list[Row]:
         spent = _steps(_bundle(folder, "swin-t"), threads)
         share = _ratio(spent, ("nonkey", "state"), ("key",))
         rows.append(
-            Row(f"Swin-T, a frame in between / a key frame, {threads} threads", share, "x", 0.25, True, _ms(spent))
+            Row(
+                f"Swin-T, a frame in between / a key frame, {threads} threads",
+                share,
+                "x",
+                0.25,
+                True,
+                _ms(spent),
+            )
         )
     return rows
 
@@ -128,7 +135,9 @@ def vectors(folder: Path) -> list[Row]:
         convert(Conversion(folder / "swin-t", size=SIZE, options={"carry": carry}), path)
         spent = _steps(path, 1)
         share = _ratio(spent, ("state",), ("key",))
-        rows.append(Row(f"Swin-T, propagate, carry {carry}, in between / key", share, "x", 0.05, True, _ms(spent)))
+        rows.append(
+            Row(f"Swin-T, propagate, carry {carry}, in between / key", share, "x", 0.05, True, _ms(spent))
+        )
     return rows
 
 
@@ -185,7 +194,9 @@ def _steps(path: Path, threads: int) -> dict[str, list[float]]:
 
 
 def _ratio(spent: dict[str, list[float]], above: tuple[str, ...], below: tuple[str, ...]) -> float:
-    sums = [[sum(turn) for turn in zip(*(spent[role] for role in roles), strict=True)] for roles in (above, below)]
+    sums = [
+        [sum(turn) for turn in zip(*(spent[role] for role in roles), strict=True)] for roles in (above, below)
+    ]
     return statistics.median(a / b for a, b in zip(*sums, strict=True))
 
 

@@ -38,7 +38,9 @@ def model(classes: int = len(NAMES)) -> Any:
         num_attention_heads=4,
         dim_feedforward=32,
         num_queries=QUERIES,
-        id2label={index: f"class {index}" if index >= len(NAMES) else NAMES[index] for index in range(classes)},
+        id2label={
+            index: f"class {index}" if index >= len(NAMES) else NAMES[index] for index in range(classes)
+        },
     )
     made = transformers.Mask2FormerForUniversalSegmentation(config).eval()
     with torch.no_grad():
@@ -75,5 +77,7 @@ def flow(shape: FlowShape = SHAPE) -> Flow:
 
 def flow_file(place: Path, shape: FlowShape = SHAPE) -> Path:
     """Its file, named as in the published checkpoint."""
-    torch.save({"model": {f"motion.{name}": value for name, value in flow(shape).state_dict().items()}}, place)
+    torch.save(
+        {"model": {f"motion.{name}": value for name, value in flow(shape).state_dict().items()}}, place
+    )
     return place
