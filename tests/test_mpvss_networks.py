@@ -41,7 +41,7 @@ WEIGHED = {
 """Operator → what the paper's counter (fvcore) takes for each value that it gives, beside products."""
 
 
-class Weighed(TorchDispatchMode):
+class Weighed(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts what is no product."""
 
     total = 0.0
@@ -60,7 +60,7 @@ def counted(network: torch.nn.Module, *shapes: tuple[int, ...]) -> float:
     fake, products, more = (
         FakeTensorMode(allow_non_fake_inputs=True),
         FlopCounterMode(display=False),
-        Weighed(),
+        Weighed(),  # type: ignore[no-untyped-call]
     )
     with fake, products, more, torch.no_grad():
         network(*(torch.empty(shape) for shape in shapes))
@@ -251,8 +251,9 @@ def test_masked_attention_looks_only_at_the_mask_or_everywhere_if_that_is_empty(
     logits[1], logits[2] = -1.0, 0.0  # nothing; and all, because 0 is inside
     blocked = logits < 0
     blocked[blocked.all(1)] = False
-    split = [x.reshape(-1, 2, 4).transpose(0, 1) for x in (query, key, value)]
-    wanted = functional.scaled_dot_product_attention(*split, attn_mask=~blocked).transpose(0, 1).reshape(3, 8)
+    asked, offered, given = (x.reshape(-1, 2, 4).transpose(0, 1) for x in (query, key, value))
+    wanted = functional.scaled_dot_product_attention(asked, offered, given, attn_mask=~blocked)
+    wanted = wanted.transpose(0, 1).reshape(3, 8)
     torch.testing.assert_close(attend(query, key, value, 2, masked(logits)), wanted, rtol=1e-5, atol=1e-6)
 
 

@@ -102,8 +102,8 @@ class MLP(nn.Module):
 
     def __init__(self, inputs: int, hidden: int, outputs: int) -> None:
         super().__init__()
-        sizes = (inputs, hidden, hidden, outputs)
-        self.layers = nn.ModuleList(nn.Linear(*sizes[i : i + 2]) for i in range(3))
+        sizes = ((inputs, hidden), (hidden, hidden), (hidden, outputs))
+        self.layers = nn.ModuleList(nn.Linear(into, out) for into, out in sizes)
 
     def forward(self, x: Tensor) -> Tensor:
         first, second, third = self.layers

@@ -28,7 +28,8 @@ def labels_of(masks: Tensor, classes: Tensor, size: Size, whole: bool) -> tuple[
     ``whole`` the scores (1, C, 4h, 4w), else the last rows of them.
     """
     height, width = (int(extent) for extent in masks.shape[2:])
-    labels, checks, kept = [], [], []
+    labels, checks = [], []
+    kept: list[Tensor] = []
     for first in range(0, height, ROWS):
         end = min(first + ROWS, height)
         above, below = max(first - 1, 0), min(end + 1, height)
