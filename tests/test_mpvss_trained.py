@@ -1,5 +1,5 @@
-"""A small MPVSS trained on CamVid's stills (examples/train_mpvss.py), on real video: what do masks that move by
-themselves keep of the segmentor?"""
+"""A small MPVSS trained on CamVid's stills (examples/train_mpvss.py), on real video: what is kept of what the
+segmentor sees on every frame?"""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from edge_vss.converters.networks.mpvss_flow import Flow, FlowShape, shape_of
 from edge_vss.converters.readers import _untrained_weights as untrained_weights
 from edge_vss.converters.readers import _weights as weights
 from edge_vss.converters.readers._recognise import head_of, reader_of
-from edge_vss.converters.readers._saved import is_saved
+from edge_vss.converters.readers._saved import is_saved, opened, weights_of
 from edge_vss.converters.readers._transformers import is_folder, open_folder
 from edge_vss.errors import ModelError, OptionError, one_line
 from edge_vss.files import sha256
@@ -61,12 +61,11 @@ def read(conversion: Conversion) -> Models:
 
     Raises ModelError for a file that is another network's or does not fit, OptionError for an option.
     """
-    path, flow_path = conversion.path, conversion.option("flow", Path)
-    name = conversion.option("variant", str)
+    path, name = conversion.path, conversion.option("variant", str)
     if path is None:
-        return _untrained(conversion, name, flow_path)
+        return _untrained(conversion, name)
     if is_folder(path):
-        return _from_folder(path, conversion, name, flow_path)
+        return _from_folder(path, conversion, name)
     found = _tidied(path, conversion.trust_pickle)
     if CLASSIFIER not in found:
         raise ModelError(
@@ -86,7 +85,7 @@ def read(conversion: Conversion) -> Models:
     own = {key: value for key, value in found.items() if not key.startswith(MOTION)}
     weights.fill(segmentor, own, path, f"Mask2Former {name or looks}", "--variant")
     source = {"name": path.name, "sha256": sha256(path)}
-    flow, notes = _flow(path, found, flow_path, segmentor)
+    flow, notes = _flow(path, found, conversion, segmentor)
     return Models(segmentor, flow, PREPARE, class_set, None, name or looks, source, notes)
 
 
@@ -94,8 +93,8 @@ def _known() -> str:
     return f"family mpvss has {', '.join(mask2former.VARIANTS)}"
 
 
-def _untrained(conversion: Conversion, name: str | None, flow_path: Path | None) -> Models:
-    if flow_path is not None:
+def _untrained(conversion: Conversion, name: str | None) -> Models:
+    if flow_path := conversion.option("flow", Path):
         raise OptionError(f"--flow {flow_path} has weights, and --untrained wants none: leave one out")
     variant = variants.find("mpvss", mask2former.VARIANTS, name)
     class_set = conversion.class_set or class_sets.find(UNTRAINED)
@@ -108,7 +107,7 @@ def _untrained(conversion: Conversion, name: str | None, flow_path: Path | None)
     return Models(segmentor, flow.settle(), PREPARE, class_set, None, name, source, {"untrained": True})
 
 
-def _from_folder(path: Path, conversion: Conversion, name: str | None, flow_path: Path | None) -> Models:
+def _from_folder(path: Path, conversion: Conversion, name: str | None) -> Models:
     folder = open_folder(path)
     if folder.kind != "mask2former":
         raise ModelError(
@@ -125,18 +124,19 @@ def _from_folder(path: Path, conversion: Conversion, name: str | None, flow_path
     if conversion.class_set is not None:
         class_set = _classes(conversion.class_set, segmentor.classes, path)
     source = {"name": path.name, "sha256": fingerprint(path)}
-    flow, notes = _flow(path, {}, flow_path, segmentor)
+    flow, notes = _flow(path, {}, conversion, segmentor)
     return Models(segmentor, flow, folder.preprocess, class_set, folder.size, None, source, notes)
 
 
 def _flow(
-    path: Path, found: Mapping[str, Tensor], flow_path: Path | None, segmentor: Mask2Former
+    path: Path, found: Mapping[str, Tensor], conversion: Conversion, segmentor: Mask2Former
 ) -> tuple[Flow, dict[str, Any]]:
     """The flow network of a file of its own, or of the segmentor's; and notes."""
     own, place, notes = _motion(found), path, {}
+    flow_path = conversion.option("flow", Path)
     if flow_path is not None:
         place = flow_path
-        loaded = _tidied(flow_path, False)
+        loaded = _tidied(flow_path, conversion.trust_pickle)
         own = _motion(loaded) or loaded
         notes["flow"] = {"name": flow_path.name, "sha256": sha256(flow_path)}
     if not own:
@@ -182,7 +182,7 @@ def _tidied(path: Path, trust_pickle: bool) -> dict[str, Tensor]:
 def _loaded(path: Path, trust_pickle: bool) -> dict[str, Tensor]:
     head = head_of(path)
     if is_saved(head):
-        return weights.read(path)
+        return weights_of(path, opened(path, trust_pickle))
     if not head.start.startswith(b"\x80"):
         known = "a checkpoint (.pth), a .pkl of the model zoo, or a folder of Hugging Face"
         raise ModelError(f"{path} is {reader_of(path).description.title}: family mpvss takes {known}")
