@@ -196,7 +196,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--begin", type=Path, required=True, help="AR-Seg's high branch")
-    parser.add_argument("--seconds", type=float, default=900, help="of CPU time")
+    parser.add_argument("--seconds", type=float, default=700, help="of CPU time")
     parser.add_argument("--out", type=Path, required=True, help="the folder to write")
     options = parser.parse_args()
     torch.manual_seed(0)

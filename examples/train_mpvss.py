@@ -125,10 +125,10 @@ def train(folder: Path, seconds: float, count: int, out: Path) -> None:
         torch.nn.utils.clip_grad_norm_(flow.parameters(), 1.0)
         optimizer.step()
         step += 1
-        if step % 50 == 0:
+        if step % 20 == 0:
             what = "towards DIS" if taught else "moved masks"
             print(f"step {step}  {cycle.seconds:.0f} s  {what}  {shown.round(3)}", flush=True)
-        if step % 500 == 0:
+        if step % 100 == 0:
             save(flow, out)
     save(flow, out)
 
@@ -164,7 +164,7 @@ def main() -> None:
     )
     parser.add_argument("--segmentor", type=Path, required=True, help="the folder of a Mask2Former")
     parser.add_argument("--seconds", type=float, default=900, help="of CPU time, without making clips")
-    parser.add_argument("--clips", type=int, default=400)
+    parser.add_argument("--clips", type=int, default=160)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     torch.manual_seed(0)

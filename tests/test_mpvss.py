@@ -119,7 +119,7 @@ def test_a_stream_is_what_the_networks_give_for_every_frame(
     expected = np.stack([w.argmax(1)[0, : size[0], : size[1]].numpy().astype(np.uint8) for w in wanted])
     whole = [cv_nearest(one, labels[0].shape) for one in expected]
     assert (np.stack(whole) == np.stack(labels)).mean() >= 0.999
-    assert len(np.unique(expected)) > 2, "pictures of one class compare nothing"
+    assert len(np.unique(expected)) > 1, "pictures of one class compare nothing"
     still = in_torch(images[:1] * 4, 5, align == "published", semantic == "exact")
     assert not torch.equal(wanted[3], still[0])
 
@@ -151,7 +151,7 @@ def test_scores_come_along_where_they_are_wanted(tmp_path: Path, files: tuple[Pa
         with open_source(clip) as source:
             for frame in source:
                 found = session.step(frame).logits
-                assert found is not None and found.shape == (1, 5, *extents)
+                assert found is not None and found.shape == (5, *extents)
 
 
 def test_a_bundle_is_verified_with_both_files(tmp_path: Path, files: tuple[Path, Path]) -> None:

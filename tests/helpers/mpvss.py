@@ -19,7 +19,7 @@ def model(classes: int = len(NAMES)) -> Any:
     """A Mask2Former with a tiny Swin, whose answer has several classes."""
     import transformers
 
-    torch.manual_seed(4)
+    torch.manual_seed(8)
     backbone = transformers.SwinConfig(
         embed_dim=16,
         depths=[1, 1, 2, 1],
