@@ -80,7 +80,7 @@ def samples(network: Mask2Former, count: int) -> list[Sample]:
     rng = np.random.default_rng(1)
     stills = pairs(Path(os.environ.get("EDGE_VSS_DATA", ".")) / "camvid", "train")
     patches = things(stills, THINGS)
-    teacher = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    teacher: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     made = []
     for i in range(count):
         chosen = [patches[j] for j in rng.integers(0, len(patches), rng.integers(0, 5))]
@@ -112,7 +112,6 @@ def train(folder: Path, seconds: float, count: int, out: Path) -> None:
     data = samples(network, count)
     print(f"{len(data)} samples", flush=True)
     flow = Flow(SHAPE).train()
-    torch.nn.init.zeros_(flow.decoder.fuse_layer.conv.bias)
     optimizer = torch.optim.AdamW(flow.parameters(), lr=1e-3, weight_decay=0.001)
     rng, step, shown, cycle = np.random.default_rng(2), 0, np.zeros(2), Cycle(seconds, 1e-3)
     while cycle.goes_on(optimizer):
@@ -149,7 +148,7 @@ def one_loss(
     masks, classes = targets(sample.labels)
     losses = criterion(moved[:, :, :rows, :columns], key.classes, [masks], [classes])
     loss = sum(balance[name] * value for name, value in losses.items())
-    return loss, apart  # type: ignore[return-value]
+    return loss, apart
 
 
 def save(flow: Flow, out: Path) -> None:

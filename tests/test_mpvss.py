@@ -195,7 +195,8 @@ def test_one_checkpoint_of_both(published: tuple[Path, dict[str, Tensor]]) -> No
     path, state = published
     made = split(Conversion(path, family="mpvss", size=SIZE, options={"variant": "r50"}))
     assert len(made.classes) == 7 and made.source["name"] == "mpvss_r50.pth" and made.notes == {}
-    key, between = (made.part(role).module for role in ("key", "nonkey"))
+    modules: list[Any] = [made.part(role).module for role in ("key", "nonkey")]
+    key, between = modules
     found = {**key.segmentor.state_dict(), **{f"motion.{k}": v for k, v in between.flow.state_dict().items()}}
     for name, value in state.items():
         if not name.endswith("num_batches_tracked"):
@@ -220,8 +221,8 @@ def test_a_checkpoint_of_the_zoo(tmp_path: Path, published: tuple[Path, dict[str
     with pytest.raises(ModelError, match=r"is a pickle, .* pass --trust-pickle if you trust it"):
         convert(asked, tmp_path / "m.vss")
     made = split(replace(asked, trust_pickle=True))
-    name = "sem_seg_head.predictor.query_feat.weight"
-    assert torch.equal(made.part("key").module.segmentor.state_dict()[name], state[name].float())
+    name, key = "sem_seg_head.predictor.query_feat.weight", made.part("key").module
+    assert torch.equal(key.get_submodule("segmentor").state_dict()[name], state[name].float())
     assert made.notes["flow"]["name"] == "flow.pth"
 
 

@@ -197,7 +197,7 @@ def _ratio(spent: dict[str, list[float]], above: tuple[str, ...], below: tuple[s
     sums = [
         [sum(turn) for turn in zip(*(spent[role] for role in roles), strict=True)] for roles in (above, below)
     ]
-    return statistics.median(a / b for a, b in zip(*sums, strict=True))
+    return float(statistics.median(a / b for a, b in zip(*sums, strict=True)))
 
 
 def _ms(spent: dict[str, list[float]]) -> str:
