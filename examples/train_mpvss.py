@@ -162,7 +162,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--segmentor", type=Path, required=True, help="the folder of a Mask2Former")
-    parser.add_argument("--seconds", type=float, default=900, help="of CPU time, without making clips")
+    parser.add_argument("--seconds", type=float, default=600, help="of CPU time, without making clips")
     parser.add_argument("--clips", type=int, default=160)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()

@@ -143,15 +143,19 @@ def test_routes_and_state(tmp_path: Path, files: tuple[Path, Path]) -> None:
     assert made.options == {"align": "published", "semantic": "quarter", "logits": False}
 
 
-def test_scores_come_along_where_they_are_wanted(tmp_path: Path, files: tuple[Path, Path]) -> None:
+def test_scores_come_along_where_they_are_wanted(files: tuple[Path, Path]) -> None:
+    image = torch.randint(0, 256, (1, *SIZE, 3), dtype=torch.uint8)
     for semantic, extents in (("quarter", (16, 24)), ("exact", (64, 96))):
-        out = tmp_path / f"{semantic}.vss"
-        convert(conversion(files, logits=True, semantic=semantic), out)
-        session, clip = load(out).session(logits=True), encode(tmp_path / "v.mp4", pan(3, SIZE))
-        with open_source(clip) as source:
-            for frame in source:
-                found = session.step(frame).logits
-                assert found is not None and found.shape == (5, *extents)
+        made = split(conversion(files, logits=True, semantic=semantic))
+        key, state = made.part("key"), made.part("state")
+        with torch.no_grad():
+            found = dict(zip([s.name for s in key.outputs], key.module(image), strict=True))
+            still = torch.zeros(10, 2, 8, 12)
+            moved = state.module(found["masks"], found["classes"], still)
+        assert found["logits"].shape == (1, 5, *extents) and not key.hidden
+        shown = dict(zip([s.name for s in state.outputs], moved, strict=True))
+        assert shown["logits"].shape == found["logits"].shape
+        assert torch.equal(found["logits"].argmax(1).to(torch.uint8), found["labels"]) or semantic != "exact"
 
 
 def test_a_bundle_is_verified_with_both_files(tmp_path: Path, files: tuple[Path, Path]) -> None:
