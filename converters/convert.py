@@ -19,7 +19,7 @@ from edge_vss.converters.quantizers import QUANTIZERS
 from edge_vss.converters.readers._recognise import reader_of
 from edge_vss.converters.targets import TARGETS
 from edge_vss.converters.values import Artifact, Part
-from edge_vss.errors import BundleError, OptionError
+from edge_vss.errors import BundleError, ModelError, OptionError
 from edge_vss.files import sha256
 from edge_vss.runtimes.engines import usual_engine
 from edge_vss.runtimes.policy import parse
@@ -84,7 +84,10 @@ def convert(conversion: Conversion, output: str | Path, *, force: bool = False) 
 
 
 def _target(path: Path | None) -> str:
-    targets = () if path is None else reader_of(path).description.targets
+    try:
+        targets = () if path is None else reader_of(path).description.targets
+    except ModelError:  # a family may read what no reader does, and else says what is wrong
+        targets = ()
     return targets[0] if targets else "onnx"
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -379,16 +379,3 @@ class FrameStamp:
 
     pts_seconds: float
     """The frame's presentation time in seconds."""
-
-
-# Until all that imports these from here has moved to edge_vss.decisions.
-if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any:
-        from importlib import import_module
-
-        if name == "LOST_PACKETS":
-            return StartReason.LOST_PACKETS
-        if name in ("Cause", "Decision", "Measured", "Policy", "PolicyDescription", "Prediction", "Track"):
-            return getattr(import_module("edge_vss.decisions"), name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,7 +15,6 @@ from time import perf_counter
 from edge_vss.decisions import Cause, Decision, Prediction
 from edge_vss.errors import OptionError
 from edge_vss.runtimes.engines import Tensor
-from edge_vss.runtimes.scene_cut import Cuts
 from edge_vss.runtimes.session import Plan, Session
 from edge_vss.runtimes.tracing.reversal import reversed_motion
 from edge_vss.runtimes.tracing.root_map import Trace, Tracer
@@ -33,15 +32,13 @@ Labelled = tuple[Frame, Prediction]
 class _Waiting:
     plan: Plan
     look: Look
-    cut: bool
-    """Whether another scene begins here."""
 
 
 class BothWays:
     """Labels one video from both sides. Not thread-safe; the session belongs to it meanwhile.
 
     Frames that must begin anew (loss, seek, size) and the end of the video have no later side: what waits
-    then is labelled from its key frame alone. At a scene cut, each side counts up to the cut.
+    then is labelled from its key frame alone. At a scene cut, neither side matches what lies beyond it.
 
     Raises OptionError for a bundle whose frames in between depend on each other.
     """
@@ -54,7 +51,6 @@ class BothWays:
             )
         self._session = session
         self._tracer = Tracer(session.trace_mode)
-        self._cuts = Cuts()
         self._waiting: list[_Waiting] = []
         self._bytes = 0
         self._key: Look | None = None
@@ -68,17 +64,16 @@ class BothWays:
         if self._bytes + frame.nbytes > MOST_BYTES:
             self._session.owe_key(Decision("key", "no room for frames that wait", Cause.LONGEST))
         plan = self._session.plan(frame)
-        cut = self._cuts.between(frame)
         look = look_at(frame)
         if plan.decision.route == "nonkey":
-            self._waiting.append(_Waiting(plan, look, cut))
+            self._waiting.append(_Waiting(plan, look))
             self._bytes += frame.nbytes + look.nbytes
             return []
         waited, self._waiting, self._bytes = self._waiting, [], 0
         before, anchor = self._before, self._key
         prediction = self._session.carry_out(plan)
         self._before, self._key = self._session.state.tensors, look
-        alone = plan.decision.route == "start" or cut or anchor is None
+        alone = plan.decision.route == "start" or anchor is None
         later = None if alone else _Later(frame, look, self._before)
         return [*self._labelled(waited, before, anchor, later), (frame, prediction)]
 
@@ -90,26 +85,14 @@ class BothWays:
     def _labelled(
         self, waited: list[_Waiting], before: Mapping[str, Tensor], anchor: Look | None, later: _Later | None
     ) -> Iterator[Labelled]:
-        first_cut = next((i for i, waiting in enumerate(waited) if waiting.cut), len(waited))
-        last_cut = max((i for i, waiting in enumerate(waited) if waiting.cut), default=0)
-        ways = {} if later is None else self._ways_ahead(waited[last_cut:], later.frame)
-        for place, waiting in enumerate(waited):
+        ways = {} if later is None else self._ways_ahead(waited, later.frame)
+        for place, waiting in enumerate(waited, 1):
             plan, frame = waiting.plan, waiting.plan.frame
-            there = ways.get(frame.index)
-            if later is None or there is None:
+            if later is None or anchor is None:
                 yield frame, self._session.carry_out(plan, before)
                 continue
-            ahead = replace(plan, trace=there, seconds=0.0)
-            if place >= first_cut or anchor is None:
-                yield (
-                    frame,
-                    replace(
-                        self._session.carry_out(ahead, later.state),
-                        frames_since_key=plan.trace.frames_since_key,
-                    ),
-                )
-                continue
-            yield frame, self._of_two(waiting, before, anchor, ahead, later, (place + 1) / (len(waited) + 1))
+            ahead = replace(plan, trace=ways[frame.index], seconds=0.0)
+            yield frame, self._of_two(waiting, before, anchor, ahead, later, place / (len(waited) + 1))
 
     def _ways_ahead(self, waited: list[_Waiting], key: Frame) -> dict[int, Trace]:
         """The traces from frames to the key frame shown after them, by the frames' indices."""

@@ -12,9 +12,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from edge_vss.converters.families.mpvss import enlarged
 from edge_vss.converters.networks.arseg import VARIANTS, branches, fused
+from edge_vss.converters.networks.mpvss_flow import MEAN, Flow, FlowShape, reduced
 from edge_vss.converters.ops.resize import bilinear
 from edge_vss.converters.ops.warp import warp_feature
+from edge_vss.converters.ops.warp_masks import warp_masks
 from edge_vss.converters.readers._untrained_weights import fill, pseudo_random
 
 ARSEG = {
@@ -76,3 +79,25 @@ def test_arseg(entry: str, goldens: dict[str, Any]) -> None:
         same(repaired, golden["fused"])
         scores = low.classify(repaired)
         same(torch.log_softmax(scores, 1) if name == "camvid-psp18" else scores, golden["logits"])
+
+
+def test_mpvss_motion(goldens: dict[str, Any]) -> None:
+    golden = goldens["mpvss-motion"]
+    whole = torch.nn.Module()
+    whole.motion = flow = Flow(FlowShape()).eval()  # the names have it before them
+    fill(whole)
+    mean = torch.tensor(MEAN).reshape(1, 3, 1, 1)
+    pictures = [
+        reduced((noise((1, 3, 128, 192), seed) * 127.5 + 127.5).round() / 255 - mean) for seed in (0.3, 0.6)
+    ]
+    with torch.inference_mode():
+        pair = torch.cat(pictures, 1)
+        same(pair, golden["flow_input"])
+        maps = flow.encoder(pair)
+        same(maps[0], golden["e2"])
+        same(maps[4], golden["e6"])
+        found = flow(*pictures, noise((100, 1, 256), 0.9)[:, 0])
+        assert list(found.shape) == golden["qflow_shape"]
+        same(found, golden["qflow"])
+        masks = 4 * noise((1, 100, 32, 48), 0.7)
+        same(warp_masks(masks, enlarged(found), drift=True), golden["warped_masks"])

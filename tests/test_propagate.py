@@ -147,7 +147,7 @@ def test_label_maps_are_always_carried_as_labels() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"carry": "features"}, "--carry 'features': choose labels or scores"),
+        ({"carry": "features"}, "--carry 'features': choose labels, scores or masks"),
         ({"carry": "labels", "logits": True}, "--logits needs scores"),
     ],
 )

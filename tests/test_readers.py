@@ -250,7 +250,7 @@ def test_one_score_per_pixel(tmp_path: Path, image: torch.Tensor) -> None:
 @pytest.mark.parametrize(
     ("form", "options", "message"),
     [
-        ("dict", {}, r"choose one or more with --output from out float32 \(1, 3, 12, 16\), aux float32"),
+        ("dict", {}, r"choose one with --output from out float32 \(1, 3, 12, 16\), aux float32"),
         ("dict", {"output_name": "main"}, "no output 'main': choose --output from out"),
         ("dict", {"output_name": "2"}, "no output '2'"),
         ("tuple", {"output_name": "0"}, r"output 0 is float32 \(1, 3\), neither scores \(1, 3, h, w\)"),

@@ -48,7 +48,6 @@ REPEATS: dict[str, Callable[[Any, Any], Any]] = {
     "booleans": lambda gate, a: (gate > 0.4).expand(1, 4, 8, 12).float(),
     "directly": lambda gate, a: gate.expand(1, 4, 8, 12) * a,
     "batch": lambda gate, a: gate.expand(2, 4, 8, 12).sum(0, keepdim=True),
-    "einsum": lambda gate, a: torch.einsum("bkhw,ck->bchw", a, torch.arange(16.0).view(4, 4)),
 }
 
 UP: dict[str, Any] = {
@@ -133,6 +132,13 @@ def test_repeated_tensors_reach_tflite(tmp_path: Path) -> None:
 
     given, expected, _ = in_tflite(tmp_path, All())
     np.testing.assert_allclose(given, expected, atol=1e-4)
+
+
+@pytest.mark.xfail(strict=True, reason="LiteRT gives wrong numbers; conversions are refused for their labels")
+def test_an_einsum_over_channels_reaches_tflite(tmp_path: Path) -> None:
+    mixing = Repeated(lambda gate, a: torch.einsum("bkhw,ck->bchw", a, torch.arange(16.0).view(4, 4)))
+    given, expected, _ = in_tflite(tmp_path, mixing)
+    np.testing.assert_allclose(given, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_transposed_convolutions_reach_tflite_in_int8(tmp_path: Path) -> None:

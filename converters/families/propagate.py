@@ -4,8 +4,9 @@ Routes: start and key run ``key`` (image → labels and the carried tensor), non
 tensor and motion → labels). The carried tensor always belongs to the anchor, so errors of the warp do not
 pile up.
 
-``carry`` is ``labels`` (``key_labels``, uint8 at the frame's size, nearest) or ``scores`` (float32 at the
-network's output resolution, bilinear, upsampled and argmaxed afterwards).
+``carry`` is ``labels`` (``key_labels``, uint8 at the frame's size, nearest), ``scores`` (float32 at the
+network's output resolution, bilinear, upsampled and argmaxed afterwards) or ``masks`` (of a network that
+answers with masks and their classes: masks at their own resolution, bilinear; classes are mixed afterwards).
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ from edge_vss.converters.families._heads import split_heads
 from edge_vss.converters.families._maps import CELL_PX as CELL_PX
 from edge_vss.converters.families._maps import to_labels as to_labels
 from edge_vss.converters.families._maps import to_size
+from edge_vss.converters.ops.segments import mixed
 from edge_vss.converters.ops.warp import warp_labels, warp_scores
 from edge_vss.converters.readers._factory import parsed
 from edge_vss.converters.readers._load import load_network
-from edge_vss.converters.values import Chain, Network, Part, Split
+from edge_vss.converters.readers._transformers import Queries
+from edge_vss.converters.values import Chain, Network, Part, Split, spec
 from edge_vss.errors import OptionError
 from edge_vss.text import whole
 from edge_vss.video import Size
@@ -36,7 +39,7 @@ DEFAULT_CARRY = "labels"
 
 DESCRIPTION = FamilyDescription(
     "any single-image network; labels or scores move along the motion",
-    (FamilyOption("carry", str, "What moves along in between: labels or scores.", "NAME"),),
+    (FamilyOption("carry", str, "What moves along in between: labels, scores or masks.", "NAME"),),
     heads=True,
 )
 
@@ -68,8 +71,10 @@ def split_network(network: Network, conversion: Conversion, notes: dict[str, Any
     gives_scores = network.output.name == "scores"
     usual = "scores" if conversion.logits else DEFAULT_CARRY if gives_scores else "labels"
     carry = str(conversion.options.get("carry", usual))
-    if carry not in ("labels", "scores"):
-        raise OptionError(f"--carry {carry!r}: choose labels or scores")
+    if carry not in ("labels", "scores", "masks"):
+        raise OptionError(f"--carry {carry!r}: choose labels, scores or masks")
+    if carry == "masks":
+        return _split_masks(network, conversion, notes)
     if not gives_scores and (carry == "scores" or conversion.logits):
         raise OptionError(
             "the model gives label maps, so there are no scores to carry or to output: use --carry labels"
@@ -115,6 +120,72 @@ def split_network(network: Network, conversion: Conversion, notes: dict[str, Any
         notes=notes,
         classes=network.classes,
     )
+
+
+def _split_masks(network: Network, conversion: Conversion, notes: dict[str, Any]) -> Split:
+    queries = next((module for module in network.model.modules() if isinstance(module, Queries)), None)
+    if queries is None:
+        raise OptionError(
+            "--carry masks: the model does not answer with masks and the class of each, as folders of "
+            "Mask2Former and MaskFormer do: carry labels or scores"
+        )
+    head = MasksHead(network.before, queries, network.size)
+    image = TensorSpec("image", (1, *network.size, 3), "uint8")
+    with torch.no_grad():
+        found = head(torch.zeros(image.shape, dtype=torch.uint8))
+    labels, masks, classes, check, scores = (
+        spec(name, value)
+        for name, value in zip(("labels", "masks", "classes", "score_check", "scores"), found, strict=True)
+    )
+    logits = (TensorSpec("logits", scores.shape, scores.dtype),) if conversion.logits else ()
+    grid = (masks.shape[2], masks.shape[3])
+    motion = TensorSpec("motion", (1, 2, *grid), "float32")
+    return Split(
+        parts=(
+            Part(
+                "key", head, (image,), (labels, masks, classes, check, *logits), () if logits else (scores,)
+            ),
+            Part(
+                "state",
+                CarryMasks(network.size, conversion.logits),
+                (masks, classes, motion),
+                (labels, *logits),
+            ),
+        ),
+        state=tuple(StateSpec(part.name, part.shape, part.dtype, 0.0) for part in (masks, classes)),
+        routes={"start": ("key",), "key": ("key",), "nonkey": ("state",)},
+        motion=MotionSpec(grid),
+        options={"carry": "masks", "logits": conversion.logits},
+        size=network.size,
+        source=network.source,
+        notes=notes,
+        classes=network.classes,
+    )
+
+
+class MasksHead(torch.nn.Module):
+    """Image → labels, masks, classes, the sum of the scores, and the scores."""
+
+    def __init__(self, before: torch.nn.Module, queries: Queries, size: Size) -> None:
+        super().__init__()
+        self.before, self.queries, self.size = before, queries, size
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        masks, classes = self.queries.found(self.before(image))
+        scores = mixed(masks, classes)
+        return to_labels(scores, self.size), masks, classes, scores.sum().reshape(1), scores
+
+
+class CarryMasks(torch.nn.Module):
+    """Masks, classes and motion → labels, and the scores of the moved masks as ``logits`` if asked for."""
+
+    def __init__(self, size: Size, logits: bool) -> None:
+        super().__init__()
+        self.size, self.logits = size, logits
+
+    def forward(self, masks: Tensor, classes: Tensor, motion: Tensor) -> tuple[Tensor, ...]:
+        scores = mixed(warp_scores(masks, motion), classes)
+        return to_labels(scores, self.size), *((scores,) if self.logits else ())
 
 
 class ScoresHead(torch.nn.Module):

@@ -155,6 +155,6 @@ def _rename_loaded(
         else:
             tensor = new
         own = parts[key.removeprefix(prefix)]
-        for part, values in zip(own, tensor.chunk(len(own)), strict=True):
+        for part, values in zip(own, tensor.chunk(len(own)) if own[1:] else (tensor,), strict=True):
             state[prefix + part] = values
     unexpected += [key for key in loaded if not (ignored and key.endswith(ignored))]

@@ -50,6 +50,11 @@ _RELEASED = (
 )
 
 
+def released(prefix: str = "") -> tuple[tuple[str, str], ...]:
+    """Rules for `use_names` of a backbone of the library, under ``backbone.`` there and ``prefix`` here."""
+    return tuple((old, prefix + new if old.startswith("^") else new) for old, new in _RELEASED)
+
+
 class Swin(nn.Module):
     """float32 (1, 3, H, W), normalised → (1, C, h, w) of each stage, 1/4, 1/8, 1/16 and 1/32 of the input.
 
@@ -72,7 +77,7 @@ class Swin(nn.Module):
         self.backbone = made.SwinBackbone(config)
         # A norm over the last stage that the published backbone does not have, and nothing here reads.
         self.backbone.swin.layernorm = nn.Identity()
-        use_names(self, _RELEASED, ignored=COMPUTED)
+        use_names(self, released(), ignored=COMPUTED)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         first, second, third, fourth = self.backbone(x).feature_maps

@@ -33,3 +33,27 @@ def double(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     # Channels last, an upper and a lower pair of pixels are two rows of one picture.
     pairs = four.permute(0, 2, 3, 1).reshape(height, width, 2, 2 * outputs).transpose(1, 2)
     return pairs.reshape(1, 2 * height, 2 * width, outputs).permute(0, 3, 1, 2)
+
+
+def even_kernels(weight: Tensor) -> Tensor:
+    """The kernels of `double_even`: weight (C, D, 4, 4) → (4 · D, C, 2, 2), one for each kind of pixel."""
+    turned = weight.transpose(0, 1)
+    # An even pixel sees the input before it and its own, an odd one its own and the one after.
+    kinds = [turned[:, :, 1 - down :: 2, 1 - across :: 2] for down in (0, 1) for across in (0, 1)]
+    return torch.cat(kinds).flip(2, 3)
+
+
+def double_even(x: Tensor, kernels: Tensor) -> Tensor:
+    """conv_transpose2d with a kernel of 4, stride 2 and padding 1.
+
+    x float32 (1, C, h, w), `even_kernels` of its weight (C, D, 4, 4) → (1, D, 2h, 2w).
+    """
+    _, _, height, width = (int(extent) for extent in x.shape)
+    outputs = int(kernels.shape[0]) // 4
+    four = functional.conv2d(functional.pad(x, (1, 1, 1, 1)), kernels)
+    lines = []
+    for down, pair in enumerate((four[:, : 2 * outputs], four[:, 2 * outputs :])):
+        rows = pair[:, :, down : down + height]
+        even, odd = rows[:, :outputs, :, :width], rows[:, outputs:, :, 1:]
+        lines.append(torch.stack((even, odd), 4).reshape(1, outputs, height, 2 * width))
+    return torch.stack(lines, 3).reshape(1, outputs, 2 * height, 2 * width)

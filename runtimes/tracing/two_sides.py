@@ -10,20 +10,19 @@ counts for more: the pixels of one position say little, those of a region much.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_vss.runtimes.tracing.cells import CELL_PX, at_centres, grid_of
+from edge_vss.runtimes.tracing.cells import CELL_PX, at_centres, grid_of, samples_per_side
 from edge_vss.runtimes.tracing.root_map import Trace
 from edge_vss.video import Frame, Size
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.uint8]
+Look = NDArray[np.uint8]
+"""What is kept of a frame to compare it with others, reduced: (h, w, 3), brightness and two of colour."""
 
-_MANY_CELLS = 6500  # 854×480
 _COLOUR = 2.0
 """What a grey level of difference in colour counts, where one in brightness counts 1."""
 _OUTSIDE = 20.0
@@ -34,43 +33,27 @@ _SMOOTH_CELLS = 0.2
 """Differences are averaged over about so many cells."""
 _VOTE = 100.0
 """Grey levels that a label gains if all of its surroundings have it, against one that none has."""
-_VOTES = 3
+_VOTES = 2
 """How often the surroundings are asked."""
-_REACH_PX = 3
-"""Surroundings: a square of seven by seven pixels."""
-
-
-@dataclass(frozen=True)
-class Look:
-    """What is kept of a frame to compare it with others: its picture, reduced."""
-
-    pixels: Labels
-    """(h, w, 3) uint8: brightness, and two of colour."""
-    size: Size
-    """The frame's height and width."""
-
-    @property
-    def nbytes(self) -> int:
-        """Its size in memory."""
-        return self.pixels.nbytes
+_REACH_PX = 2
+"""Surroundings: a square of five by five pixels."""
 
 
 def look_at(frame: Frame) -> Look:
     """Reduce a frame to what is compared: half its width and height, or a quarter of a large one."""
-    h, w = grid_of(frame.size)
-    less = 2 if h * w <= _MANY_CELLS else 4
+    less = CELL_PX // samples_per_side(grid_of(frame.size))
     small = (max(frame.size[0] // less, 1), max(frame.size[1] // less, 1))
-    return Look(np.asarray(cv2.cvtColor(frame.picture.rgb(small), cv2.COLOR_RGB2YCrCb), np.uint8), frame.size)
+    return np.asarray(cv2.cvtColor(frame.picture.rgb(small), cv2.COLOR_RGB2YCrCb), np.uint8)
 
 
 def apart(here: Look, anchor: Look, trace: Trace) -> Floats:
     """How unlike a frame its key frame is, carried along the trace: (h, w) float32, in grey levels."""
-    h, w = here.pixels.shape[:2]
+    h, w = here.shape[:2]
     root = trace.root((h, w))
     x, y = at_centres((h, w), (h, w), 1.0)
     x, y = x + root[0], y + root[1]
-    carried = cv2.remap(anchor.pixels, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    unlike = here.pixels.astype(np.float32) - carried
+    carried = cv2.remap(anchor, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    unlike = here.astype(np.float32) - carried
     light = np.ascontiguousarray(unlike[..., 0])
     across, down = (cv2.Scharr(light, cv2.CV_32F, *way, scale=1 / 16) for way in ((1, 0), (0, 1)))
     unlike = np.abs(unlike)
