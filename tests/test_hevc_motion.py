@@ -138,6 +138,35 @@ def test_a_seek_begins_anew(panned: Path) -> None:
             np.testing.assert_array_equal(before.motion.displacement_px, after.motion.displacement_px)
 
 
+def test_no_seek_tells_a_loss(tmp_path: Path) -> None:
+    # Beside a B-pyramid, packets of frames before the one that is sought are read after its own.
+    options = "bframes=4:b-adapt=0:b-pyramid=1:keyint=12:min-keyint=12:open-gop=1:scenecut=0"
+    clip = encode_hevc(tmp_path / "clip.mp4", pan(40, (64, 96), (1, 0)), options)
+    stream = remux(clip, tmp_path / "clip.ts", lambda _, content: content, format="mpegts")
+    with open_source(stream, motion="hevc") as source:
+        times = [frame.pts_seconds for frame in source]
+        assert len(times) == 40
+        for seconds in times:
+            source.seek(seconds)
+            frames = [next(source, None) for _ in range(8)]
+            assert [frame.start for frame in frames if frame and frame.start] == ["seek"]
+
+
+@pytest.mark.parametrize("b_frames", [0, 3])
+def test_a_lost_start_of_a_sequence_is_told_where_it_was_lost(tmp_path: Path, b_frames: int) -> None:
+    # The counts of the pictures after it begin at zero, as if they came before those that wait.
+    options = f"bframes={b_frames}:b-adapt=0:keyint=12:min-keyint=12:no-open-gop=1:scenecut=0"
+    whole = encode_hevc(tmp_path / "whole.mp4", scene(30), options)
+    with av.open(str(whole)) as container:
+        taken = [packet for packet in container.demux(video=0) if packet.size]
+    lost = next(at for at, packet in enumerate(taken) if at and packet.is_keyframe)
+    cut = drop(whole, tmp_path / "cut.mp4", [lost])
+    with open_source(cut, motion="hevc") as source:
+        frames = list(source)
+    after = next(frame for frame in frames if frame.pts > taken[lost].pts)
+    assert [frame.index for frame in frames if frame.start == "lost packets"] == [after.index]
+
+
 @pytest.mark.parametrize(("name", "format"), [("clip.ts", "mpegts"), ("clip.mkv", "matroska")])
 def test_start_codes_and_lengths_say_the_same(panned: Path, tmp_path: Path, name: str, format: str) -> None:
     other = remux(panned, tmp_path / name, lambda _, content: content, format=format)

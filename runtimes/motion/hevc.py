@@ -55,7 +55,7 @@ def _attached(feed: Feed, reader: _Reader) -> Iterator[Frame]:
     reader.start()
     try:
         for frame in feed.frames:
-            picture, hidden = reader.picture(frame.pts)
+            picture, hidden = reader.picture(frame.pts, begins=bool(frame.start))
             missing = picture is not None and picture.missing_references > 0
             # From a loss to the next I-picture, everything may refer to what is missing. Once is enough.
             told = frame.start is StartReason.LOST_PACKETS or (
@@ -97,6 +97,7 @@ class _Reader:
         self._pictures: dict[int, _Waiting] = {}
         self._changed = threading.Condition()
         self._given = self._done = self._sequence = 0
+        self._begun: int | None = None
         self._ended = self._told = False
         self._thread = threading.Thread(target=self._work, name="edge-vss hevc", daemon=True)
 
@@ -110,9 +111,10 @@ class _Reader:
             self._given += 1
         self._packets.put(packet)
 
-    def picture(self, pts: int | None) -> tuple[Picture | None, bool]:
+    def picture(self, pts: int | None, *, begins: bool) -> tuple[Picture | None, bool]:
         """What the packet of this pts said (None where it could not be read), and whether pictures before it
-        were never shown: decoders keep back what refers to a lost picture.
+        were never shown: decoders keep back what refers to a lost picture. ``begins``: nobody asks for what
+        was shown before this frame, as after a seek.
 
         Waits for the packets given. The parser has a limit of steps for each of them, so that comes to an
         end. Without the wait a picture would come too late, and be taken for one that was never shown.
@@ -124,14 +126,17 @@ class _Reader:
             return None, False
         with self._changed:
             given = self._given
+            self._begun = pts if begins else self._begun
             self._changed.wait_for(lambda: pts in self._pictures or self._done >= given or self._ended)
             found = self._pictures.pop(pts, None)
             if found is None:
                 return None, False
-            hidden = [at for at, waiting in self._pictures.items() if waiting.before(found)]
+            # Where the start of a sequence was lost, counts begin at zero again, but times go on.
+            hidden = [at for at, waiting in self._pictures.items() if at < pts and waiting.before(found)]
             for at in hidden:
                 del self._pictures[at]
-            return found.picture, bool(hidden)
+            begun = pts if self._begun is None else self._begun
+            return found.picture, any(at > begun for at in hidden)
 
     def close(self) -> None:
         """Stops the thread."""
