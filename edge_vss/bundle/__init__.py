@@ -18,7 +18,8 @@ from edge_vss.bundle.manifest import (
     StateSpec,
     TensorSpec,
 )
-from edge_vss.bundle.reading import loading, parse, read
+from edge_vss.bundle.parsing import parse
+from edge_vss.bundle.reading import loading, read
 from edge_vss.bundle.writing import building, check_target, write
 
 __all__ = [

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from edge_vss.bundle.exchange import exchange
 from edge_vss.bundle.manifest import FORMAT, Manifest
-from edge_vss.bundle.reading import parse
+from edge_vss.bundle.parsing import parse
 from edge_vss.bundle.rules import MANIFEST, check_files
 from edge_vss.claim import lock
 from edge_vss.errors import BundleError

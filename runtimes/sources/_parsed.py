@@ -48,7 +48,7 @@ class Parsing:
         self._decoding = decoding
         self._orientation = orientation
         self._pictures = pictures
-        self._parser = Parser(decoding.extradata)
+        self._parser = Parser(decoding.coded.extradata)
         self._keys = _KeyPictures(decoding, orientation)
         self._arrived: deque[Packet] = deque()
         self._sequence = self._number = 0
@@ -64,7 +64,7 @@ class Parsing:
     def frames(self) -> Iterator[Frame]:
         """The frames, each as soon as it is certain that none is shown before it."""
         self._decoding.begin_again()
-        self._decoding.listen(self._arrived.append)
+        self._decoding.coded.listen(self._arrived.append)
         yield from self._landed()
         while self._decoding.land_again():
             self._begin()
@@ -94,7 +94,7 @@ class Parsing:
 
     def _in_order(self) -> Iterator[_Coded]:
         """The pictures in the order of showing."""
-        for packet in self._decoding.packets():
+        for packet in self._decoding.coded.packets():
             while self._arrived:
                 yield from self._read(self._arrived.popleft())
             if packet is None:
@@ -110,9 +110,9 @@ class Parsing:
             self._parser.restart()
         pictures = self._parser.read(packet.data)
         for reason in self._parser.new_reasons():
-            LOG.warning("%s: HEVC motion could not be read everywhere: %s", self._decoding.name, reason)
+            LOG.warning("%s: HEVC motion could not be read everywhere: %s", self._decoding.coded.name, reason)
         if len(pictures) != 1:
-            self._decoding.damaged(packet.pts, delayed=False)
+            self._decoding.coded.damaged(packet.pts, delayed=False)
             return
         (picture,) = pictures
         self._sequence += picture.starts
@@ -150,9 +150,9 @@ class _KeyPictures:
     def decoded(self, packet: Packet) -> DecodedPicture | None:
         """The picture of a packet; None where it cannot be decoded by itself."""
         # A new decoder for each: what waits in one that is at its end cannot come out late, or as another.
-        decoder: Any = av.CodecContext.create(self._decoding.stream.codec_context.codec.name, "r")
-        if self._decoding.extradata:
-            decoder.extradata = self._decoding.extradata
+        decoder: Any = av.CodecContext.create(self._decoding.coded.stream.codec_context.codec.name, "r")
+        if self._decoding.coded.extradata:
+            decoder.extradata = self._decoding.coded.extradata
         # An I-frame where decoding does not begin counts as damaged, because pictures are missing before it.
         decoder.flags |= Flags.output_corrupt
         decoder.flags2 |= Flags2.show_all
@@ -161,7 +161,7 @@ class _KeyPictures:
         except av.error.FFmpegError:
             found = []
         if len(found) != 1:
-            LOG.warning("%s: an I-frame could not be decoded by itself", self._decoding.name)
+            LOG.warning("%s: an I-frame could not be decoded by itself", self._decoding.coded.name)
             return None
         return DecodedPicture(found[0], self._orientation, self._converters)
 
@@ -171,9 +171,9 @@ def what_hinders(decoding: Decoding) -> str:
 
     Raises MissingExtra without the parser.
     """
-    parser = Parser(decoding.extradata)
-    if decoding.guessed:
+    parser = Parser(decoding.coded.extradata)
+    if decoding.coded.guessed:
         return "its container does not say when pictures are shown"
-    if any(picture.shown for packet in decoding.opened_with for picture in parser.read(packet)):
+    if any(picture.shown for packet in decoding.coded.opened_with for picture in parser.read(packet)):
         return ""
     return ", ".join(parser.new_reasons()) or "its first picture could not be read"

@@ -46,13 +46,14 @@ class AvReader:
     def __init__(self, uri: str, options: SourceOptions) -> None:
         self._decoding = Decoding(uri, options, DESCRIPTION.vector_codecs)
         self._decoded = _frames(self._decoding)
+        coded = self._decoding.coded
         try:
             self._first: Frame | None = next(self._decoded, None)
             if self._first is None:
                 if kind := what_it_is(uri):
-                    raise SourceError(f"{self._decoding.name} is {kind}")
+                    raise SourceError(f"{coded.name} is {kind}")
                 raise SourceError(
-                    f"no frame of {self._decoding.name} could be decoded ({self._decoding.codec}, "
+                    f"no frame of {coded.name} could be decoded ({coded.codec}, "
                     f"{self.errors} damaged packets): check that the file is complete"
                 )
             self.info = _describe(self._decoding, self._first, options.live)
@@ -66,16 +67,16 @@ class AvReader:
     @property
     def errors(self) -> int:
         """Damaged packets passed over so far."""
-        return self._decoding.errors
+        return self._decoding.coded.errors
 
     @property
     def untold_losses(self) -> int:
         """Losses so far after which no frame came that could begin anew."""
-        return self._decoding.untold_losses
+        return self._decoding.coded.untold_losses
 
     def listen(self, listener: Listener) -> None:
         """Hand every packet to ``listener``, beginning with the first, if no frame was taken yet."""
-        self._decoding.listen(listener)
+        self._decoding.coded.listen(listener)
 
     def frames(self) -> Iterator[Frame]:
         """Every frame from the current position on. Damaged packets are passed over and counted."""
@@ -83,7 +84,7 @@ class AvReader:
             orientation = Orientation(self.info.rotation // 90, self.info.mirrored)
             yield from Parsing(self._decoding, orientation, self._pictures).frames()
             return
-        self._decoding.forget_opening()
+        self._decoding.coded.forget_opening()
         first, self._first = self._first, None
         if first is not None:
             yield first
@@ -97,7 +98,7 @@ class AvReader:
 
     def close(self) -> None:
         """Close the file or device."""
-        self._decoding.close()
+        self._decoding.coded.close()
 
 
 def _frames(decoding: Decoding) -> Iterator[Frame]:
@@ -109,23 +110,24 @@ def _frames(decoding: Decoding) -> Iterator[Frame]:
 
 def _need_not_decode(decoding: Decoding, options: SourceOptions) -> bool:
     """Whether frames can be had without decoding, where not all pictures are wanted."""
-    if options.pictures == "all" or decoding.codec != "hevc":
+    if options.pictures == "all" or decoding.coded.codec != "hevc":
         return False
     try:
         why_not = what_hinders(decoding)
     except MissingExtra as error:
         why_not = str(error)
     if why_not:
-        LOG.warning("%s: every picture is decoded: %s", decoding.name, why_not)
+        LOG.warning("%s: every picture is decoded: %s", decoding.coded.name, why_not)
     return not why_not
 
 
 def _describe(decoding: Decoding, first: Frame, live: bool) -> StreamInfo:
-    parameters = sps.read_extradata(decoding.extradata) if decoding.codec == "h264" else None
-    stream, container = decoding.stream, decoding.container
+    coded = decoding.coded
+    parameters = sps.read_extradata(coded.extradata) if coded.codec == "h264" else None
+    stream, container = coded.stream, coded.container
     duration = None
     if stream.duration:
-        duration = float(stream.duration * decoding.time_base)
+        duration = float(stream.duration * coded.time_base)
     elif container.duration and not live:
         duration = container.duration / 1e6
     assert isinstance(first.picture, DecodedPicture)
@@ -134,22 +136,25 @@ def _describe(decoding: Decoding, first: Frame, live: bool) -> StreamInfo:
     streams = tuple(map(described, video_streams(container)))
     if len(streams) > 1:
         LOG.warning(
-            "%s: several video streams (%s); %d is read", decoding.name, ", ".join(streams), stream.index
+            "%s: several video streams (%s); %d is read",
+            coded.name,
+            ", ".join(streams),
+            stream.index,
         )
     return StreamInfo(
-        uri=decoding.name,
-        codec=decoding.codec,
+        uri=coded.name,
+        codec=coded.codec,
         size=first.size,
         fps=decoding.fps,
         frames=stream.frames or None,
-        exports_vectors=decoding.exports,
+        exports_vectors=coded.exports,
         has_b_frames=bool(stream.codec_context.has_b_frames),
         references=parameters.max_references if parameters else None,
         live=live,
         rotation=orientation.quarter_turns * 90,
         mirrored=orientation.mirrored,
-        time_base=decoding.times,
-        extradata=decoding.extradata,
+        time_base=coded.unit_seconds,
+        extradata=coded.extradata,
         duration_seconds=duration,
         pixel_aspect=1 / aspect if orientation.quarter_turns % 2 else aspect,
         colour=first.picture.colour,

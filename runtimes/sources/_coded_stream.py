@@ -1,0 +1,296 @@
+"""The packets of one video stream: opened, read ahead, watched for losses, and opened again after silence."""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from itertools import chain
+from time import monotonic, perf_counter, sleep
+from typing import Any
+
+import av
+import av.error
+from av.codec.context import Flags
+
+from edge_vss.errors import SourceError
+from edge_vss.plugins import LOG
+from edge_vss.runtimes.motion import Listener
+from edge_vss.runtimes.sources import SourceOptions
+from edge_vss.runtimes.sources import _continuity as continuity
+from edge_vss.runtimes.sources._breaks import Breaks, Marks
+from edge_vss.runtimes.sources._container import open_container, timed_out
+from edge_vss.runtimes.sources._streams import leave_out_others, video_stream
+from edge_vss.runtimes.sources._times import ShownTimes
+from edge_vss.text import without_password
+from edge_vss.video import Packet, StartReason
+
+_DEMUX_FAILURES = 100
+_RETRY_SECONDS = 0.5
+_KEPT_PACKETS = 64
+"""Packets read while opening that a listener still gets. No decoder needs more for its first frame."""
+
+
+@dataclass(frozen=True)
+class _Demuxed:
+    packet: av.Packet[Any]
+    head: continuity.PacketHead
+    torn: bool
+    """Whether the demuxer met damage before it."""
+
+
+class CodedStream:
+    """Passive; one thread at a time.
+
+    It knows nothing of the generators that run in it. So nothing refers to itself, and the file is closed as
+    soon as nobody needs it any more.
+    """
+
+    def __init__(self, uri: str, options: SourceOptions, vector_codecs: frozenset[str]) -> None:
+        self.errors = 0
+        """Damaged packets passed over so far."""
+        self.untold_losses = 0
+        """Losses so far after which no frame came that could begin anew."""
+        self.name = without_password(uri)
+        self.breaks = Breaks()
+        self._uri = uri
+        self._options = options
+        self._vector_codecs = vector_codecs
+        self._closed = False
+        self._packet_start = StartReason.NONE
+        self.spent = 0.0
+        """Seconds that went into the packets since somebody last set it to zero."""
+        self._listener: Listener | None = None
+        self._kept: deque[tuple[av.Packet[Any], StartReason]] | None = deque(maxlen=_KEPT_PACKETS)
+        self._connect()
+        self.marks = Marks(self.codec, self.name)
+        self._ahead: list[av.Packet[Any]] = []
+        self._waiting: deque[_Demuxed] = deque()
+        self._timed: bool | None = None
+        self._counted = -1
+
+    def _connect(self) -> None:
+        self.container = container = open_container(self._uri, self._options)
+        # PyAV's container and its streams refer to each other, so that a file nobody closed would wait for
+        # the garbage collector. This closes it when the CodedStream goes. It is not done in __del__: Python
+        # swallows what is raised there, and that may be a Ctrl-C. A call into PyAV cannot be interrupted.
+        self._closing = weakref.ref(self, partial(container.__exit__, None, None))
+        try:
+            self.stream = video_stream(container, self.name, self._options.stream)
+            leave_out_others(container, self.stream)
+            self.time_base = self.stream.time_base or Fraction(1, 90_000)
+            context = self.stream.codec_context
+            self.codec = getattr(context.codec, "canonical_name", context.name)
+            self.exports = self._options.vectors and self.codec in self._vector_codecs
+            if self.exports:
+                context.options = {**context.options, "flags2": "+export_mvs"}
+            if self.codec == "hevc":
+                # Without it, nothing is shown from a lost packet to the next key frame.
+                context.flags |= Flags.output_corrupt
+            # With B-frames, frame threads give other vectors from run to run. They also delay a live picture.
+            context.thread_type = "SLICE" if self.exports or self._options.live else "AUTO"
+            self.extradata = bytes(context.extradata or b"")
+            self.times = ShownTimes(container.format.name, self.codec, bool(context.has_b_frames))
+            self._continuity = continuity.Continuity(self.codec, self.extradata, float(self.time_base))
+            # MP4 has no durations of its own: each packet lasts until the next, a lost one or not.
+            self._durations = "mp4" not in container.format.name
+            self.delayed = not (self.exports or self._options.live)
+        except BaseException:
+            container.close()
+            raise
+
+    @property
+    def unit_seconds(self) -> Fraction | None:
+        """Seconds per unit of pts; None where the packets carry no times and are counted instead."""
+        return self.time_base if self._timed else None
+
+    def listen(self, listener: Listener) -> None:
+        """Hand every packet to ``listener``, beginning with those that opening has read."""
+        kept, self._kept = self._kept, None
+        self._listener = listener
+        for packet, start in kept or ():
+            self._tell(packet, start)
+
+    @property
+    def opened_with(self) -> list[bytes]:
+        """The packets that opening has read, in the order of decoding; empty once they are forgotten."""
+        return [bytes(packet) for packet, _ in self._kept or ()]
+
+    @property
+    def guessed(self) -> bool:
+        """Whether times say only in which order packets come."""
+        return self.times.counted
+
+    def forget_opening(self) -> None:
+        """Nobody asked for the packets that opening has read."""
+        self._kept = None
+
+    def tell_nobody(self) -> None:
+        """Who has listened does so no more."""
+        self._listener = self._kept = None
+
+    def begin_again(self) -> bool:
+        """Count packets from the first that opening has read; False where that is forgotten."""
+        if self._kept is None:
+            return False
+        self.begin(StartReason.NONE)
+        for packet, start in self._kept:
+            self.breaks.packet(packet.pts, start)
+        return True
+
+    def go_on_from(self, packet: av.Packet[Any] | None) -> None:
+        """After a seek: this packet comes next, then the demuxer's; None: open the file again."""
+        if packet is None:
+            self.container.close()
+            self._connect()
+            self._counted = -1
+        self._ahead = [] if packet is None else [packet]
+        self._waiting.clear()
+        self.times.restart()
+        self._continuity.restart()
+        self.begin(StartReason.SEEK)
+
+    def close(self) -> None:
+        """Close the file or device."""
+        self._closed = True
+        self.tell_nobody()
+        self.container.close()
+
+    def packets(self) -> Iterator[av.Packet[Any] | None]:
+        """The stream's packets, and None at the end, so that the decoder gives out what it still holds."""
+        ahead = 0 if self._options.live else continuity.AHEAD_PACKETS
+        # Kept here, so that another iterator goes on where one was left.
+        waiting = self._waiting
+        for demuxed in self._demuxed():
+            if demuxed is not None:
+                waiting.append(demuxed)
+            while waiting and (demuxed is None or len(waiting) > ahead):
+                yield self._watch(waiting.popleft(), waiting, ended=demuxed is None)
+            if demuxed is None:
+                yield None
+
+    def _demuxed(self) -> Iterator[_Demuxed | None]:
+        """What the demuxer gives, and None where it ends."""
+        failures, torn = 0, False
+        while True:
+            ended = False
+            try:
+                began = perf_counter()
+                ahead, self._ahead = self._ahead, []
+                for packet in chain(ahead, self.container.demux(self.stream)):
+                    if not self._options.live:
+                        self.spent += perf_counter() - began
+                    if packet.size:
+                        self._count(packet)
+                        yield _Demuxed(packet, self._head(packet), torn)
+                        failures, torn = 0, False
+                    began = perf_counter()
+                ended, reason = True, "the stream ended"
+            except av.error.InvalidDataError:
+                failures, torn = failures + 1, True
+                self.errors += 1
+                self.log(continuity.DAMAGED, None)
+                if failures < _DEMUX_FAILURES:
+                    continue
+                reason = "it holds nothing but damaged packets from here on"
+            except av.error.FFmpegError as error:
+                self.errors += 1
+                reason = (
+                    f"nothing came for {self._options.timeout_seconds:g} s"
+                    if timed_out(error)
+                    else str(error.strerror)
+                )
+            yield None
+            if not self._options.live or self._closed:
+                return
+            if not self._options.reconnect_seconds:
+                if ended:
+                    return
+                raise SourceError(f"{self.name} fell silent ({reason}): check the camera and the network")
+            self._reconnect(reason)
+
+    def _count(self, packet: av.Packet[Any]) -> None:
+        # Where a stream has no times, its packets are counted instead. The decoder hands the number on, and
+        # that tells which frame came from which packet.
+        if self._timed is None:
+            self._timed = packet.pts is not None or packet.dts is not None
+        if not self._timed:
+            self._counted += 1
+            packet.pts = self._counted
+
+    def _head(self, packet: av.Packet[Any]) -> continuity.PacketHead:
+        return self._continuity.read(
+            memoryview(packet),
+            packet.dts,
+            (packet.duration or None) if self._durations else None,
+            corrupt=packet.is_corrupt,
+            key=packet.is_keyframe,
+        )
+
+    def _watch(self, demuxed: _Demuxed, ahead: Iterable[_Demuxed], ended: bool) -> av.Packet[Any]:
+        packet = demuxed.packet
+        reason = self._continuity.check(demuxed.head, [later.head for later in ahead], ended)
+        damaged = continuity.DAMAGED if demuxed.torn else StartReason.NONE
+        self.breaks.packet(packet.pts, reason or damaged)
+        start, self._packet_start = self._packet_start or reason, StartReason.NONE
+        if self._listener is not None:
+            self._tell(packet, start)
+        elif self._kept is not None:
+            self._kept.append((packet, start))
+        return packet
+
+    def _tell(self, packet: av.Packet[Any], start: StartReason) -> None:
+        listener = self._listener
+        if listener is not None:
+            pts = self.times.told(packet.pts)
+            listener(Packet(bytes(packet), pts, packet.is_keyframe, start))
+
+    def damaged(self, pts: int | None, delayed: bool) -> None:
+        """The packet of this pts, or with ``delayed`` one of those before, makes no frame."""
+        self.errors += 1
+        self.log(continuity.DAMAGED, pts)
+        self.breaks.damaged(continuity.DAMAGED, delayed)
+
+    def log(self, reason: StartReason | str, pts: int | None) -> None:
+        """Tell what happened, and when where that is known."""
+        where = "" if pts is None or not self._timed else f" at {float(pts * self.time_base):.3f} s"
+        LOG.warning("%s: %s%s", self.name, reason, where)
+
+    def begin(self, reason: StartReason) -> None:
+        """The next frame has nothing to follow on from."""
+        self.breaks.begin(reason)
+        self._packet_start = reason
+        self.marks = Marks(self.codec, self.name)
+
+    def finish(self) -> None:
+        """No frame comes any more: tell of what none could tell."""
+        if losses := self.breaks.losses:
+            self.untold_losses += losses
+            self.log(f"{continuity.LOST.value} at the end", None)
+        self.breaks.begin(StartReason.NONE)
+
+    def _reconnect(self, reason: str) -> None:
+        LOG.warning("%s: %s, so it is opened again", self.name, reason)
+        self.container.close()
+        deadline = monotonic() + self._options.reconnect_seconds
+        while not self._closed and not self._connected():
+            if monotonic() > deadline:
+                raise SourceError(
+                    f"{self.name} did not come back within {self._options.reconnect_seconds:g} s ({reason}): "
+                    "check the camera and the network"
+                )
+            sleep(_RETRY_SECONDS)
+        if not self._closed:
+            LOG.warning("%s: is back", self.name)
+        self.finish()
+        self.begin(StartReason.RECONNECTED)
+
+    def _connected(self) -> bool:
+        try:
+            self._connect()
+        except SourceError:
+            return False
+        return True
