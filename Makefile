@@ -16,10 +16,13 @@ check: lint
 	$(PYTEST) --quiet -m "not slow and not bench"
 
 # For every merge: all of it.
+test: export EDGE_VSS_KEEP_BUNDLES := $(CURDIR)/.bundles
 test: lint
+	rm -rf $(EDGE_VSS_KEEP_BUNDLES)
 	$(PYTEST)
 	$(BIN)/python tests/installed/wheel.py
 	$(BIN)/python tests/installed/old_tflite.py
+	rm -rf $(EDGE_VSS_KEEP_BUNDLES)
 
 # The runtime's tests with exactly the oldest versions that pyproject.toml admits.
 test-oldest: $(READY)
@@ -62,4 +65,4 @@ $(DOCS): $(READY)
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-oldest .venv-tflite build dist demo site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .bundles .venv-oldest .venv-tflite build dist demo site .pytest_cache .mypy_cache .ruff_cache .hypothesis

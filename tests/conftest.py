@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,8 +17,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 from edge_vss import bundle
 from edge_vss.bundle import Manifest
 from tests.helpers.engine_choice import Made, finder
+from tests.helpers.exporter import read_operators_once
 from tests.helpers.scene import make_video
-from tests.helpers.selection import SLOW, SLOW_TESTS, needs_torch
+from tests.helpers.selection import SLOW, SLOW_TESTS, is_long, needs_torch
 from tests.helpers.videos import B_FRAMES, encode, pan
 
 # On a busy machine an example may take long; what is wrong with it is not the time.
@@ -36,9 +38,13 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what `make check` leaves out, and let it begin first: no worker ends alone with a long file."""
     for item in items:
+        if is_long(item.path.name, item.name) and not os.environ.get("EDGE_VSS_SOAK"):
+            item.add_marker(pytest.mark.skip(reason="takes a minute or more: `make soak` runs it"))
         if item.path.name in SLOW or item.name.partition("[")[0] in SLOW_TESTS:
             item.add_marker("slow")
     items.sort(key=lambda item: item.path.name not in SLOW)
+    if "torch" in sys.modules:
+        read_operators_once()
 
 
 @pytest.fixture(scope="session")
@@ -82,8 +88,13 @@ def tiny_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """Engine (of `tests.helpers.engine_choice.ENGINES`) and network → its bundle."""
-    return finder(tmp_path_factory.mktemp("engines"))
+    """Engine (of `tests.helpers.engine_choice.ENGINES`) and network → its bundle; do not change it."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # one folder for all workers
+    folder = Path(os.environ.get("EDGE_VSS_KEEP_BUNDLES") or folder / "engines")
+    folder.mkdir(parents=True, exist_ok=True)
+    return finder(folder)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,24 @@ NEEDS = {"numpy": ("onnx",), "tflite": ("ai_edge_litert", "tflite_runtime")}
 
 Made = Callable[..., Path]
 
+_LOCK_SECONDS = 600
+
+
+@contextmanager
+def only_one(lock: Path) -> Iterator[None]:
+    """Of several processes, one at a time in the block. A lock that is ten minutes old counts no more."""
+    ends = time.monotonic() + _LOCK_SECONDS
+    while time.monotonic() < ends:
+        try:
+            lock.mkdir()
+            break
+        except FileExistsError:
+            time.sleep(0.2)
+    try:
+        yield
+    finally:
+        lock.rmdir()
+
 
 def finder(made_in: Path) -> Made:
     """Engine (of ENGINES) and network → its bundle, made in a folder. Skips where the engine is not
@@ -42,7 +62,8 @@ def finder(made_in: Path) -> Made:
         if target == "tflite" and not given and find_spec("litert_torch") is None:
             pytest.skip("litert-torch is not installed: nothing writes TFLite")
 
-        return make(folder, network, target)
+        with only_one(folder / f"{network}.lock"):
+            return make(folder, network, target)
 
     return find
 

@@ -71,6 +71,15 @@ SLOW_TESTS = frozenset(
 )
 """Single tests of other files, which are as slow."""
 
+LONG = {
+    "test_lmanet.py": ("test_psp101_converts_too",),
+    "test_mpvss_engines.py": ("test_a_rollout_equals_torchs[tflite]", "alike[tflite-tflite]"),
+    "test_mpvss_trained.py": ("test_it_keeps", "test_vectors_carry"),
+    "test_tv3s.py": ("test_other_encoders_convert",),
+}
+"""Parts of the names of tests that take a minute or more each: only `make soak` runs them. Each is one more
+case of what other tests of its file look at."""
+
 INSTALLED = (
     "test_cli.py",
     "test_convert.py",
@@ -85,6 +94,11 @@ program, the public names. `tests/installed/wheel.py` runs these against the whe
 
 HEAVY = ("torch", "onnx", "onnxscript", "edge_vss.converters")
 """What a device does not have."""
+
+
+def is_long(file: str, test: str) -> bool:
+    """Whether only `make soak` runs a test."""
+    return any(part in test for part in LONG.get(file, ()))
 
 
 @cache

@@ -2,8 +2,9 @@
 
     python tests/installed/old_tflite.py
 
-The environment is kept in .venv-tflite. Where it cannot be made (no wheel for this Python or machine, no
-network), that is said and is no failure.
+EDGE_VSS_KEEP_BUNDLES names a folder where another run of the tests has left bundles. The environment is kept
+in .venv-tflite. Where it cannot be made (no wheel for this Python or machine, no network), that is said and is
+no failure.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ def main() -> None:
     """Make the environment and the bundles, and run the tests; a failure ends the script with its status."""
     begun = time.monotonic()
     python = environment()
-    with tempfile.TemporaryDirectory(prefix="edge-vss-engines-") as bundles:
+    with tempfile.TemporaryDirectory(prefix="edge-vss-engines-") as folder:
+        bundles = os.environ.get("EDGE_VSS_KEEP_BUNDLES") or folder
         subprocess.run(
             [sys.executable, "-m", "tests.helpers.engine_bundles", bundles, "tflite"],
             cwd=ROOT,
