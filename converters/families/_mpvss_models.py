@@ -123,6 +123,7 @@ def _from_folder(path: Path, conversion: Conversion, name: str | None) -> Models
     class_set = folder.classes
     if conversion.class_set is not None:
         class_set = _classes(conversion.class_set, segmentor.classes, path)
+    assert class_set is not None, "these folders name every class"
     source = {"name": path.name, "sha256": fingerprint(path)}
     flow, notes = _flow(path, {}, conversion, segmentor)
     return Models(segmentor, flow, folder.preprocess, class_set, folder.size, None, source, notes)

@@ -8,16 +8,13 @@ transformation that some folders bring.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from edge_vss.classes import ClassSet, from_names
+from edge_vss.classes import from_names
 from edge_vss.converters.conversion import Preprocess
 from edge_vss.converters.readers import _weights as weights
-from edge_vss.converters.readers._transformers import CONFIG, read_json, read_text
+from edge_vss.converters.readers._folder import CONFIG, Folder, read_json, read_text
 from edge_vss.converters.silence import quiet
 from edge_vss.errors import MissingExtra, ModelError, one_line
 from edge_vss.video import Size
@@ -32,22 +29,6 @@ DPN = ((124 / 255, 117 / 255, 104 / 255), (1 / (0.0167 * 255),) * 3)
 OTHERS = (("inception", HALVES), ("xception", HALVES), ("dpn", DPN))
 """How an encoder's name begins → its mean and std, where these are not ImageNet's. The package asks the hub
 for them since version 0.4."""
-
-
-@dataclass(frozen=True)
-class Folder:
-    """What a folder gives."""
-
-    kind: str
-    """The class of the network: ``Unet``, ``DPT``, ..."""
-    network: torch.nn.Module
-    preprocess: Preprocess
-    size: Size | None
-    """Height and width that its transformation brings pictures to, or that the encoder was made for."""
-    classes: ClassSet | None
-    """The one class of a network that has one; others have no names."""
-    multiple: int
-    """What height and width have to be multiples of."""
 
 
 def is_folder(path: Path) -> bool:

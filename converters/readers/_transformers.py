@@ -7,10 +7,8 @@ its pixels, and how its answer becomes scores.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +19,12 @@ from edge_vss.classes import ClassSet, from_names
 from edge_vss.converters.conversion import Preprocess
 from edge_vss.converters.ops.resize import bilinear
 from edge_vss.converters.ops.segments import mixed
+from edge_vss.converters.readers._folder import CONFIG, Folder, read_json, read_text
 from edge_vss.converters.silence import quiet
 from edge_vss.errors import MissingExtra, ModelError, one_line
-from edge_vss.files import open_plain, read_plain
 from edge_vss.video import Size
 
-CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
-MOST_BYTES = 8 << 20
-"""A config with the names of 1,000 classes takes a hundredth of this."""
+PROCESSOR = "preprocessor_config.json"
 WEIGHTS = (
     "model.safetensors",
     "model.safetensors.index.json",
@@ -53,22 +49,6 @@ OTHER_TASKS = {
     "PreTraining": "has no head yet",
 }
 """How the name of an architecture ends → what it does, for those that are no semantic segmentors."""
-
-
-@dataclass(frozen=True)
-class Folder:
-    """What a Hugging Face folder gives."""
-
-    kind: str
-    """``model_type`` of its config: ``segformer``, ``mask2former``, ..."""
-    network: torch.nn.Module
-    """Pixels float32 (1, 3, H, W), prepared as ``preprocess`` says → scores float32 (1, C, h, w)."""
-    preprocess: Preprocess
-    size: Size | None
-    """Height and width that its preprocessor brings pictures to; None where that follows the picture."""
-    classes: ClassSet
-    multiple: int
-    """Height and width have to be multiples of it; 1 where any will do."""
 
 
 def is_folder(path: Path) -> bool:
@@ -152,23 +132,6 @@ class Queries(torch.nn.Module):
         if self.mixed_at is not None:
             masks = bilinear(masks, self.mixed_at, align_corners=False)
         return mixed(masks, classes)
-
-
-def read_text(path: Path) -> str:
-    try:
-        return read_plain(open_plain(path), MOST_BYTES).decode(errors="replace")
-    except (OSError, ValueError):
-        return ""
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(read_text(path))
-    except (ValueError, RecursionError):
-        data = None
-    if not isinstance(data, dict):
-        raise ModelError(f"{path} is not valid JSON of at most {MOST_BYTES >> 20} MB: download it again")
-    return data
 
 
 def _loader(transformers: Any, path: Path, kind: str, config: Mapping[str, Any]) -> Any:

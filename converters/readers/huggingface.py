@@ -6,8 +6,8 @@ from pathlib import Path
 
 from edge_vss.converters.conversion import Conversion
 from edge_vss.converters.readers import Head, ReaderDescription, ReadModel
-from edge_vss.converters.readers._transformers import CONFIG, is_folder, open_folder
-from edge_vss.errors import OptionError
+from edge_vss.converters.readers._folder import CONFIG
+from edge_vss.converters.readers._transformers import is_folder, open_folder
 
 
 def _recognises(head: Head) -> bool:
@@ -25,17 +25,5 @@ def read(path: Path, conversion: Conversion) -> ReadModel:
     says a size.
     """
     folder = open_folder(path)
-    size = conversion.size or folder.size
-    if size is None:
-        raise OptionError(
-            f"--size is missing: {path} brings pictures of any shape to one scale, so say which, such as "
-            "--size 480x864 for 16:9"
-        )
-    return ReadModel(
-        folder.network,
-        f"{DESCRIPTION.title} ({folder.kind})",
-        size,
-        preprocess=folder.preprocess,
-        classes=folder.classes,
-        multiple=folder.multiple,
-    )
+    any_size = f"{path} brings pictures of any shape to one scale"
+    return folder.read_model(conversion, DESCRIPTION.title, any_size)

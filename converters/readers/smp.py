@@ -6,9 +6,8 @@ from pathlib import Path
 
 from edge_vss.converters.conversion import Conversion
 from edge_vss.converters.readers import Head, ReaderDescription, ReadModel
+from edge_vss.converters.readers._folder import CONFIG
 from edge_vss.converters.readers._smp import is_folder, open_folder
-from edge_vss.converters.readers._transformers import CONFIG
-from edge_vss.errors import OptionError
 
 
 def _recognises(head: Head) -> bool:
@@ -28,18 +27,6 @@ def read(path: Path, conversion: Conversion) -> ReadModel:
     size.
     """
     folder = open_folder(path)
-    size = conversion.size or folder.size
-    if size is None:
-        multiple = f", in multiples of {folder.multiple}" if folder.multiple > 1 else ""
-        raise OptionError(
-            f"--size is missing: the {folder.kind} in {path} takes pictures of any size{multiple}; say "
-            "which, such as --size 384x640"
-        )
-    return ReadModel(
-        folder.network,
-        f"{DESCRIPTION.title} ({folder.kind})",
-        size,
-        preprocess=folder.preprocess,
-        classes=folder.classes,
-        multiple=folder.multiple,
-    )
+    multiple = f", in multiples of {folder.multiple}" if folder.multiple > 1 else ""
+    any_size = f"the {folder.kind} in {path} takes pictures of any size{multiple}"
+    return folder.read_model(conversion, DESCRIPTION.title, any_size)
