@@ -29,7 +29,7 @@ STREAMS = {
     "H.264, P only, GOP 250": "0016E5_h264_p_refs1_g250.mp4",
     "H.264, P only, GOP 12": "0016E5_h264_p_refs1_g12.mp4",
     "MPEG-4, GOP 12": "0016E5_mpeg4_g12.mp4",
-    "HEVC": "0016E5_hevc_default.mp4",
+    "HEVC, x265's defaults": "0016E5_hevc_default.mp4",
 }
 CUTS = (*range(23), *range(60, 88), *range(30, 55), *range(85, 101), *range(10, 31))
 """Frames of 0016E5 in the order of a clip with four cuts."""
@@ -49,6 +49,10 @@ def main() -> None:
         images = stills(data / "camvid" / "val")
         defaults = encode(Path(scratch) / "defaults.mp4", images, options={}, fps=15)
         videos = {name: data / "video" / file for name, file in STREAMS.items()}
+        p_only = {"crf": "30", "x265-params": "bframes=0:ref=1:log-level=none"}
+        videos["HEVC, P only, one reference"] = encode(
+            Path(scratch) / "hevc.mp4", images, "libx265", p_only, fps=15
+        )
         videos["H.264, libx264's defaults (B-frames, 3 references)"] = defaults
         carrying(videos, folder)
         cuts = encode(Path(scratch) / "cuts.mp4", [frames[i] for i in CUTS], options=P_ONLY, fps=15)
