@@ -1,7 +1,8 @@
 """What reading HEVC's motion costs beside decoding: `python -m tests.benchmarks.hevc`, with EDGE_VSS_DATA.
 
 Two drives are encoded by x265 at the rates of dashcams. Processor seconds of the parser (through WebAssembly,
-with its limits) and of FFmpeg's decoder on one thread, in turn, the best of five runs each.
+with its limits) and of FFmpeg's decoder on one thread, in turn, the best of five runs each. Then those of a
+whole source, in each way of getting its motion.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import av
 
 from edge_vss.cli.terminal import say, table
 from edge_vss.runtimes.motion._hevc.parser import Parser
+from edge_vss.runtimes.sources import open_source
 from tests.helpers.hevc import packets
 
 CLIPS = {
@@ -25,6 +27,12 @@ CLIPS = {
     "1080p at 4.7 Mb/s": ("intel_car-detection.mp4", (1080, 1920), 4_700_000),
 }
 FRAMES, FPS, RUNS = 100, 25, 5
+WAYS: dict[str, dict[str, str]] = {
+    "flow": {"motion": "flow"},
+    "hevc": {"motion": "hevc"},
+    "hevc, pictures=key": {"motion": "hevc", "pictures": "key"},
+    "hevc, pictures=none": {"motion": "hevc", "pictures": "none"},
+}
 
 
 def main() -> None:
@@ -34,7 +42,7 @@ def main() -> None:
     if not (data / "video").is_dir():
         say("hevc needs video/: set EDGE_VSS_DATA to the folder that holds it")
         return
-    rows = []
+    rows, ways = [], []
     with tempfile.TemporaryDirectory(prefix="edge-vss-hevc-") as scratch:
         paths = {"480×360, x265 defaults": data / "video" / "0016E5_hevc_default.mp4"}
         for name, (file, size, rate) in CLIPS.items():
@@ -43,7 +51,11 @@ def main() -> None:
             pairs = [(parsing(path), decoding(path)) for _ in range(RUNS)]
             parsed, decoded = (min(pair[i] for pair in pairs) for i in range(2))
             rows.append((name, f"{parsed:.3f}", f"{decoded:.3f}", f"{parsed / decoded:.2f}"))
+            turns = [[whole(path, **way) for way in WAYS.values()] for _ in range(RUNS)]
+            ways.append((name, *(f"{min(turn):.1f}" for turn in zip(*turns, strict=True))))
     table(("stream", "parse s", "decode s", "parse / decode"), rows)
+    say("Processor milliseconds a frame, for decoding and motion together")
+    table(("stream", *WAYS), ways)
 
 
 def encode(source: Path, target: Path, size: tuple[int, int], rate: int) -> Path:
@@ -69,6 +81,14 @@ def parsing(path: Path) -> float:
     for _, packet in found:
         parser.read(packet)
     return process_time() - began
+
+
+def whole(path: Path, **options: str) -> float:
+    """Processor milliseconds a frame of a source with its motion, of all threads."""
+    began = process_time()
+    with open_source(path, **options) as source:  # type: ignore[arg-type]
+        count = sum(1 for _ in source)
+    return 1e3 * (process_time() - began) / count
 
 
 def decoding(path: Path) -> float:
