@@ -3,8 +3,8 @@
     python tests/installed/old_tflite.py
 
 EDGE_VSS_KEEP_BUNDLES names a folder where another run of the tests has left bundles. The environment is kept
-in .venv-tflite. Where it cannot be made (no wheel for this Python or machine, no network), that is said and is
-no failure.
+in .venv-tflite. Where it cannot be made (no wheel for this Python or machine, no network), that is said and
+is no failure.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ else:
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".venv-oldest"
 PINS = FOLDER / ".pins"
-EXTRAS = ("onnxruntime", "openvino", "tflite")
+EXTRAS = ("onnxruntime", "openvino", "tflite", "hevc")
 TOOLS = ("hypothesis", "jsonschema", "pillow", "psutil", "pytest", "pytest-timeout", "pytest-xdist", "scipy")
 """What the tests themselves use, in any version."""
 TARGETS = ("onnx", "openvino", "tflite")
