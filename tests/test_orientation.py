@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from edge_vss.orientation import UPRIGHT, Orientation, of_display_matrix, of_webp
 from edge_vss.runtimes.sources import open_source
+from tests.helpers.frames import same
 from tests.helpers.videos import encode, pan, texture
-from tests.test_sources_av import same
 from tests.test_vectors import block, together
 
 WAYS = [(turns, mirrored) for turns in range(4) for mirrored in (False, True)]

@@ -40,6 +40,7 @@ SLOW = frozenset(
         "test_quantize.py",
         "test_readers.py",
         "test_readers_artifacts.py",
+        "test_readers_refused.py",
         "test_seeking.py",
         "test_shown_times.py",
         "test_sample.py",
