@@ -123,7 +123,7 @@ class Source(OneProcess):
         self._frames = self._measured()
 
     def _measured(self) -> Iterator[Frame]:
-        frames = self._measure(Feed(self._reader.frames(), self._reader.info, self._reader.listen))
+        frames = _all_measured(self._reader, self._measure)
         return frames if self._pictures == self._reader.info.pictures else _stripped(frames, self._pictures)
 
     @property
@@ -247,6 +247,14 @@ def open_source(
         reader.close()
         raise OptionError(f"{reader.info.uri} has no I-frames, so pictures 'key' would be none: leave it out")
     return Source(reader, measure, pictures)
+
+
+def _all_measured(reader: Reader, measure: Measure) -> Iterator[Frame]:
+    """The reader's frames with motion. A camera that comes back with another codec is measured anew."""
+    while True:
+        yield from measure(Feed(reader.frames(), reader.info, reader.listen))
+        if not getattr(reader, "another_codec", False):
+            return
 
 
 def _stripped(frames: Iterator[Frame], pictures: str) -> Iterator[Frame]:

@@ -23,6 +23,7 @@ from edge_vss.runtimes.motion import Listener
 from edge_vss.runtimes.sources import SourceOptions
 from edge_vss.runtimes.sources import _continuity as continuity
 from edge_vss.runtimes.sources._breaks import Breaks, Marks
+from edge_vss.runtimes.sources._captures import Captures
 from edge_vss.runtimes.sources._container import frame_rate, open_container, timed_out
 from edge_vss.runtimes.sources._decoded import Converters, DecodedPicture, side_data
 from edge_vss.runtimes.sources._seeking import Seek, has_steady_rate, landings, shown_times
@@ -34,7 +35,8 @@ from edge_vss.video import Frame, Packet, Size, StartReason
 
 _PICTURE_TYPES = {1: "I", 2: "P", 3: "B", 4: "S", 5: "I", 6: "P", 7: "B"}
 _DEMUX_FAILURES = 100
-_RETRY_SECONDS = 0.5
+_RETRY_SECONDS = (0.1, 0.5)
+"""The first and the longest pause between two tries to open a stream again."""
 _FAR_SECONDS = 1e9
 """Longer than any video. More would not fit into the numbers of a demuxer."""
 _KEPT_PACKETS = 64
@@ -66,6 +68,7 @@ class Decoding:
         self._converters = Converters()
         self.untold_losses = 0
         self._breaks = Breaks()
+        self._captures = Captures()
         self._packet_start = StartReason.NONE
         self._spent = 0.0
         self._listener: Listener | None = None
@@ -308,6 +311,8 @@ class Decoding:
         if not self._timed:
             self._counted += 1
             packet.pts = self._counted
+        if self._options.live:
+            self._captures.arrived(packet)
 
     def _head(self, packet: av.Packet[Any]) -> continuity.PacketHead:
         return self._continuity.read(
@@ -371,13 +376,17 @@ class Decoding:
         LOG.warning("%s: %s, so it is opened again", self.name, reason)
         self.container.close()
         deadline = monotonic() + self._options.reconnect_seconds
+        pause, longest = _RETRY_SECONDS
         while not self._closed and not self._connected():
             if monotonic() > deadline:
                 raise SourceError(
                     f"{self.name} did not come back within {self._options.reconnect_seconds:g} s ({reason}): "
                     "check the camera and the network"
                 )
-            sleep(_RETRY_SECONDS)
+            sleep(pause)
+            pause = min(2 * pause, longest)
+        # Another camera may answer now, with another rate.
+        self.fps = self._options.fps or frame_rate(self.stream)
         if not self._closed:
             LOG.warning("%s: is back", self.name)
         self._finish()
@@ -418,6 +427,7 @@ class Decoding:
         self._first = self._first or (pts if self._timed else None, self._pts_seconds)
         frame.index, frame.pts_seconds, frame.pts = self._index, self._pts_seconds, self._times.told(pts)
         frame.start = self._start(frame, packet_pts, whole, size)
+        frame.arrived_seconds, frame.captured_seconds = self._captures.of(packet_pts)
         return frame
 
     def _start(self, frame: Frame, packet_pts: int | None, whole: bool, size: Size | None) -> StartReason:
