@@ -123,9 +123,8 @@ def serve(
         ]
         if server.in_the_clear:
             say("warning: other machines are let in without encryption: give --cert and --key")
-        say(f"open {server.address}?token={server.lock.token}")
         with _told(say):
-            server.run(streams)
+            server.run(streams, lambda: say(f"open {server.address}?token={server.lock.token}"))
         say("stopped" if record is None else "stopped; what was recorded is whole")
     finally:
         server.close()

@@ -55,6 +55,7 @@ class Hub:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = [asyncio.Event() for _ in self.streams]
         self._slot = 0.0
+        self.over = False
         # One thread, and of lower priority: encoding for the page must not slow the labels down.
         self._encoder = ThreadPoolExecutor(1, "edge-vss encode", _yield_to_others)
 
@@ -63,6 +64,12 @@ class Hub:
         self._loop = asyncio.get_running_loop()
         for place, stream in enumerate(self.streams):
             stream.board.told = partial(self.wake, place)
+
+    def let_go(self) -> None:
+        """Answer all who wait: no frame comes any more."""
+        self.over = True
+        for changed in self._changed:
+            changed.set()
 
     def close(self) -> None:
         """Let the encoder go."""
@@ -87,7 +94,7 @@ class Hub:
             if (newest := board.newest) is not None and newest.number != after:
                 break
             left = deadline - loop.time()
-            if left <= 0:
+            if left <= 0 or self.over:
                 return None
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(changed.wait(), left)
@@ -243,7 +250,7 @@ def number(text: str) -> int:
 async def _events(hub: Hub, place: int) -> AsyncIterator[bytes]:
     """A line of JSON per frame. Who reads slowly gets the newest; the numbers tell what is missing."""
     seen = 0
-    while True:
+    while not hub.over:
         shown = await hub.newer(place, seen)
         if shown is None:
             yield b": nothing new\n\n"

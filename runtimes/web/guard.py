@@ -13,6 +13,9 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from edge_vss.errors import one_line
+from edge_vss.plugins import LOG
+
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -155,7 +158,11 @@ class Guarded:
         if not self._lock.opens(given):
             await answer(dressed, 401, TOKEN)
             return
-        await self._app(scope, receive, dressed)
+        try:
+            await self._app(scope, receive, dressed)
+        except Exception as error:
+            LOG.error("the page's %s failed: %s", scope["path"], one_line(error, named=True))
+            raise
 
     async def _let_in(self, send: Send) -> None:
         # The token goes from the address into a cookie: it then stands neither in the history nor on screen.

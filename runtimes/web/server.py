@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import secrets
 import signal
@@ -17,6 +18,7 @@ from functools import partial
 from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from edge_vss.errors import MissingExtra, OptionError
@@ -32,6 +34,7 @@ TOKEN_VARIABLE = "EDGE_VSS_TOKEN"
 _HANDSHAKE_SECONDS = 5.0
 _BACKLOG = 128
 _GRACE_SECONDS = 2
+_TICK_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class Server:
         self._tls = tls(place.certificate, place.key)
         self._socket = bound(place.host, place.port)
         self._limits = place.limits
+        self._stopping = threading.Event()
         port = int(self._socket.getsockname()[1])
         token = checked_token(place.token) if place.token else secrets.token_urlsafe(24)
         names = frozenset(name.lower() for name in (place.host, *place.names))
@@ -76,6 +80,10 @@ class Server:
         """Whether the token and the pictures cross a network unprotected."""
         host = self._socket.getsockname()[0]
         return self._tls is None and not ip_address(host.partition("%")[0]).is_loopback
+
+    def stop(self) -> None:
+        """End `run`, from any thread."""
+        self._stopping.set()
 
     def close(self) -> None:
         """Give the port back, where `run` was never called."""
@@ -97,6 +105,8 @@ class Server:
     async def _run(self, streams: Sequence[Stream], started: Callable[[], None]) -> None:
         import uvicorn
 
+        # It would print a traceback for every client that is cut off. `Guarded` tells of what fails here.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         hub = Hub(streams)
         config: Any = uvicorn.Config(
             application(hub, self.lock),
@@ -127,14 +137,11 @@ class Server:
         if self._tls is not None:
             loop.create_server = partial(loop.create_server, ssl_handshake_timeout=_HANDSHAKE_SECONDS)  # type: ignore[method-assign]
 
-        def stop() -> None:
-            server.should_exit = True
-
-        with _signals(loop, stop):
+        with _signals(self.stop):
             hub.open()
             for stream in streams:
                 stream.start()
-            watching = asyncio.create_task(_tell(hub, server, started))
+            watching = asyncio.create_task(self._tell(hub, server, started))
             try:
                 await server.serve(sockets=[self._socket])
             finally:
@@ -142,27 +149,36 @@ class Server:
                 hub.close()
 
 
-async def _tell(hub: Hub, server: Any, started: Callable[[], None]) -> None:
-    """Tell the service manager that the page is there, and then that it still answers."""
-    while not server.started:
-        await asyncio.sleep(0.02)
-    started()
-    notify(READY="1", STATUS=f"{len(hub.streams)} streams")
-    every = watchdog_seconds()
-    while True:
-        await asyncio.sleep(min(5.0, every or 5.0))
-        bad = [stream.name for stream in hub.streams if not stream.report().ok]
-        status = f"silent: {', '.join(bad)}" if bad else f"{len(hub.streams)} streams, all seen"
-        notify(WATCHDOG="1", STATUS=status)
+    async def _tell(self, hub: Hub, server: Any, started: Callable[[], None]) -> None:
+        """Tell the service manager that the page is there, and then that it still answers. End in time."""
+        while not server.started:
+            await asyncio.sleep(_TICK_SECONDS)
+        started()
+        notify(READY="1", STATUS=f"{len(hub.streams)} streams")
+        every, told = min(5.0, watchdog_seconds() or 5.0), monotonic()
+        while not self._stopping.is_set():
+            await asyncio.sleep(_TICK_SECONDS)
+            if monotonic() - told > every:
+                told = monotonic()
+                _tell_status(hub)
+        hub.let_go()
+        server.should_exit = True
+
+
+def _tell_status(hub: Hub) -> None:
+    bad = [stream.name for stream in hub.streams if not stream.report().ok]
+    status = f"silent: {', '.join(bad)}" if bad else f"{len(hub.streams)} streams, all seen"
+    notify(WATCHDOG="1", STATUS=status)
 
 
 @contextmanager
-def _signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> Iterator[None]:
+def _signals(stop: Callable[[], None]) -> Iterator[None]:
+    """SIGINT and SIGTERM stop meanwhile; a service manager sends the second."""
     before = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
     main = threading.current_thread() is threading.main_thread()
     if main:
         for kind in before:
-            signal.signal(kind, lambda number, frame: loop.call_soon_threadsafe(stop))
+            signal.signal(kind, lambda number, frame: stop())
     try:
         yield
     finally:
