@@ -94,7 +94,12 @@ def test_figures_of_every_stream(client: Client) -> None:
     found = client.json("/api/streams")
     front, rear = found["streams"]
     assert found["ok"] and found["memory_mb"] > 10
-    assert (front["name"], front["codec"], front["size"], front["motion"]) == ("front", "h264", [96, 128], "codec")
+    assert (front["name"], front["codec"], front["size"], front["motion"]) == (
+        "front",
+        "h264",
+        [96, 128],
+        "codec",
+    )
     assert front["fps"] > 1 and 0 < front["key_share"] < 1 and front["doubt"] is not None
     assert 0 < front["latency_ms"]["p50"] <= front["latency_ms"]["p95"]
     assert {"decode", "motion", "key", "state", "post"} <= rear["stages_ms"].keys()
@@ -199,7 +204,9 @@ def test_from_packet_to_page_on_loopback(p_only: Path) -> None:
 
 
 def test_temperatures_are_read_where_the_kernel_tells(tmp_path: Path) -> None:
-    for number, (kind, value) in enumerate([("cpu", "51500"), ("gpu", "49000"), ("off", "-256000"), ("cpu", "x")]):
+    for number, (kind, value) in enumerate(
+        [("cpu", "51500"), ("gpu", "49000"), ("off", "-256000"), ("cpu", "x")]
+    ):
         zone = tmp_path / "sys/class/thermal" / f"thermal_zone{number}"
         zone.mkdir(parents=True)
         (zone / "type").write_text(f"{kind}\n")
@@ -207,7 +214,9 @@ def test_temperatures_are_read_where_the_kernel_tells(tmp_path: Path) -> None:
     assert temperatures(tmp_path) == {"cpu": 51.5, "gpu": 49.0}
 
 
-def test_the_program_ends_well_when_it_is_told_to(tiny_bundle: Path, tiny_video: Path, tmp_path: Path) -> None:
+def test_the_program_ends_well_when_it_is_told_to(
+    tiny_bundle: Path, tiny_video: Path, tmp_path: Path
+) -> None:
     command = [sys.executable, "-m", "edge_vss", "serve", str(tiny_bundle), str(tiny_video), "--port", "0"]
     record = ["--record", str(tmp_path / "kept")]
     with killed_at_last(subprocess.Popen([*command, *record], stderr=subprocess.PIPE, text=True)) as process:

@@ -78,6 +78,8 @@ def _why_not_opened(uri: str, error: Exception, file: bool, late_seconds: float 
     if isinstance(error, av.error.ProtocolNotFoundError):
         scheme = uri.partition("://")[0]
         return f"{shown} has a scheme that FFmpeg cannot read ({scheme}): fetch the file, and give that"
+    if isinstance(error, (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)):
+        return f"{shown} refuses the user and password: write them as {uri.partition('://')[0]}://USER:PASSWORD@..."
     advice = "check the address" if remote else "check the path and its permissions"
     return f"cannot open {shown} ({getattr(error, 'strerror', None) or error}): {advice}"
 

@@ -148,7 +148,6 @@ class Server:
                 watching.cancel()
                 hub.close()
 
-
     async def _tell(self, hub: Hub, server: Any, started: Callable[[], None]) -> None:
         """Tell the service manager that the page is there, and then that it still answers. End in time."""
         while not server.started:
