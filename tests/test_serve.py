@@ -18,17 +18,14 @@ import cv2
 import numpy as np
 import pytest
 
-pytest.importorskip("starlette", reason="the extra web is not installed")
-pytest.importorskip("uvicorn", reason="the extra web is not installed")
-prometheus = pytest.importorskip("prometheus_client.parser", reason="the extra web is not installed")
-
 from edge_vss.runtimes.tools.timing import percentiles
 from edge_vss.runtimes.web.app import page
 from edge_vss.runtimes.web.figures import temperatures
 from edge_vss.runtimes.web.stream import Keeping, Stream
 from tests.helpers import toys
-from tests.helpers.page import LONG, TOKEN, Client, answering, killed_at_last, until
+from tests.helpers.page import LONG, NEEDS_WEB, TOKEN, Client, answering, killed_at_last, until
 
+pytestmark = NEEDS_WEB
 SIZE = (96, 128)
 
 
@@ -114,6 +111,8 @@ def test_events_are_a_line_of_json_each(client: Client) -> None:
 
 def test_metrics_are_what_prometheus_reads(client: Client) -> None:
     until(lambda: client.json("/api/streams")["streams"][0]["labelled"] > 3)
+    from prometheus_client import parser as prometheus
+
     text = client.ask("/metrics").body.decode()
     found = {
         (sample.name, sample.labels.get("stream"), sample.labels.get("quantile")): sample.value
@@ -167,12 +166,11 @@ def test_who_reads_slowly_gets_fewer_frames_and_slows_nobody(p_only: Path) -> No
         slow = []
         for _ in range(10):
             connection = socket.create_connection(("127.0.0.1", found.port))
-            connection.sendall(
-                f"GET /api/streams/0/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode()
-            )
+            head = f"GET /api/streams/0/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}"
+            connection.sendall(f"{head}\r\n\r\n".encode())
             slow.append(connection)
         before = found.json("/api/streams")["streams"][0]["labelled"]
-        numbers = []
+        numbers: list[int] = []
         for _ in range(20):
             numbers.append(found.frame(after=numbers[-1] if numbers else 0)[0]["number"])
             for connection in slow:

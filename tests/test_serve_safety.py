@@ -1,4 +1,4 @@
-"""What strangers may not do to the page: ask without the token, from elsewhere, for files, or for everything."""
+"""What strangers may not do to the page: ask without the token, from elsewhere, for files, for everything."""
 
 from __future__ import annotations
 
@@ -14,10 +14,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("starlette", reason="the extra web is not installed")
-pytest.importorskip("uvicorn", reason="the extra web is not installed")
-pytest.importorskip("prometheus_client", reason="the extra web is not installed")
-
 from edge_vss.cli import app
 from edge_vss.errors import OptionError
 from edge_vss.runtimes.web.guard import Lock
@@ -27,8 +23,9 @@ from edge_vss.runtimes.web.stream import Stream
 from tests.helpers import toys
 from tests.helpers.cli import CliRunner
 from tests.helpers.logs import listening
-from tests.helpers.page import LONG, TOKEN, Client, answering, certificate, until
+from tests.helpers.page import LONG, NEEDS_WEB, TOKEN, Client, answering, certificate, until
 
+pytestmark = NEEDS_WEB
 PATHS = ("/", "/api/about", "/api/streams", "/api/streams/0/frame", "/metrics", "/health", "/nothing")
 
 
@@ -341,7 +338,8 @@ def test_comparing_a_token_takes_the_same_time_wherever_it_differs() -> None:
 def test_without_the_extra_one_line_says_what_to_install() -> None:
     code = (
         "import sys; sys.modules['uvicorn'] = None\n"
-        "from edge_vss.__main__ import main\nsys.argv = ['edge-vss', 'serve', 'a.vss', 'b.mp4', '--port', '0']\nmain()"
+        "from edge_vss.__main__ import main\n"
+        "sys.argv = ['edge-vss', 'serve', 'a.vss', 'b.mp4', '--port', '0']\nmain()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1

@@ -9,13 +9,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPMessage
+from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
 from typing import Any
 
+import pytest
+
 from edge_vss.runtimes.web.server import Place, Server
 from edge_vss.runtimes.web.stream import Stream
 
+NEEDS_WEB = pytest.mark.skipif(
+    any(find_spec(name) is None for name in ("starlette", "uvicorn", "prometheus_client")),
+    reason="the extra web is not installed",
+)
 LONG = 120.0
 """Seconds that nothing takes which goes well."""
 TOKEN = "a-token-for-these-tests"
