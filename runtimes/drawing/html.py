@@ -153,7 +153,7 @@ class Page:
         highest = max(int(found.max()) for found in counts.values())
         drawn = _axes(highest * 1.05, "frames", unit, top)
         wide = (_WIDTH - _LEFT) / 60
-        for place, (name, found) in enumerate(counts.items()):
+        for place, found in enumerate(counts.values()):
             colour = COLOURS[place % len(COLOURS)]
             for column, number in enumerate(found):
                 height = number / (highest * 1.05) * (_HEIGHT - _BELOW)
