@@ -41,6 +41,8 @@ figcaption { color: var(--dim); font-size: .85rem; }
 """
 COLOURS = ("#5aa9ff", "#ffb000", "#57c98a", "#f06ba8", "#b48cf2", "#ff7a45", "#8fa3b5", "#c8b27d")
 _WIDTH, _HEIGHT, _LEFT, _BELOW = 900, 230, 46, 22
+_FEW = 12
+"""So many places are numbered each."""
 _MOST_POINTS = 2000
 """Of a longer time line, the largest of each few frames are drawn."""
 _JPEG_QUALITY = 82
@@ -115,7 +117,7 @@ class Page:
             else:
                 heights[name] = (ground, upper)
         largest = max(float(np.nanmax(upper, initial=0.0)) for _, upper in heights.values())
-        top = largest * 1.05 if largest > 0 else 1.0
+        top = 100.0 if unit == "%" else largest * 1.05 if largest > 0 else 1.0
         drawn = _axes(top, unit, across, count)
         x = _LEFT + (np.arange(points) + 0.5) / points * (_WIDTH - _LEFT)
         for place, (name, (lower, upper)) in enumerate(heights.items()):
@@ -215,9 +217,13 @@ def _axes(top: float, unit: str, across: str, last: float) -> list[str]:
         drawn.append(f'<line class="axis" x1="{_LEFT}" x2="{_WIDTH}" y1="{y:.1f}" y2="{y:.1f}"/>')
         label = f"{_cell(top * part / 4)}" + (f" {unit}" if part == 4 else "")
         drawn.append(f'<text x="2" y="{max(10.0, y - 2):.1f}">{_safe(label)}</text>')
-    for part in range(1, 5):
-        x = _LEFT + part / 4 * (_WIDTH - _LEFT)
-        text = _cell(last * part / 4) + (f" {across}" if part == 4 else "")
+    few = isinstance(last, int) and last <= _FEW
+    marks = int(last) if few else 4
+    for part in range(marks):
+        share = (part + 0.5) / marks if few else (part + 1) / marks
+        ends = part == marks - 1
+        x = _LEFT + share * (_WIDTH - _LEFT)
+        text = _cell(part if few else last * share) + (f" {across}" if ends else "")
         drawn.append(f'<text x="{x - 2:.1f}" y="{_HEIGHT - 6}" text-anchor="end">{_safe(text)}</text>')
     return drawn
 

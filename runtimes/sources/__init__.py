@@ -27,6 +27,9 @@ from edge_vss.runtimes.sources._spelling import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from edge_vss.runtimes.sources._spelling import natural_order as natural_order
 from edge_vss.video import Frame, NoPicture, StreamInfo
 
+PREFIXES = ("gst", "encode")
+"""Plugins whose sources are written with their name and a colon before them."""
+
 PICTURES = ("all", "key", "none")
 """Which frames get a picture."""
 
@@ -100,6 +103,8 @@ class SourceDescription:
     """URL schemes of cameras and streams, whose frames come by themselves."""
     vector_codecs: frozenset[str] = frozenset()
     """Codecs (FFmpeg's names) of which it gives motion vectors."""
+    live: bool = False
+    """Whether all of its sources are cameras."""
 
 
 SOURCES: Kind[Open, SourceDescription] = Kind("source", __name__, "open", SourceDescription)
@@ -295,6 +300,9 @@ def plugin_of(uri: Any) -> tuple[str, Any]:
     if not text:
         raise SourceError("the source's name is empty: give a path, a URL or a camera number")
     text = spelling.plain_name(text)
+    for prefix in PREFIXES:
+        if text.startswith(f"{prefix}:") and not os.path.exists(text):
+            return prefix, text.removeprefix(f"{prefix}:")
     scheme, separator, rest = text.partition("://")
     if separator and scheme in SOURCES.names():
         return scheme, rest
@@ -319,5 +327,7 @@ def _source_of_scheme(scheme: str) -> str:
 def is_live(target: Any, description: SourceDescription) -> bool:
     """Whether a target that `plugin_of` gave is a camera or a stream."""
     scheme, separator, _ = target.partition("://") if isinstance(target, str) else ("", "", "")
+    if description.live:
+        return True
     session = isinstance(target, str) and target.lower().endswith(".sdp")
     return session or (bool(separator) and scheme in description.live_schemes)
