@@ -31,9 +31,31 @@ def printable(text: str) -> str:
     return "".join(character if _seen(character) else _escaped(character) for character in text)
 
 
+_SECRET = re.compile(
+    r"(?<![a-z])((?:[a-z]+[-_])*(?:user(?:-?(?:id|name))?|usr|login|account|pass(?:word|wd|phrase)?|passwd|pwd|psw|pw"
+    r"|secret|token|key|key-pair-id|apikey|auth|sig(?:nature)?|credentials?))"
+    r"(\s*=\s*)(\"[^\"]*\"|'[^']*'|[^&;\s,!\"']+)|(streamid|cookies?|headers|authorization)(\s*[=:]\s*)([^&]+)",
+    re.IGNORECASE,
+)
+"""A setting of a URL, an FFmpeg option or a pipeline that says who is let in, as in ``passphrase=...``."""
+
+
 def without_password(uri: object) -> str:
-    """A source's name as it may be shown: a user's name and password in a URL become ``***``."""
-    return re.sub(r"(?<=://)[^/?#]*@", "***@", str(uri))
+    """A source's name as it may be shown: what lets somebody in becomes ``***``.
+
+    That is the user and the password before an ``@``, and settings such as ``?user=...&password=...``,
+    wherever they stand: cameras have them in the path as well.
+    """
+    return _SECRET.sub(r"\1\4\2\5***", re.sub(r"(?<=://)\S*?[^\s/?#]*@", _user, str(uri)))
+
+
+def _user(found: re.Match[str]) -> str:
+    """``***@``, unless the @ stands in the path of a URL that has no password."""
+    before, _, path = found[0].partition("/")
+    # A password with a slash in it is no URL, but it is a password all the same: a port has digits alone.
+    _, colon, port = re.sub(r"^\[.*\]", "v6", before).partition(":")
+    plain = path and "@" not in before and not (colon and not port.isdecimal())
+    return found[0] if plain else "***@"
 
 
 def _seen(character: str) -> bool:

@@ -261,6 +261,21 @@ class Frame:
     seconds: dict[str, float] = field(default_factory=dict)
     """Seconds spent on this frame so far, per stage (``decode``, ``motion``)."""
 
+    arrived_seconds: float | None = None
+    """Of a live source: when the frame's packet arrived, in seconds of Unix time."""
+
+    captured_seconds: float | None = None
+    """When the picture was taken, in seconds of Unix time by the camera's own clock; None where it does not
+    tell (RTSP cameras do, by RTCP)."""
+
+    @property
+    def capture_clock(self) -> str:
+        """What is known about when the picture was taken: ``rtcp`` (``captured_seconds``), ``arrival``
+        (``arrived_seconds``), or empty."""
+        if self.captured_seconds is not None:
+            return "rtcp"
+        return "" if self.arrived_seconds is None else "arrival"
+
     @property
     def has_picture(self) -> bool:
         """Whether there are pixels: not where the source decodes key pictures only, or none."""

@@ -26,6 +26,7 @@ FLOORS = (
     ("runtimes.sinks", "runtimes.drawing"),
     ("runtimes",),
     ("runtimes.tools",),
+    ("runtimes.web",),
     (
         "converters.conversion",
         "converters.values",

@@ -13,7 +13,19 @@ from typing import Annotated
 import typer
 
 from edge_vss import __version__
-from edge_vss.cli import compare, convert, demo, doctor, evaluate, inspect, motion, profile, run, verify
+from edge_vss.cli import (
+    compare,
+    convert,
+    demo,
+    doctor,
+    evaluate,
+    inspect,
+    motion,
+    profile,
+    run,
+    serve,
+    verify,
+)
 from edge_vss.cli._family import BundleFamilyCommand, FamilyCommand
 from edge_vss.cli.terminal import READER_LEFT, guarded
 
@@ -22,6 +34,7 @@ VERBS = (
     inspect.inspect,
     verify.verify,
     run.run,
+    serve.serve,
     profile.profile,
     evaluate.evaluate,
     compare.compare,

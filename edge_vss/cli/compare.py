@@ -21,6 +21,7 @@ from edge_vss.cli.options import (
     Family,
     Ffmpeg,
     FrameSize,
+    Html,
     Json,
     Mean,
     Motion,
@@ -33,7 +34,7 @@ from edge_vss.cli.options import (
     Timeout,
     opening,
 )
-from edge_vss.cli.terminal import emit, say, table, writable
+from edge_vss.cli.terminal import emit, places, save_page, say, table, writable
 from edge_vss.errors import OptionError
 
 
@@ -66,6 +67,7 @@ def compare(
     stream: Stream = None,
     threads: Threads = 0,
     frames: Annotated[int, typer.Option("--frames", min=16, help="How many frames are measured.")] = 96,
+    html: Html = None,
     json: Json = None,
     debug: Debug = False,
 ) -> None:
@@ -74,13 +76,16 @@ def compare(
     Without anything, the packaged sample is compared.
     """
     from edge_vss.converters.conversion import Conversion
+    from edge_vss.runtimes.sinks import check_places
     from edge_vss.runtimes.tools import compare as work
+    from edge_vss.runtimes.tools.html_reports import compare_page
 
     how = opening(motion=motion, timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg, stream=stream)
     writable(json)
     named = paths or []
     if len(named) == 1:
         raise OptionError(f"{named[0]} alone is nothing to compare on: give a video as the last argument")
+    check_places(places(None, html=html), named[-1] if named else "")
     conversion = Conversion(
         classes=classes,
         size=size_of(size),
@@ -120,6 +125,8 @@ def compare(
         )
     found = replace(found, left_out=tuple(problems))
     emit(found, json)
+    if html is not None:
+        save_page(compare_page(found, Path(source).name), html)
     table(
         ("", "fps", "p95 ms", "key ms", "memory MB", "start s", "labels equal %"),
         [

@@ -16,6 +16,7 @@ from edge_vss.cli.options import (
     Ffmpeg,
     GroundTruthFolder,
     Hint,
+    Html,
     Ignore,
     Json,
     Limit,
@@ -30,7 +31,8 @@ from edge_vss.cli.options import (
     Timeout,
     opening,
 )
-from edge_vss.cli.terminal import cell, emit, places, progress, say, table
+from edge_vss.cli.terminal import cell, emit, places, progress, save_page, say, table
+from edge_vss.text import without_password
 
 if TYPE_CHECKING:
     from edge_vss.decisions import Prediction
@@ -58,6 +60,7 @@ def evaluate(
     provider: Provider = "",
     hint: Hint = "",
     threads: Threads = 0,
+    html: Html = None,
     json: Json = None,
     debug: Debug = False,
 ) -> None:
@@ -66,12 +69,15 @@ def evaluate(
     from edge_vss.runtimes.tools.evaluate import evaluate as score
     from edge_vss.runtimes.tools.first_look import FirstLook
     from edge_vss.runtimes.tools.ground_truth import GroundTruth
+    from edge_vss.runtimes.tools.html_reports import WorstFrames, evaluation_page
 
     how = opening(motion=motion, timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg, stream=stream)
-    check_places(places(json), source)
+    check_places(places(json, html=html), source)
     maps = GroundTruth(ground_truth, match)
     segmenter = EngineChoice(engine, threads, provider, hint).load(bundle)
     look = FirstLook(segmenter.manifest)
+    scored = segmenter.manifest.head(head)
+    worst = WorstFrames(scored.ignore if ignore is None else ignore)
     with progress(limit) as advance:
 
         def on_frame(frame: Frame, prediction: Prediction) -> None:
@@ -89,8 +95,11 @@ def evaluate(
             on_frame=on_frame,
             limit=limit,
             both_ways=both_ways,
+            on_scored=None if html is None else worst.take,
         )
     emit(found, json)
+    if html is not None:
+        save_page(evaluation_page(found, worst, scored, without_password(source)), html)
     say(str(found.ground_truth))
     if line := look.warning(ended=True):
         say(f"warning: {line}")

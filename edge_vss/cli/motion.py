@@ -11,6 +11,7 @@ from edge_vss.cli.options import (
     Debug,
     Ffmpeg,
     GroundTruthIfAny,
+    Html,
     Ignore,
     Json,
     Limit,
@@ -21,7 +22,7 @@ from edge_vss.cli.options import (
     Timeout,
     opening,
 )
-from edge_vss.cli.terminal import emit, flat, places, progress, say, table
+from edge_vss.cli.terminal import emit, flat, places, progress, save_page, say, table
 from edge_vss.text import without_password
 
 
@@ -40,12 +41,14 @@ def motion(
     reconnect: Reconnect = 0.0,
     ffmpeg: Ffmpeg = None,
     stream: Stream = None,
+    html: Html = None,
     json: Json = None,
     debug: Debug = False,
 ) -> None:
     """What a stream's motion vectors are worth, and how to encode better."""
     from edge_vss.runtimes.sinks import check_places
     from edge_vss.runtimes.tools.ground_truth import GroundTruth
+    from edge_vss.runtimes.tools.html_reports import motion_page
     from edge_vss.runtimes.tools.motion_video import draw
     from edge_vss.runtimes.tools.opening import check_repeatable
     from edge_vss.runtimes.tools.stream_report import Findings, report
@@ -54,7 +57,7 @@ def motion(
     how = opening(timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg, stream=stream)
     if save is not None:
         check_name(save)
-    check_places(places(json, video=out, save=save), source)
+    check_places(places(json, video=out, save=save, html=html), source)
     if out is not None or save is not None:
         check_repeatable(source)
     maps = None if ground_truth is None else GroundTruth(ground_truth, match)
@@ -76,6 +79,8 @@ def motion(
             raise
         found, interrupted = findings.result(), True
     emit(found, json)
+    if html is not None:
+        save_page(motion_page(found, findings.coverage, without_password(source)), html)
     shown = {name: value for name, value in found.to_json().items() if name not in ("advice", "ground_truth")}
     table(("", without_password(source)), flat(shown))
     if found.ground_truth is not None:

@@ -33,6 +33,10 @@ Json = Annotated[
     str | None,
     typer.Option("--json", metavar="FILE|-", help="Write the result as JSON; - is standard output."),
 ]
+Html = Annotated[
+    Path | None,
+    typer.Option("--html", metavar="FILE", help="Write the result as a page with plots, one file by itself."),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an error came from.")]
 PolicyName = Annotated[
     str | None,

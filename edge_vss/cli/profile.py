@@ -14,6 +14,7 @@ from edge_vss.cli.options import (
     EngineChoice,
     Ffmpeg,
     Hint,
+    Html,
     Json,
     Limit,
     Motion,
@@ -26,7 +27,8 @@ from edge_vss.cli.options import (
     Timeout,
     opening,
 )
-from edge_vss.cli.terminal import emit, places, say, table
+from edge_vss.cli.terminal import emit, places, save_page, say, table
+from edge_vss.text import without_password
 
 NOISE = 0.03
 """Share by which two runs of the same thing may differ."""
@@ -56,21 +58,29 @@ def profile(
     provider: Provider = "",
     hint: Hint = "",
     threads: Threads = 0,
+    html: Html = None,
     json: Json = None,
     debug: Debug = False,
 ) -> None:
     """Where the time goes, against the key graph on every frame, in turn in the same run."""
     from edge_vss.runtimes.sinks import check_places
     from edge_vss.runtimes.tools.benchmark import profile as measure
+    from edge_vss.runtimes.tools.html_reports import TimeLine, profile_page
 
     how = opening(motion=motion, timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg, stream=stream)
-    check_places(places(json), source)
+    check_places(places(json, html=html), source)
     segmenter = EngineChoice(engine, threads, provider, hint).load(bundle)
     # The other bundle may be for another engine: the options of this one say nothing to it.
     other = None if against is None else EngineChoice(None, threads, "", "").load(against)
-    found = measure(segmenter, source, policy, opening=how, sink=sink, limit=limit, against=other)
+    line = TimeLine()
+    on_frame = None if html is None else line.take
+    found = measure(
+        segmenter, source, policy, opening=how, sink=sink, limit=limit, against=other, on_frame=on_frame
+    )
     emit(found, json)
     baseline = "key graph on every frame" if against is None else str(against)
+    if html is not None:
+        save_page(profile_page(found, line, without_password(source), baseline), html)
     sides = [
         (
             name,

@@ -107,6 +107,15 @@ def emit(result: Report, place: str | None) -> None:
         _write_whole(Path(os.path.realpath(place)), text)
 
 
+def save_page(text: str, place: Path) -> None:
+    """Write a page of HTML to a file. Raises SinkError where it cannot be written."""
+    try:
+        _write_whole(Path(os.path.realpath(place)), text)
+    except OSError as error:
+        raise SinkError(f"cannot write {place} ({error.strerror}): choose another file") from error
+    say(f"the report is in {place}")
+
+
 def _write_whole(path: Path, text: str) -> None:
     if path.exists() and not path.is_file():  # a pipe or a device, which must stay what it is
         path.write_text(text, encoding="utf-8")

@@ -32,7 +32,8 @@ class JsonLines:
 
     Keys: ``index, pts_seconds, route, reason, frames_since_key, picture_type, size [h, w], seconds {stage},
     classes {name: share of the frame, 0 to 1}``; classes that do not occur are left out. Of a bundle with
-    several heads also ``heads {name: the same}``; of a matte ``{matte: its mean, 0 to 1}``.
+    several heads also ``heads {name: the same}``; of a matte ``{matte: its mean, 0 to 1}``. Of a live source
+    also ``captured_seconds`` (Unix time) and ``clock``, what it comes from: ``rtcp`` or ``arrival``.
     """
 
     def __init__(self, path: str | Path, context: SinkContext) -> None:
@@ -59,6 +60,9 @@ class JsonLines:
             "seconds": {stage: round(seconds, 6) for stage, seconds in prediction.seconds.items()},
             "classes": _shares(prediction.labels, self._names),
         }
+        if frame.capture_clock:
+            taken = frame.arrived_seconds if frame.captured_seconds is None else frame.captured_seconds
+            line["captured_seconds"], line["clock"] = taken, frame.capture_clock
         if self._heads:
             line["heads"] = {head.name: self._told(head, prediction.heads[head.name]) for head in self._heads}
         encoding = getattr(sys.stdout, "encoding", None) if self._file is None else None

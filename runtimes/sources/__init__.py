@@ -27,6 +27,9 @@ from edge_vss.runtimes.sources._spelling import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from edge_vss.runtimes.sources._spelling import natural_order as natural_order
 from edge_vss.video import Frame, NoPicture, StreamInfo
 
+PREFIXES = ("gst", "encode")
+"""Plugins whose sources are written with their name and a colon before them."""
+
 PICTURES = ("all", "key", "none")
 """Which frames get a picture."""
 
@@ -100,6 +103,8 @@ class SourceDescription:
     """URL schemes of cameras and streams, whose frames come by themselves."""
     vector_codecs: frozenset[str] = frozenset()
     """Codecs (FFmpeg's names) of which it gives motion vectors."""
+    live: bool = False
+    """Whether all of its sources are cameras."""
 
 
 SOURCES: Kind[Open, SourceDescription] = Kind("source", __name__, "open", SourceDescription)
@@ -123,7 +128,7 @@ class Source(OneProcess):
         self._frames = self._measured()
 
     def _measured(self) -> Iterator[Frame]:
-        frames = self._measure(Feed(self._reader.frames(), self._reader.info, self._reader.listen))
+        frames = _all_measured(self._reader, self._measure)
         return frames if self._pictures == self._reader.info.pictures else _stripped(frames, self._pictures)
 
     @property
@@ -249,6 +254,14 @@ def open_source(
     return Source(reader, measure, pictures)
 
 
+def _all_measured(reader: Reader, measure: Measure) -> Iterator[Frame]:
+    """The reader's frames with motion. A camera that comes back with another codec is measured anew."""
+    while True:
+        yield from measure(Feed(reader.frames(), reader.info, reader.listen))
+        if not getattr(reader, "another_codec", False):
+            return
+
+
 def _stripped(frames: Iterator[Frame], pictures: str) -> Iterator[Frame]:
     """The frames, with the pictures that are wanted; what was measured with the others is there."""
     for frame in frames:
@@ -287,6 +300,9 @@ def plugin_of(uri: Any) -> tuple[str, Any]:
     if not text:
         raise SourceError("the source's name is empty: give a path, a URL or a camera number")
     text = spelling.plain_name(text)
+    for prefix in PREFIXES:
+        if text.startswith(f"{prefix}:") and not os.path.exists(text):
+            return prefix, text.removeprefix(f"{prefix}:")
     scheme, separator, rest = text.partition("://")
     if separator and scheme in SOURCES.names():
         return scheme, rest
@@ -311,5 +327,7 @@ def _source_of_scheme(scheme: str) -> str:
 def is_live(target: Any, description: SourceDescription) -> bool:
     """Whether a target that `plugin_of` gave is a camera or a stream."""
     scheme, separator, _ = target.partition("://") if isinstance(target, str) else ("", "", "")
+    if description.live:
+        return True
     session = isinstance(target, str) and target.lower().endswith(".sdp")
     return session or (bool(separator) and scheme in description.live_schemes)

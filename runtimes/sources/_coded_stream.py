@@ -22,14 +22,16 @@ from edge_vss.runtimes.motion import Listener
 from edge_vss.runtimes.sources import SourceOptions
 from edge_vss.runtimes.sources import _continuity as continuity
 from edge_vss.runtimes.sources._breaks import Breaks, Marks
-from edge_vss.runtimes.sources._container import open_container, timed_out
+from edge_vss.runtimes.sources._captures import Captures
+from edge_vss.runtimes.sources._container import frame_rate, open_container, timed_out
 from edge_vss.runtimes.sources._streams import leave_out_others, video_stream
 from edge_vss.runtimes.sources._times import ShownTimes
 from edge_vss.text import without_password
 from edge_vss.video import Packet, StartReason
 
 _DEMUX_FAILURES = 100
-_RETRY_SECONDS = 0.5
+_RETRY_SECONDS = (0.1, 0.5)
+"""The first and the longest pause between two tries to open a stream again."""
 _KEPT_PACKETS = 64
 """Packets read while opening that a listener still gets. No decoder needs more for its first frame."""
 
@@ -56,6 +58,7 @@ class CodedStream:
         """Losses so far after which no frame came that could begin anew."""
         self.name = without_password(uri)
         self.breaks = Breaks()
+        self.captures = Captures()
         self._uri = uri
         self._options = options
         self._vector_codecs = vector_codecs
@@ -81,6 +84,8 @@ class CodedStream:
         try:
             self.stream = video_stream(container, self.name, self._options.stream)
             leave_out_others(container, self.stream)
+            # Another camera may answer after a silence, with another rate.
+            self.fps = self._options.fps or frame_rate(self.stream)
             self.time_base = self.stream.time_base or Fraction(1, 90_000)
             context = self.stream.codec_context
             self.codec = getattr(context.codec, "canonical_name", context.name)
@@ -220,6 +225,8 @@ class CodedStream:
         if not self._timed:
             self._counted += 1
             packet.pts = self._counted
+        if self._options.live:
+            self.captures.arrived(packet)
 
     def _head(self, packet: av.Packet[Any]) -> continuity.PacketHead:
         return self._continuity.read(
@@ -276,13 +283,15 @@ class CodedStream:
         LOG.warning("%s: %s, so it is opened again", self.name, reason)
         self.container.close()
         deadline = monotonic() + self._options.reconnect_seconds
+        pause, longest = _RETRY_SECONDS
         while not self._closed and not self._connected():
             if monotonic() > deadline:
                 raise SourceError(
                     f"{self.name} did not come back within {self._options.reconnect_seconds:g} s ({reason}): "
                     "check the camera and the network"
                 )
-            sleep(_RETRY_SECONDS)
+            sleep(pause)
+            pause = min(2 * pause, longest)
         if not self._closed:
             LOG.warning("%s: is back", self.name)
         self.finish()

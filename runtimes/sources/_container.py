@@ -37,7 +37,7 @@ def open_container(uri: str, options: SourceOptions) -> Any:
     timeout = (timeout_seconds, timeout_seconds) if remote or options.live else None
     began = monotonic()
     try:
-        container = av.open(target, "r", format=pixel_source, options=ffmpeg, timeout=timeout)
+        container = _opened(target, pixel_source, ffmpeg, timeout)
     except (av.error.FFmpegError, ValueError, OSError) as error:
         # RTSP reports a time-out as invalid data.
         late = timeout is not None and monotonic() - began >= timeout_seconds
@@ -48,6 +48,18 @@ def open_container(uri: str, options: SourceOptions) -> Any:
         kind = what_it_is(uri) if file else ""
         raise SourceError(f"{without_password(uri)} is {kind or 'text, not a video: give a video file'}")
     return container
+
+
+def _opened(target: str, kind: str | None, ffmpeg: dict[str, str], timeout: Any) -> Any:
+    if kind != "v4l2" or "input_format" in ffmpeg:
+        return av.open(target, "r", format=kind, options=ffmpeg, timeout=timeout)
+    try:
+        # A camera that encodes brings vectors; without being asked, it would send raw pictures.
+        return av.open(target, "r", format=kind, options={**ffmpeg, "input_format": "h264"}, timeout=timeout)
+    except (FileNotFoundError, PermissionError):
+        raise
+    except (av.error.FFmpegError, ValueError, OSError):
+        return av.open(target, "r", format=kind, options=ffmpeg, timeout=timeout)
 
 
 def frame_rate(stream: av.VideoStream) -> float:
@@ -78,6 +90,8 @@ def _why_not_opened(uri: str, error: Exception, file: bool, late_seconds: float 
     if isinstance(error, av.error.ProtocolNotFoundError):
         scheme = uri.partition("://")[0]
         return f"{shown} has a scheme that FFmpeg cannot read ({scheme}): fetch the file, and give that"
+    if isinstance(error, (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)):
+        return f"{shown} refuses the user and password: write them as {uri.partition('://')[0]}://USER:PASSWORD@..."
     advice = "check the address" if remote else "check the path and its permissions"
     return f"cannot open {shown} ({getattr(error, 'strerror', None) or error}): {advice}"
 
@@ -89,7 +103,7 @@ def _check_file(uri: str) -> None:
         if path.is_file() and status.st_size == 0:
             raise SourceError(f"{uri} is empty (0 bytes): record or copy it again")
     except FileNotFoundError:
-        raise SourceError(f"no such file: {uri}: check the path") from None
+        raise SourceError(f"no such file: {without_password(uri)}: check the path") from None
     except OSError as error:
         raise SourceError(
             f"cannot read {uri} ({error.strerror}): check the path and its permissions"

@@ -33,12 +33,11 @@ class Decoding:
 
     def __init__(self, uri: str, options: SourceOptions, vector_codecs: frozenset[str]) -> None:
         self.coded = CodedStream(uri, options, vector_codecs)
-        self.fps = options.fps or frame_rate(self.coded.stream)
         self._uri = uri
         self._options = options
         self._converters = Converters()
         self._index = -1
-        self._pts_seconds = -1 / self.fps
+        self._pts_seconds = -1 / self.coded.fps
         self._first: tuple[int | None, float] | None = None
         self._order: list[int] | None = None
         self._seek: Seek | None = None
@@ -46,7 +45,7 @@ class Decoding:
     def begin_again(self) -> None:
         """For one who makes frames of packets: count frames from the first packet that opening has read."""
         if self.coded.begin_again():
-            self._index, self._pts_seconds = -1, -1 / self.fps
+            self._index, self._pts_seconds = -1, -1 / self.coded.fps
 
     def seek(self, seconds: float) -> None:
         """Go to where decoding has to begin; `frames` begins with the first frame not before this."""
@@ -73,7 +72,7 @@ class Decoding:
         packet = seek.begin(self.coded.container, self.coded.stream)
         if packet is None:
             seek.counted = True
-            self._index, self._pts_seconds = -1, -1 / self.fps
+            self._index, self._pts_seconds = -1, -1 / self.coded.fps
         self.coded.go_on_from(packet)
 
     def missed(self, frame: Frame) -> bool:
@@ -168,7 +167,7 @@ class Decoding:
         ``whole``: nothing that it needs was missing. ``size`` of the frame before, if there was one.
         """
         self._index += 1
-        self._pts_seconds += 1 / self.fps
+        self._pts_seconds += 1 / self.coded.fps
         unit = self.coded.unit_seconds
         if pts is not None and unit:
             self._pts_seconds = float(pts * unit)
@@ -179,6 +178,7 @@ class Decoding:
             self.coded.times.told(pts),
         )
         frame.start = self._start(frame, packet_pts, whole, size)
+        frame.arrived_seconds, frame.captured_seconds = self.coded.captures.of(packet_pts)
         return frame
 
     def _start(self, frame: Frame, packet_pts: int | None, whole: bool, size: Size | None) -> StartReason:

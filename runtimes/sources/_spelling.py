@@ -123,8 +123,7 @@ def refuse_what_is_no_file(text: str) -> None:
     shown = without_password(text)
     if re.search(r"\s!\s", text):
         raise SourceError(
-            f"{shown} is a GStreamer pipeline, which FFmpeg cannot run: give the camera or address in it "
-            "(/dev/video0, rtsp://...), or read it with OpenCV and give its frames as arrays"
+            f"{shown} is a GStreamer pipeline: write gst: before it, and let it end in an appsink"
         )
     if text.startswith("concat:"):
         raise SourceError(f"{shown} is FFmpeg's list of several videos: {JOIN}")

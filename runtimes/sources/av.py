@@ -17,7 +17,7 @@ from edge_vss.runtimes.sources._decoding import Decoding
 from edge_vss.runtimes.sources._kinds import what_it_is
 from edge_vss.runtimes.sources._parsed import Parsing, what_hinders
 from edge_vss.runtimes.sources._streams import described, video_streams
-from edge_vss.video import Frame, StreamInfo
+from edge_vss.video import Frame, StartReason, StreamInfo
 
 _MPEG = ("mpeg1video", "mpeg2video", "mpeg4", "h263", "h263p", "flv1", "wmv1", "wmv2")
 _MSMPEG = ("msmpeg4v1", "msmpeg4v2", "msmpeg4v3")
@@ -42,6 +42,9 @@ class AvReader:
 
     The file or device is closed when the reader and its iterators are gone, or by `close`.
     """
+
+    another_codec = False
+    """Whether `frames` ended because the camera came back with another codec: call it again, for the rest."""
 
     def __init__(self, uri: str, options: SourceOptions) -> None:
         self._decoding = Decoding(uri, options, DESCRIPTION.vector_codecs)
@@ -85,10 +88,18 @@ class AvReader:
             yield from Parsing(self._decoding, orientation, self._pictures).frames()
             return
         self._decoding.coded.forget_opening()
+        self.another_codec = False
         first, self._first = self._first, None
         if first is not None:
             yield first
-        yield from self._decoded
+        for frame in self._decoded:
+            # A camera that comes back may be another one.
+            if self.info.live and frame.start in (StartReason.RECONNECTED, StartReason.SIZE_CHANGED):
+                codec, self.info = self.info.codec, _describe(self._decoding, frame, True)
+                if codec != self.info.codec:
+                    self._first, self.another_codec = frame, True
+                    return
+            yield frame
 
     def seek(self, seconds: float) -> None:
         """Move to the first frame at or after this time. Its index follows from the frame rate."""
@@ -145,7 +156,7 @@ def _describe(decoding: Decoding, first: Frame, live: bool) -> StreamInfo:
         uri=coded.name,
         codec=coded.codec,
         size=first.size,
-        fps=decoding.fps,
+        fps=coded.fps,
         frames=stream.frames or None,
         exports_vectors=coded.exports,
         has_b_frames=bool(stream.codec_context.has_b_frames),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -70,6 +71,7 @@ def profile(
     sink: str = "labels",
     limit: int | None = None,
     against: Segmenter | None = None,
+    on_frame: Callable[[str, Prediction], None] | None = None,
 ) -> ProfileReport:
     """Speed, latency and stages under ``policy``, the same for a key graph on every frame, and their ratio.
 
@@ -78,6 +80,7 @@ def profile(
     Both sides run the whole pipeline on the same frames, a chunk each in turn (ABBA). A change in the
     machine's speed so meets both. The key graph on every frame decodes without motion and traces nothing.
     ``sink`` names what writes the labels, into a folder that is removed afterwards; ``none`` writes nothing.
+    ``on_frame`` is called after every frame with the side it ran on, ``scheduled`` or ``baseline``.
 
     Raises OptionError for a live source or a pipe, which gives its frames only once; SourceError where there
     are none.
@@ -96,9 +99,12 @@ def profile(
             opening.open(uri, session, sinks=names) as first,
             opening.open(uri, other, "none" if against is None else None, names) as second,
         ):
-            scheduled = _Side(first, session, _sinks(segmenter, first, sink, Path(folder, "a")))
+            tell = on_frame or (lambda side, prediction: None)
+            sinks = _sinks(segmenter, first, sink, Path(folder, "a"))
+            scheduled = _Side(first, session, sinks, partial(tell, "scheduled"))
             frames = _starting_anew(second) if anew else second
-            baseline = _Side(frames, other, _sinks(segmenter, second, sink, Path(folder, "b")))
+            sinks = _sinks(segmenter, second, sink, Path(folder, "b"))
+            baseline = _Side(frames, other, sinks, partial(tell, "baseline"))
             sides = [scheduled, baseline]
             try:
                 while not all(side.ended for side in sides) and (limit is None or scheduled.frames < limit):
@@ -130,6 +136,7 @@ class _Side:
     source: Iterable[Frame]
     session: Session
     sinks: list[_Timed]
+    tell: Callable[[Prediction], None]
     frames: int = 0
     keyframes: int = 0
     seconds: float = 0.0
@@ -151,6 +158,7 @@ class _Side:
         if prediction is not None:
             self.watch.merge(prediction.seconds)
             self.latencies.append(sum(prediction.seconds.values()))
+            self.tell(prediction)
 
     def close(self) -> None:
         for sink in self.sinks:

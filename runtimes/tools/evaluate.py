@@ -24,6 +24,8 @@ from edge_vss.runtimes.tools.opening import Opening
 from edge_vss.text import without_password
 from edge_vss.video import Frame
 
+Labels = NDArray[np.uint8]
+
 
 @dataclass(frozen=True)
 class EvaluationReport(ScoreReport):
@@ -59,6 +61,7 @@ def evaluate(
     on_frame: Callable[[Frame, Prediction], None] | None = None,
     limit: int | None = None,
     both_ways: bool = False,
+    on_scored: Callable[[Frame, Prediction, Labels, Labels], None] | None = None,
 ) -> EvaluationReport:
     """Compares a session's labels with the ground truth, at the frames that have a label map.
 
@@ -68,7 +71,8 @@ def evaluate(
     ``ignore`` is the id that counts for nothing; by default it is the bundle's own. ``head`` names
     the map that is scored, by default the first. ``on_frame`` is called after every frame. ``limit`` ends
     the run after so many frames; more label maps may be there then. ``both_ways`` labels frames in between
-    from the key frames on both sides.
+    from the key frames on both sides. ``on_scored`` is called after every frame that has a label map, with
+    its labels and that map, both uint8 (H, W).
 
     Raises SourceError where it cannot be told which label map belongs to which frame, or their sizes differ,
     OptionError where a label map has an id that is neither a class nor ignored, for a ``limit`` below 1, and
@@ -101,7 +105,10 @@ def evaluate(
             if (path := wanted.get(frame.index)) is not None:
                 if last != frame.index - 1:
                     scores.begin()
-                _score(scores, path, frame, prediction, prediction.heads.get(scored.name, prediction.labels))
+                labels = prediction.heads.get(scored.name, prediction.labels)
+                true = _score(scores, path, frame, prediction, labels)
+                if on_scored is not None:
+                    on_scored(frame, prediction, labels, true)
                 last = frame.index
             elif matching.by == "order":
                 raise maps.uneven(name, f"more than {len(maps)} frames")
@@ -126,10 +133,10 @@ def evaluate(
     )
 
 
-def _score(
-    scores: Scores, path: Path, frame: Frame, prediction: Prediction, labels: NDArray[np.uint8]
-) -> None:
+def _score(scores: Scores, path: Path, frame: Frame, prediction: Prediction, labels: Labels) -> Labels:
+    true = labels_of_size(path, frame.size)
     try:
-        scores.update(labels_of_size(path, frame.size), labels, prediction.frames_since_key)
+        scores.update(true, labels, prediction.frames_since_key)
     except OptionError as error:
         raise OptionError(f"{path}: {error}") from None
+    return true

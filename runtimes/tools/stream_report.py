@@ -96,7 +96,8 @@ class Findings:
         self._stream: StreamInfo | None = None
         self._digest = hashlib.sha256()
         self._types: Counter[str] = Counter()
-        self._covered: list[float] = []
+        self.coverage: list[float | None] = []
+        """Of each frame so far, the share that has a vector; None on I-frames and the first frame."""
         self._gops: list[int] = []
         self._references = 0
 
@@ -111,14 +112,15 @@ class Findings:
             self._gops[-1] += 1
         _absorb(self._digest, frame)
         self._references = max(self._references, _references(frame))
-        if frame.picture_type != "I" and frame.index:
-            self._covered.append(_covered(frame))
+        measured = frame.picture_type != "I" and frame.index
+        self.coverage.append(_covered(frame) if measured else None)
 
     def result(self) -> StreamReport:
         """The report on the frames so far, without ``miou``. Raises SourceError where there was no frame."""
         stream = self._stream
         if stream is None:
             raise SourceError("no frame was read: give a video that plays")
+        covered = [share for share in self.coverage if share is not None]
         found = StreamReport(
             codec=stream.codec,
             frames=self.frames,
@@ -130,7 +132,7 @@ class Findings:
             provider=_provider(stream),
             has_b_frames=stream.has_b_frames or self._types["B"] > 0,
             references=stream.references or self._references or None,
-            coverage=float(np.mean(self._covered)) if self._covered else 0.0,
+            coverage=float(np.mean(covered)) if covered else 0.0,
             digest=self._digest.hexdigest(),
             advice=(),
         )

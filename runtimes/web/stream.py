@@ -1,0 +1,288 @@
+"""One camera that is kept going: opened, segmented, and begun anew where it ends, fails or hangs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import monotonic
+
+import av.error
+
+from edge_vss.decisions import Decision, Policy, PolicyDescription, Prediction, Track, described
+from edge_vss.errors import EdgeVssError, OptionError, one_line
+from edge_vss.plugins import LOG
+from edge_vss.report import Json, plain
+from edge_vss.runtimes.pipeline import run
+from edge_vss.runtimes.policy import staleness
+from edge_vss.runtimes.segmenter import Segmenter
+from edge_vss.runtimes.sinks import Sink, SinkContext
+from edge_vss.runtimes.sources import Source
+from edge_vss.runtimes.tools.opening import Opening
+from edge_vss.runtimes.web._watched import GuardedSink, WatchedSource
+from edge_vss.runtimes.web.board import Board
+from edge_vss.runtimes.web.figures import Figures, StreamReport
+from edge_vss.runtimes.web.watch import Watch
+from edge_vss.text import without_password
+from edge_vss.video import Frame, StreamInfo
+
+PAUSES_SECONDS = (0.1, 0.5)
+"""The first and the longest pause before a camera is tried again: short, so that it is seen at once."""
+REFUSED_SECONDS = 30.0
+"""The pause where the camera refuses the password: many of them lock an account that is tried often."""
+HUNG_SECONDS = (1.0, 60.0)
+"""The first and the longest pause after a stage that hung. Its thread may be lost, so they must stay few."""
+DOUBT_EVERY = 3
+"""Doubt is measured on every third frame: it changes slowly, and costs a little."""
+_POLL_SECONDS = 0.1
+_STOP_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """How a stream is kept going."""
+
+    opening: Opening = Opening()
+    """How its source is opened. A live one is also opened again by the stream itself, without end."""
+    policy: str | None = None
+    hang_seconds: float = 30.0
+    """How long a stage may take for one frame."""
+    silence_seconds: float = 10.0
+    """After how many seconds without labels the stream counts as silent."""
+
+
+class Stream:
+    """A source and its labels, from `start` to `stop`. Both may be called from any thread, once."""
+
+    def __init__(
+        self,
+        uri: str,
+        segmenter: Segmenter,
+        keeping: Keeping = Keeping(),
+        *,
+        sinks: Callable[[SinkContext], Sequence[Sink]] = lambda context: (),
+        name: str = "",
+        reload: Callable[[], Segmenter] | None = None,
+    ) -> None:
+        """``sinks`` are opened besides the board, each time that the source is. ``reload`` gives the bundle
+        with other compiled graphs, after one that hung."""
+        # A page need not tell where files lie.
+        self.name = name or (without_password(uri) if "://" in uri else Path(uri).name)
+        self.board = Board()
+        self.figures = Figures()
+        self.keeping = keeping
+        self._uri = uri
+        self._reloading = reload
+        self._loaded = segmenter
+        self._sinks = sinks
+        self._stopping = threading.Event()
+        self._problem = "not started"
+        self._restarts = 0
+        self._damaged = 0
+        self._info: StreamInfo | None = None
+        self._thread = threading.Thread(target=self._keep, name=f"edge-vss keep {self.name}", daemon=True)
+
+    @property
+    def segmenter(self) -> Segmenter:
+        """The bundle that gives the labels."""
+        return self._loaded
+
+    def start(self) -> None:
+        """Begin; nothing is waited for."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End: what is being recorded is whole afterwards. Waits a few seconds at most."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(2 * _STOP_SECONDS)
+
+    def report(self) -> StreamReport:
+        """How it is doing now."""
+        info = self._info
+        return self.figures.report(
+            name=self.name,
+            problem=self._problem,
+            codec=info.codec if info else "",
+            size=info.size if info else (0, 0),
+            restarts=self._restarts,
+            damaged=self._damaged,
+            silence=self.keeping.silence_seconds,
+        )
+
+    def _keep(self) -> None:
+        pause, hung = PAUSES_SECONDS[0], HUNG_SECONDS[0]
+        while not self._stopping.is_set():
+            life = _Life(self)
+            before = self.figures.labelled
+            life.thread.start()
+            late: tuple[str, float] | None = None
+            while life.thread.is_alive() and not late and not self._stopping.is_set():
+                life.thread.join(_POLL_SECONDS)
+                late = life.watch.hanging()
+            if self._stopping.is_set():
+                life.end(_STOP_SECONDS)
+                break
+            self._restarts += 1
+            if self.figures.labelled > before:
+                pause = PAUSES_SECONDS[0]
+            if late:
+                stage, spent = late
+                self._problem = f"the stage {stage} hangs for {spent:.0f} s: the stream is begun anew"
+                LOG.error("%s: %s", self.name, self._problem)
+                life.end(0.0)
+                self._stopping.wait(hung)
+                hung = min(2 * hung, HUNG_SECONDS[1])
+                if stage in {graph.role for graph in self._loaded.manifest.graphs}:
+                    self._reload()
+                continue
+            if life.ended_well:
+                # A recording begins again at its end; nothing was wrong.
+                self._restarts -= 1
+                continue
+            LOG.warning("%s: %s", self.name, self._problem)
+            self._stopping.wait(REFUSED_SECONDS if life.refused else pause)
+            pause = min(2 * pause, PAUSES_SECONDS[1])
+
+    def _reload(self) -> None:
+        if self._reloading is None:
+            return
+        try:
+            self._loaded = self._reloading()
+        except EdgeVssError as error:
+            LOG.error("%s: the bundle cannot be loaded anew: %s", self.name, error)
+
+
+class _Life:
+    """One opening of the source, up to its end. Its thread may hang: then it is left alone."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.watch = Watch()
+        self.refused = self.ended_well = False
+        self._stream = stream
+        self._over = threading.Event()
+        self._sinks: list[GuardedSink] = []
+        self._source: Source | None = None
+        self._key_at = 0.0
+        self.thread = threading.Thread(target=self._live, name=f"edge-vss {stream.name}", daemon=True)
+
+    def end(self, seconds: float) -> None:
+        """Let nothing of it be seen any more, and give it some seconds to end by itself."""
+        self._over.set()
+        if self._source is not None:
+            self._source.close()
+        self.thread.join(seconds)
+        for sink in self._sinks:
+            sink.cut()
+
+    def _live(self) -> None:
+        stream = self._stream
+        try:
+            self._run(stream)
+            self.ended_well = not self._over.is_set() and stream._info is not None and not stream._info.live
+            stream._problem = "" if self.ended_well else "the stream ended, and is opened again"
+        except Exception as error:
+            if not self._over.is_set():
+                stream._problem = (
+                    str(error) if isinstance(error, EdgeVssError) else one_line(error, named=True)
+                )
+                self.refused = refused(error)
+
+    def _run(self, stream: Stream) -> None:
+        keeping, loaded = stream.keeping, stream._loaded
+        hang = keeping.hang_seconds
+        graphs = {role: self.watch.graph(role, graph, hang) for role, graph in loaded.graphs.items()}
+        segmenter = replace(loaded, graphs=graphs)
+        session = segmenter.session(keeping.policy)
+        doubting = _Doubting(session.policy, session.wants_motion)
+        session.policy = doubting
+        how = keeping.opening
+        with self.watch("opening", hang + 2 * how.timeout_seconds):
+            source = how.open(stream._uri, session)
+        with source:
+            self._source = source
+            stream._info = info = source.info
+            # A recording plays at its own speed, as the camera that it was made with.
+            watched = WatchedSource(
+                source, self.watch, hang + how.timeout_seconds, self._over, paced=not info.live
+            )
+            context = SinkContext.of(loaded.manifest, info)
+            heads = loaded.manifest.maps
+
+            def on_frame(frame: Frame, prediction: Prediction | None) -> None:
+                if self._over.is_set():
+                    raise _OverError
+                doubt = doubting.latest if prediction is not None else None
+                late = stream.figures.take(frame, prediction, doubt)
+                stream._damaged = source.errors
+                stream._problem = ""
+                if frame.start and stream._info is not None and info.live:
+                    stream._info = source.info
+                if prediction is not None:
+                    stream.board.publish(
+                        frame, prediction, heads, self._facts(frame, prediction, late, doubt)
+                    )
+
+            self._sinks = [GuardedSink(sink, self.watch, hang) for sink in stream._sinks(context)]
+            with suppress(_OverError):
+                run(watched, session, self._sinks, on_frame=on_frame, drop_inference=True)
+
+    def _facts(
+        self, frame: Frame, prediction: Prediction, late: float | None, doubt: float | None
+    ) -> dict[str, Json]:
+        key = prediction.decision.route != "nonkey"
+        self._key_at = monotonic() if key else self._key_at
+        facts = {
+            "index": frame.index,
+            "pts_seconds": frame.pts_seconds,
+            "captured_seconds": frame.captured_seconds if frame.captured_seconds else frame.arrived_seconds,
+            "clock": frame.capture_clock,
+            "key": key,
+            "reason": prediction.decision.reason,
+            "frames_since_key": prediction.frames_since_key,
+            "key_age_seconds": round(monotonic() - self._key_at, 3),
+            "picture_type": frame.picture_type,
+            "start": str(frame.start),
+            "latency_ms": None if late is None else round(1e3 * late, 2),
+            "doubt": None if doubt is None else round(doubt, 2),
+            "stages_ms": {stage: round(1e3 * seconds, 2) for stage, seconds in prediction.seconds.items()},
+        }
+        return {name: plain(value) for name, value in facts.items()}
+
+
+class _OverError(Exception):
+    """The life that this frame belongs to is over."""
+
+
+class _Doubting:
+    """A policy that also notes how far the labels are in doubt, where motion is measured anyway."""
+
+    def __init__(self, policy: Policy, measures: bool) -> None:
+        self.latest: float | None = None
+        self._policy = policy
+        self._measures = measures
+        self._asked = 0
+
+    @property
+    def description(self) -> PolicyDescription:
+        return described(self._policy)
+
+    def __call__(self, frame: Frame, track: Track) -> Decision:
+        decision = self._policy(frame, track)
+        self._asked += 1
+        if self._measures and (self._asked % DOUBT_EVERY == 0 or "measured" in vars(track)):
+            self.latest = staleness(track)
+        return decision
+
+    def __str__(self) -> str:
+        return str(self._policy)
+
+
+def refused(error: BaseException) -> bool:
+    """Whether a source was not opened because of a wrong user or password."""
+    cause = error.__context__
+    return isinstance(cause, (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)) or (
+        isinstance(error, OptionError)
+    )
