@@ -89,12 +89,12 @@ class WarpLabels:
         """Where each pixel comes from, x and y, not yet rounded; for those that a picture of ``size``
         shows."""
         tables = _tables(self._size, self._grid, size)
-        x, y = self._scratch(size)
+        x, y, along = self._scratch(size)
         for axis, dense in ((1, x), (0, y)):
             longest = np.float32(self._size[axis])
             scale = np.float32(self._size[axis] / self._grid[axis])
-            steps = _stepped(np.clip(motion[0, 1 - axis] * scale, -longest, longest))
-            along = _stepped(_lerp(steps, tables.columns, tables.across)) + TIE
+            tables.along_x(_stepped(np.clip(motion[0, 1 - axis] * scale, -longest, longest)), along)
+            _stepped(along)
             # A pixel's own place is added to few numbers instead of all, where it can be.
             along += tables.x if axis else tables.y_of_rows[:, None]
             if tables.dyadic:
@@ -107,13 +107,14 @@ class WarpLabels:
             y[rows] += places[:, None]
         return x, y
 
-    def _scratch(self, size: Size) -> tuple[Floats, Floats]:
-        # One pair for each thread: fresh memory would cost as much as filling it.
+    def _scratch(self, size: Size) -> tuple[Floats, Floats, Floats]:
+        # Kept for each thread: fresh memory costs more than filling it.
         if getattr(self._own, "size", None) != size:
             self._own.size = size
-            self._own.pair = np.empty(size, np.float32), np.empty(size, np.float32)
-        pair: tuple[Floats, Floats] = self._own.pair
-        return pair
+            shapes = (size, size, (self._grid[0], size[1]))
+            self._own.arrays = tuple(np.empty(shape, np.float32) for shape in shapes)
+        x, y, along = self._own.arrays
+        return x, y, along
 
 
 class _Tables:
@@ -125,18 +126,30 @@ class _Tables:
         columns, across = points_between(grid[1], size[1])
         self.rows, self.down = rows[chosen_y], down[chosen_y]
         self.columns, self.across = columns[chosen_x], across[chosen_x]
-        self.x, y = chosen_x.astype(np.float32), chosen_y.astype(np.float32)
+        self.x, y = chosen_x.astype(np.float32) + TIE, chosen_y.astype(np.float32)
         per_row = size[0] // grid[0]
         # OpenCV's own weights are the operation's where they are sixteenths.
-        self.dyadic = shown == size and per_row * grid[0] == size[0] and per_row in (2, 4, 8)
-        self.y_of_rows = np.zeros(grid[0], np.float32)
+        self.dyadic, self._dyadic_x = (
+            few == extent and extent in (2 * points, 4 * points, 8 * points)
+            for extent, points, few in zip(size, grid, shown, strict=True)
+        )
+        self.y_of_rows = np.full(grid[0], TIE)
         self.y_left = [(slice(None), y)]
         if self.dyadic:
             # Places grow evenly between the grid's points, and are missing beyond the outer ones.
             self.y_of_rows += np.arange(grid[0], dtype=np.float32) * per_row + np.float32((per_row - 1) / 2)
             outer = (slice(None, per_row // 2), slice(size[0] - per_row // 2, None))
-            ends = (self.y_of_rows[0], self.y_of_rows[-1])
+            ends = (self.y_of_rows[0] - TIE, self.y_of_rows[-1] - TIE)
             self.y_left = [(rows, y[rows] - end) for rows, end in zip(outer, ends, strict=True)]
+
+    def along_x(self, values: Floats, out: Floats) -> None:
+        """Values (h, w) at every pixel along x: (h, W)."""
+        if self._dyadic_x:
+            cv2.resize(values, out.shape[::-1], dst=out, interpolation=cv2.INTER_LINEAR)
+            return
+        np.take(np.diff(values, axis=1, append=values[:, -1:]), self.columns, axis=1, out=out)
+        out *= self.across
+        out += np.take(values, self.columns, axis=1)
 
 
 @lru_cache(maxsize=8)
@@ -154,15 +167,12 @@ def _chosen(extent: int, shown: int) -> NDArray[np.int64]:
 
 
 def _stepped(values: Floats) -> Floats:
-    stepped: Floats = np.floor(values * np.float32(STEPS_PER_PX) + np.float32(0.5))
-    stepped *= np.float32(1 / STEPS_PER_PX)
-    return stepped
-
-
-def _lerp(values: Floats, first: NDArray[np.int64], weight: Floats) -> Floats:
-    """Along the last axis."""
-    rise = np.diff(values, axis=1, append=values[:, -1:])
-    return np.asarray(values[:, first] + rise[:, first] * weight, np.float32)
+    """In place."""
+    values *= np.float32(STEPS_PER_PX)
+    values += np.float32(0.5)
+    np.floor(values, out=values)
+    values *= np.float32(1 / STEPS_PER_PX)
+    return values
 
 
 def _remap(source: Bytes, x: Floats, y: Floats, moved: Bytes) -> None:
