@@ -177,14 +177,25 @@ def nearest(found: list[Hypothesis], grid: Size) -> tuple[Displacement, Known, N
     return fill(displacement, known), known, span
 
 
+_TOGETHER = 64
+"""Cells in one row of the maps that OpenCV gets: it takes no more than 32766 rows."""
+
+
 @lru_cache(maxsize=4)
 def _samples(grid: Size) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Where the cells of a grid are looked at, in pictures of half the width and height: x and y."""
+    """Where the cells of a grid are looked at, in pictures of half the width and height: x and y, each
+    (cells, samples)."""
     h, w = grid
     per_side = samples_per_side(grid)
     step = CELL_PX / 2 / per_side
     across, down = np.arange(w * per_side, dtype=np.float32), np.arange(h * per_side, dtype=np.float32)
-    x, y = np.meshgrid((across + 0.5) * step - 0.5, (down + 0.5) * step - 0.5)
+    planes = np.meshgrid((across + 0.5) * step - 0.5, (down + 0.5) * step - 0.5)
+    x, y = (
+        np.ascontiguousarray(
+            plane.reshape(h, per_side, w, per_side).transpose(0, 2, 1, 3).reshape(h * w, -1), np.float32
+        )
+        for plane in planes
+    )
     x.flags.writeable = y.flags.writeable = False
     return x, y
 
@@ -194,36 +205,68 @@ class Match:
 
     def __init__(self, current: Shown, previous: Shown) -> None:
         self.grid = h, w = grid_of(current.size)
-        self.x, self.y = _samples(self.grid)
-        self.sampled = self.x.shape[::-1]
+        self._x, self._y = _samples(self.grid)
         assert current.half is not None and previous.half is not None, "without pixels nobody elects"
-        self.previous = previous.half
-        self.current = cv2.remap(
-            current.half, self.x, self.y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
+        self._previous = previous.half
+        self._current = _looked_at(current.half, self._x, self._y)
         self.best: Displacement = np.zeros((2, h, w), np.float32)
-        self.cost = np.full((h, w), np.inf, np.float32)
+        self._cost = np.full(h * w, np.inf, np.float32)
 
     def restart(self, displacement: Displacement) -> None:
         """Replace every cell's motion and judge it anew."""
-        self.best, self.cost = displacement, self.differences(displacement)
+        moved = (displacement != self.best).any(axis=0).ravel()
+        chosen = np.flatnonzero(moved | np.isinf(self._cost))
+        self.best = displacement.copy()
+        self._cost[chosen] = self._differences(displacement, chosen)
 
     def offer(self, displacement: Displacement, known: Known | None = None) -> Known:
         """Take a motion where it matches better than the best so far; returns where (h, w) it was taken."""
-        cost = self.differences(displacement)
-        better = cost < self.cost if known is None else (cost < self.cost) & known
-        self.best = np.where(better, displacement, self.best)
-        self.cost = np.where(better, cost, self.cost)
+        # Many cells move as their neighbours do: the same motion is not judged twice.
+        other = (displacement != self.best).any(axis=0).ravel() | np.isinf(self._cost)
+        chosen = np.flatnonzero(other if known is None else other & known.ravel())
+        cost = self._differences(displacement, chosen)
+        taken = cost < self._cost[chosen]
+        chosen = chosen[taken]
+        self._cost[chosen] = cost[taken]
+        better = np.zeros(self.grid, np.bool_)
+        better.ravel()[chosen] = True
+        for mine, theirs in zip(self.best, displacement, strict=True):
+            mine.ravel()[chosen] = theirs.ravel()[chosen]
         return better
 
     def differences(self, displacement: Displacement) -> NDArray[np.float32]:
         """Mean difference in brightness of each cell (h, w) to the place that a motion points to."""
-        dx = cv2.resize(displacement[0], self.sampled, interpolation=cv2.INTER_NEAREST)
-        dy = cv2.resize(displacement[1], self.sampled, interpolation=cv2.INTER_NEAREST)
-        x, y = self.x + dx * np.float32(0.5), self.y + dy * np.float32(0.5)
-        seen = cv2.remap(self.previous, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        apart = cv2.absdiff(seen, self.current).astype(np.float32)
-        return np.asarray(cv2.resize(apart, self.grid[::-1], interpolation=cv2.INTER_AREA), np.float32)
+        return self._differences(displacement, np.arange(len(self._x))).reshape(self.grid)
+
+    def _differences(self, displacement: Displacement, chosen: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Of the chosen cells alone, by their numbers."""
+        x, y = (
+            places[chosen] + (part.ravel()[chosen] * np.float32(0.5))[:, None]
+            for places, part in zip((self._x, self._y), displacement, strict=True)
+        )
+        apart = cv2.absdiff(_looked_at(self._previous, x, y), self._current[chosen])
+        samples = self._x.shape[1]
+        # Sums of whole numbers: exact in any order.
+        return apart.astype(np.float32) @ np.full(samples, 1 / samples, np.float32)
+
+
+def _looked_at(
+    picture: NDArray[np.uint8], x: NDArray[np.float32], y: NDArray[np.float32]
+) -> NDArray[np.uint8]:
+    """A picture's brightness at places x and y, each (cells, samples)."""
+    cells_, samples = x.shape
+    padded = -(-cells_ // _TOGETHER) * _TOGETHER
+    if padded != cells_:
+        x, y = (np.pad(places, ((0, padded - cells_), (0, 0))) for places in (x, y))
+    wide = (-1, _TOGETHER * samples)
+    seen = (
+        cv2.remap(
+            picture, x.reshape(wide), y.reshape(wide), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        if padded
+        else np.zeros((0, samples), np.uint8)
+    )
+    return np.asarray(seen, np.uint8).reshape(padded, samples)[:cells_]
 
 
 def _arriving(motion: Displacement, known: Known, span: int) -> Hypothesis:
