@@ -11,7 +11,7 @@ from pathlib import Path
 import edge_vss
 from edge_vss import bundle
 from edge_vss.bundle import GraphSpec, Manifest
-from edge_vss.bundle.manifest import FITS
+from edge_vss.bundle.manifest import FITS, MAPS_VERSION
 from edge_vss.converters import quantize, verify
 from edge_vss.converters.conversion import Conversion as Conversion
 from edge_vss.converters.families import split
@@ -64,7 +64,7 @@ def convert(conversion: Conversion, output: str | Path, *, force: bool = False) 
         routes=parts.routes,
         policy=conversion.policy or parts.policy,
         motion=parts.motion,
-        version=bundle.VERSION if parts.heads or conversion.fit != FITS[0] else bundle.USUAL_VERSION,
+        version=MAPS_VERSION if parts.heads or conversion.fit != FITS[0] else bundle.USUAL_VERSION,
         heads=parts.heads,
         fit=conversion.fit,
     )
@@ -101,6 +101,7 @@ def _spec(folder: Path, part: Part, artifact: Artifact) -> GraphSpec:
         artifact.gmac if part.gmac is None else part.gmac,
         artifact.data,
         sha256(folder / artifact.data) if artifact.data else "",
+        part.operation,
     )
 
 

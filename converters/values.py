@@ -88,6 +88,8 @@ class Part:
     ``verify``."""
     gmac: float | None = None
     """Cost where the exported graph does not show it (tiles that overlap); None counts the graph."""
+    operation: str = ""
+    """The standard operation that it is, if any: see docs/bundle.md."""
 
     def zeros(self) -> tuple[torch.Tensor, ...]:
         """Inputs to export with: of the right shapes and dtypes, and all 0."""

@@ -16,6 +16,7 @@ from edge_vss.errors import EngineError, OptionError
 from edge_vss.one_process import OneProcess
 from edge_vss.runtimes.engines import Graph, Tensor, as_array
 from edge_vss.runtimes.fitting import Fitting
+from edge_vss.runtimes.operations import OwnWay, only_shown
 from edge_vss.runtimes.scene_cut import Cuts
 from edge_vss.runtimes.state import State
 from edge_vss.runtimes.tracing.root_map import Trace, Tracer
@@ -77,6 +78,7 @@ class Session(OneProcess):
             route: {spec.name for role in roles for spec in manifest.graph(role).inputs}
             for route, roles in manifest.routes.items()
         }
+        self._only_shown = only_shown(manifest)
         self._carried = {state.next or state.name for state in manifest.state}
 
     @property
@@ -166,7 +168,7 @@ class Session(OneProcess):
         made: dict[str, Tensor] = {}
         for role in self._manifest.routes[plan.decision.route]:
             began = perf_counter()
-            outputs = self._graphs[role](given)
+            outputs = self._called(role, given, frame.size)
             seconds[role] = seconds.get(role, 0.0) + perf_counter() - began
             self._check(role, outputs, frame.index)
             given |= outputs
@@ -189,6 +191,15 @@ class Session(OneProcess):
             seconds=seconds,
             heads=shown if self._manifest.heads else {},
         )
+
+    def _called(self, role: str, given: Mapping[str, Tensor], size: Size) -> Mapping[str, Tensor]:
+        graph = self._graphs[role]
+        if role in self._only_shown and isinstance(graph, OwnWay):
+            height, width = self._manifest.frame_size
+            # A smaller frame shows only some of the pixels, so that the others need not be made.
+            if size[0] * size[1] < height * width and self._fitting(size).window is None:
+                return graph.at(given, size)
+        return graph(given)
 
     def owe_key(self, decision: Decision) -> None:
         """Make the next frame a key frame, whatever the policy wants there."""

@@ -22,6 +22,8 @@ from edge_vss.cli import app
 from edge_vss.errors import EngineError, MissingExtra, OptionError
 from edge_vss.runtimes.engines import ENGINES as KINDS
 from edge_vss.runtimes.engines import EngineDescription, EngineOptions, Tensor, as_array
+from edge_vss.runtimes.operations import own_way
+from edge_vss.runtimes.operations.warp_labels import NAME as WARP_LABELS
 from edge_vss.runtimes.segmenter import Segmenter, load
 from edge_vss.runtimes.sources import open_source
 from edge_vss.video import Frame
@@ -29,6 +31,7 @@ from tests.helpers.cli import CliRunner
 from tests.helpers.engine_bundles import NETWORKS, steps
 from tests.helpers.engine_choice import ENGINES, Made, compiled, inputs
 from tests.helpers.videos import encode, pan
+from tests.helpers.warps import labels_of, motions
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -311,3 +314,18 @@ def test_a_third_partys_engine_is_found_by_its_entry_point(
         plugins, "entry_points", lambda group, name=None: [Point] if "engine" in group else []
     )
     assert load(labels_bundle[0], "theirs", threads=3).engine == "theirs"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_engine_gives_the_same_bytes(engine: str, made: Made) -> None:
+    path = made(engine)
+    manifest = bundle.read(path)
+    graph = manifest.graph("state")
+    assert graph.operation == WARP_LABELS
+    own = own_way(graph)
+    assert own is not None
+    call = compiled(engine, path, graph)
+    size, grid = manifest.frame_size, manifest.motion.grid if manifest.motion else (0, 0)
+    for name, motion in motions(size, grid).items():
+        tensors: dict[str, Tensor] = {"key_labels": labels_of(size) % 3, "motion": motion}
+        assert (call(tensors)["labels"] == own(tensors)["labels"]).all(), name

@@ -17,7 +17,7 @@ FLOORS = (
     ("errors", "report", "extras"),
     (
         *("video", "orientation", "decisions", "classes", "metrics", "files", "claim", "plugins", "vendors"),
-        "one_process",
+        *("one_process", "processor"),
     ),
     ("bundle",),
     ("runtimes.tracing", "runtimes.engines"),

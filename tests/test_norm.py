@@ -19,11 +19,13 @@ from edge_vss.bundle import json_fields, reading, rules
 from edge_vss.decisions import Decision, Track
 from edge_vss.errors import BundleError
 from edge_vss.runtimes.engines import ENGINES
+from edge_vss.runtimes.operations import own_way
 from edge_vss.runtimes.segmenter import load
 from edge_vss.runtimes.tracing.root_map import Tracer
 from edge_vss.video import Frame, MotionField, Size
 from tests.helpers import vectors
 from tests.helpers.reader import ExactTracer, GridTracer, Reader, grid_of, rollout
+from tests.helpers.warps import spec
 from tests.test_bundle import WRONG
 from tests.test_bundle import street as street  # a fixture
 
@@ -134,6 +136,15 @@ def test_the_vectors_are_made_again_byte_for_byte(tmp_path: Path) -> None:
     assert made.keys() == kept.keys() - {Path("README.md")}
     for name, path in made.items():
         assert path.read_bytes() == kept[name].read_bytes(), name
+
+
+def test_the_vectors_of_the_standard_operation() -> None:
+    _, arrays = vectors.load()
+    labels, motion, moved = (arrays[f"warp_labels/{name}"] for name in ("labels", "motion", "moved"))
+    own = own_way(spec((35, 61), (5, 8)))
+    assert own is not None
+    for given_, expected in zip(motion, moved, strict=True):
+        assert (own({"key0": labels, "motion": given_[None]})["labels0"][0] == expected).all()
 
 
 def test_the_vectors_tell_right_from_wrong() -> None:

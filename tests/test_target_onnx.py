@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from edge_vss.bundle import TensorSpec
-from edge_vss.converters.targets._onnx_passes import prune, uncopy, upsample_channels_last
+from edge_vss.converters.targets._onnx_passes import prelu_as_max, prune, uncopy, upsample_channels_last
 from edge_vss.converters.targets.onnx import export, reveal
 from edge_vss.converters.values import Part
 from edge_vss.errors import ModelError
@@ -214,3 +214,30 @@ def test_outputs_have_to_be_what_the_part_says(tmp_path: Path) -> None:
     wrong = TensorSpec("out", (1, 3, 12, 17), "float32")
     with pytest.raises(ModelError, match="have to be"):
         export([Part("key", nn.ReLU(), (IMAGE,), (wrong,))], tmp_path, {})
+
+
+@pytest.mark.parametrize("slope", [[0.25], [-0.5, 0.0, 1.0], [0.25, 1.5, 0.1], [float("nan"), 0.1, 0.2]])
+def test_a_prelu_becomes_the_larger_of_two_where_that_is_the_same(slope: list[float]) -> None:
+    weight = np.array(slope, np.float32).reshape(-1, 1, 1)
+    value = helper.make_tensor_value_info
+    made = helper.make_graph(
+        [helper.make_node("PRelu", ["x", "slope"], ["y"])],
+        "prelu",
+        [value("x", TensorProto.FLOAT, [1, 3, 4, 5])],
+        [value("y", TensorProto.FLOAT, [1, 3, 4, 5])],
+        [numpy_helper.from_array(weight, "slope")],
+    )
+    plain = helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    changed = onnx.ModelProto()
+    changed.CopyFrom(plain)
+    prelu_as_max(changed)
+    onnx.checker.check_model(changed)
+    kinds = [node.op_type for node in changed.graph.node]
+    assert kinds == (["Mul", "Max"] if max(slope) <= 1 and not np.isnan(slope).any() else ["PRelu"])
+    x = np.random.default_rng(0).normal(0, 3, (1, 3, 4, 5)).astype(np.float32)
+    x[0, 0, 0] = [0, np.inf, np.nan, -1e-40, 1e38]
+    (before,), (after,) = (
+        ort.InferenceSession(m.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, {"x": x})
+        for m in (plain, changed)
+    )
+    np.testing.assert_array_equal(before, after)

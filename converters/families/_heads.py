@@ -22,6 +22,7 @@ from edge_vss.converters.families._maps import CELL_PX, to_labels, to_size
 from edge_vss.converters.ops.warp import nearest_sources, on_grid, warp_scores
 from edge_vss.converters.values import Chain, Network, NetworkHead, Part, Split
 from edge_vss.errors import OptionError
+from edge_vss.runtimes.operations.warp_labels import NAME as WARP_LABELS
 from edge_vss.video import Size
 
 HALF = 128
@@ -79,7 +80,13 @@ def split_heads(network: Network, conversion: Conversion, notes: dict[str, Any])
                 (*shown, *carried, *check),
                 hidden,
             ),
-            Part("state", CarryHeads(maps, derived), (*carried, motion), shown),
+            Part(
+                "state",
+                CarryHeads(maps, derived),
+                (*carried, motion),
+                shown,
+                operation="" if floats or derived else WARP_LABELS,
+            ),
         ),
         state=tuple(StateSpec(spec.name, spec.shape, spec.dtype, 0.0) for spec in carried),
         routes={"start": ("key",), "key": ("key",), "nonkey": ("state",)},

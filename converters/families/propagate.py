@@ -32,6 +32,7 @@ from edge_vss.converters.readers._load import load_network
 from edge_vss.converters.readers._transformers import Queries
 from edge_vss.converters.values import Chain, Network, Part, Split, spec
 from edge_vss.errors import OptionError
+from edge_vss.runtimes.operations.warp_labels import NAME as WARP_LABELS
 from edge_vss.text import whole
 from edge_vss.video import Size
 
@@ -109,7 +110,13 @@ def split_network(network: Network, conversion: Conversion, notes: dict[str, Any
                 (labels, carried, *logits, *check),
                 hidden,
             ),
-            Part("state", follow, (carried, motion), (labels, *logits)),
+            Part(
+                "state",
+                follow,
+                (carried, motion),
+                (labels, *logits),
+                operation=WARP_LABELS if carry == "labels" else "",
+            ),
         ),
         state=(StateSpec(carried.name, carried.shape, carried.dtype, 0.0),),
         routes={"start": ("key",), "key": ("key",), "nonkey": ("state",)},

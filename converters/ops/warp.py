@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from edge_vss.runtimes.operations.warp_labels import STEPS_PER_PX, points_between
 from edge_vss.video import Size
 
 VALUES = 2700 * 256
@@ -18,11 +19,10 @@ MOST_PARTS = 4
 
 
 def warp_labels(labels: Tensor, motion: Tensor) -> Tensor:
-    """Nearest labels along a coarse motion.
+    """Nearest labels along a coarse motion: the standard operation ``warp-labels@1`` (docs/bundle.md).
 
-    uint8 (1, H, W), float32 (1, 2, h, w) in grid pixels → uint8 (1, H, W). The motion is brought to every
-    pixel bilinearly and the source position rounded. An integer gather, not grid_sample: ONNX Runtime runs it
-    several times faster, and label ids must not be mixed.
+    uint8 (1, H, W), float32 (1, 2, h, w) in grid pixels → uint8 (1, H, W). An integer gather, not
+    grid_sample: ONNX Runtime runs it several times faster, and label ids must not be mixed.
     """
     height, width = int(labels.shape[1]), int(labels.shape[2])
     index = nearest_sources(motion, (height, width))
@@ -33,14 +33,40 @@ def nearest_sources(motion: Tensor, size: Size) -> Tensor:
     """Where each pixel of a map comes from: an index into the map's pixels.
 
     float32 (1, 2, h, w) in grid pixels → int64 (H · W,).
+
+    Everything is a multiple of 1/1024 and small enough for float32 to hold. So nothing is rounded but where
+    it says so, and every engine gives the same index, in whatever order it adds.
     """
     height, width = size
     # x and y go separately: slicing the coarse motion is free, slicing the full-size one copies it.
-    x = _dense(motion[:, 0:1] * (width / motion.shape[3]), height, width)
-    y = _dense(motion[:, 1:2] * (height / motion.shape[2]), height, width)
+    x = (motion[:, 0:1] * (width / motion.shape[3])).clamp(-width, width)
+    y = (motion[:, 1:2] * (height / motion.shape[2])).clamp(-height, height)
+    x, y = _dense_steps(x, height, width), _dense_steps(y, height, width)
     x = (x + (torch.arange(width) + 0.5).reshape(1, 1, 1, width)).clamp(0.0, width - 0.5).floor()
     y = (y + (torch.arange(height) + 0.5).reshape(1, 1, height, 1)).clamp(0.0, height - 0.5).floor()
     return _index(y, x, height, width).reshape(-1)
+
+
+def _dense_steps(coarse: Tensor, height: int, width: int) -> Tensor:
+    """A coarse motion in pixels, brought to every pixel bilinearly in steps: (1, 1, h, w) → (1, 1, H, W)."""
+    along_x = _between(_stepped(coarse), 3, width)
+    return _between(_stepped(along_x), 2, height)
+
+
+def _stepped(values: Tensor) -> Tensor:
+    return (values * STEPS_PER_PX + 0.5).floor() * (1 / STEPS_PER_PX)
+
+
+def _between(values: Tensor, axis: int, extent: int) -> Tensor:
+    """Values at the points of a grid → at ``extent`` pixels along an axis, linear in between."""
+    first, weight = points_between(int(values.shape[axis]), extent)
+    shape = [1] * 4
+    shape[axis] = extent
+    last = int(values.shape[axis]) - 1
+    after = values.index_select(axis, torch.arange(1, last + 2).clamp(max=last))
+    index = torch.from_numpy(first)
+    rise = (after - values).index_select(axis, index)
+    return values.index_select(axis, index) + rise * torch.from_numpy(weight).reshape(shape)
 
 
 def on_grid(motion: Tensor, grid: Size) -> Tensor:

@@ -16,7 +16,14 @@ from edge_vss.converters.readers._artifact import around
 from edge_vss.converters.readers.onnx import OPSETS
 from edge_vss.converters.silence import quiet
 from edge_vss.converters.targets import TargetDescription
-from edge_vss.converters.targets._onnx_passes import LAST, prune, tidy, uncopy, upsample_channels_last
+from edge_vss.converters.targets._onnx_passes import (
+    LAST,
+    prelu_as_max,
+    prune,
+    tidy,
+    uncopy,
+    upsample_channels_last,
+)
 from edge_vss.converters.values import Artifact, Part
 from edge_vss.errors import MissingExtra, ModelError, one_line
 
@@ -40,6 +47,7 @@ def _write(part: Part, folder: Path, metadata: Mapping[str, str]) -> Artifact:
 
     model = graph(part)
     upsample_channels_last(model)
+    prelu_as_max(model)
     prune(model)
     onnx.helper.set_model_props(model, dict(metadata))
     file = folder / f"{part.role}.onnx"

@@ -16,11 +16,14 @@ from edge_vss.video import Size
 
 Array = TypeVar("Array")
 FORMAT = "edge-vss bundle"
-VERSION = "1.3"
-"""1.1 added ``data`` and ``precision``, 1.2 a state's ``next``, 1.3 ``heads`` and ``fit``. What reads 1.0
-reads them, unless a graph has ``data`` or a state has ``next``, which it refuses. It stretches all frames."""
+VERSION = "1.4"
+"""1.1 added ``data`` and ``precision``, 1.2 a state's ``next``, 1.3 ``heads`` and ``fit``, 1.4 ``operation``.
+What reads 1.0 reads them, unless a graph has ``data`` or a state has ``next``, which it refuses. It stretches
+all frames."""
+MAPS_VERSION = "1.3"
+"""What a bundle is written as that has several maps, or brings frames in without stretching them."""
 USUAL_VERSION = "1.2"
-"""What a bundle is written as that needs nothing newer: with one map, and frames that are stretched."""
+"""What other bundles are written as. ``operation`` asks nothing of a reader."""
 KINDS = ("labels", "matte")
 """Of heads."""
 MATTE_STEPS = 2
@@ -56,6 +59,8 @@ class GraphSpec:
     data: str = ""
     """A second file that ``file`` finds by its name: an OpenVINO graph's weights."""
     data_sha256: str = ""
+    operation: str = ""
+    """The standard operation that it is (``warp-labels@1``); empty where it is none."""
 
 
 @dataclass(frozen=True)
@@ -165,13 +170,16 @@ class Manifest:
         raise OptionError(f"no head is called {name!r}: choose from {', '.join(h.name for h in self.maps)}")
 
     def to_json(self) -> dict[str, Any]:
-        """What manifest.json holds besides ``format``. ``heads`` is left out where it is empty, and ``fit``
-        where frames are stretched."""
+        """What manifest.json holds besides ``format``. ``heads`` is left out where it is empty, ``fit``
+        where frames are stretched, and ``operation`` of a graph that is none."""
         found = asdict(self)
         if not self.heads:
             del found["heads"]
         if self.fit == FITS[0]:
             del found["fit"]
+        for graph in found["graphs"]:
+            if not graph["operation"]:
+                del graph["operation"]
         return found
 
     def graph(self, role: str) -> GraphSpec:

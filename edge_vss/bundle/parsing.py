@@ -117,6 +117,7 @@ def _graph(reader: Reader) -> GraphSpec:
         gmac=reader.number("gmac", least=0),
         data=reader.get("data", str, default=""),
         data_sha256=reader.get("data_sha256", str, default=""),
+        operation=reader.get("operation", str, default=""),
         **specs,
     )
 

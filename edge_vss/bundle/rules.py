@@ -60,6 +60,8 @@ def check_contract(manifest: Manifest) -> None:
     if "start" not in manifest.routes:
         raise broken('"routes" has no "start"')
     _check_shapes(manifest)
+    for graph in manifest.graphs:
+        _check_operation(graph)
     at_first = {"image", *(state.name for state in manifest.state), *(("motion",) if manifest.motion else ())}
     for route, route_roles in manifest.routes.items():
         available, produced = set(at_first), set[str]()
@@ -115,6 +117,33 @@ def _check_head(head: HeadSpec, where: str) -> None:
         )
     if head.ignore is not None and not 0 <= head.ignore <= 255:
         raise broken(f'{where}"ignore" is {head.ignore}, and has to be 0 to 255')
+
+
+WARP_LABELS = "warp-labels@1"
+MOST_WARPED = 8192
+"""Extent of a map that it moves."""
+
+
+def _check_operation(graph: GraphSpec) -> None:
+    """Raise BundleError for a graph that cannot be the operation it is said to be. Those that are not known
+    are left to the engine."""
+    if graph.operation != WARP_LABELS:
+        return
+    maps, motion = graph.inputs[:-1], graph.inputs[-1:]
+    kinds = {(spec.shape, spec.dtype) for spec in (*maps, *graph.outputs)}
+    shape, dtype = next(iter(kinds), ((), ""))
+    fits = (
+        len(kinds) == 1
+        and dtype == "uint8"
+        and len(shape) == 3
+        and shape[0] == 1
+        and max(shape) <= MOST_WARPED
+    )
+    if not fits or len(maps) != len(graph.outputs) or [spec.name for spec in motion] != ["motion"]:
+        raise broken(
+            f"{graph.role} is said to be {WARP_LABELS}, which takes maps and then motion, "
+            "and gives as many maps"
+        )
 
 
 def _check_shapes(manifest: Manifest) -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_vss.bundle import GraphSpec, Manifest
 from edge_vss.cli.terminal import say, table
+from edge_vss.errors import OptionError
 from edge_vss.report import Json, Report, plain
+
+if TYPE_CHECKING:
+    from edge_vss.runtimes.engines._ways import Taken
 
 
 @dataclass(frozen=True)
@@ -34,9 +39,12 @@ class Contents(Report):
     gmac_per_frame: Cost
     preview: Path | None = None
     """Where a picture of what it makes of a video was drawn."""
+    engines: dict[str, Taken] = field(default_factory=dict)
+    """Role → what runs the graph on this machine, where that was measured before."""
 
     def to_json(self) -> dict[str, Json]:
-        """The manifest's keys, each graph with its ``bytes``, the two sums, and ``preview``, if any."""
+        """The manifest's keys, each graph with its ``bytes``, the two sums, ``engines``, and ``preview``, if
+        any."""
         graphs: list[Json] = [
             {**_object(asdict(graph)), "bytes": self.graph_bytes[graph.role]}
             for graph in self.manifest.graphs
@@ -46,6 +54,7 @@ class Contents(Report):
             "graphs": graphs,
             "state_bytes": self.state_bytes,
             "gmac_per_frame": self.gmac_per_frame.to_json(),
+            "engines": plain(self.engines),
             **({} if self.preview is None else {"preview": str(self.preview)}),
         }
 
@@ -64,7 +73,25 @@ def contents(
         state_bytes=sum(state.nbytes for state in manifest.state),
         gmac_per_frame=_cost(bundle, manifest, policy),
         preview=preview,
+        engines=_engines(manifest),
     )
+
+
+def _engines(manifest: Manifest) -> dict[str, Taken]:
+    """What ``auto`` has taken here before. A target of another edge-vss has no engine here."""
+    from edge_vss.runtimes.engines import EngineOptions
+    from edge_vss.runtimes.engines._auto import remembered
+
+    try:
+        return remembered(manifest, EngineOptions())
+    except OptionError:
+        return {}
+
+
+def show_engines(taken: dict[str, Taken]) -> None:
+    """A table: what runs the graphs here. Nothing where nothing was measured."""
+    rows = [(role, found.way.shown, found.milliseconds) for role, found in taken.items()]
+    table(("graph", "runs here by", "ms"), rows)
 
 
 def _bytes(bundle: Path, graph: GraphSpec) -> int:

@@ -37,6 +37,12 @@ def _rows(found: MachineReport) -> list[tuple[str, str]]:
         ("OpenCV", f"{opencv.version} ({opencv.package})" if opencv.version else "not installed"),
     ]
     rows += [(f"engine {name}", _engine(engine)) for name, engine in found.engines.items()]
+    chosen = [
+        f"{target} from {', '.join(names)}" for target, names in found.auto.engines.items() if len(names) > 1
+    ]
+    if chosen:
+        kept = f"{found.auto.remembered} choices remembered" if found.auto.folder else "nothing is remembered"
+        rows.append(("engine auto", " · ".join((*chosen, kept))))
     rows += [("accelerator", f"{device.name} ({device.device})") for device in found.accelerators]
     rows += [("camera", f"{camera.device} {camera.name}") for camera in found.cameras]
     versions = (f"{name} {number or 'missing'}" for name, number in found.convert.items())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge_vss.cli._contents import contents, show_graphs, show_outputs, show_reading
+from edge_vss.cli._contents import contents, show_engines, show_graphs, show_outputs, show_reading
 from edge_vss.cli._precision import show_precision
 from edge_vss.cli.options import Bundle, Debug, Json, PolicyName
 from edge_vss.cli.terminal import cell, emit, say, table
@@ -23,6 +23,7 @@ def inspect(bundle: Bundle, policy: PolicyName = None, json: Json = None, debug:
     show_reading(manifest)
     show_outputs(manifest)
     show_graphs(bundle, manifest)
+    show_engines(found.engines)
     show_precision(manifest)
     tensors = [
         (graph.role, way, spec.name, spec.dtype, "x".join(map(str, spec.shape)))

@@ -52,7 +52,11 @@ Motion = Annotated[
 ]
 Engine = Annotated[
     str | None,
-    typer.Option("--engine", metavar="NAME", help="Inference engine; without it, the target's own."),
+    typer.Option(
+        "--engine",
+        metavar="NAME",
+        help="Inference engine; auto, the usual, takes the quickest.",
+    ),
 ]
 Provider = Annotated[
     str,

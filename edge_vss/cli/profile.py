@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from edge_vss.cli._contents import show_engines
 from edge_vss.cli.options import (
     Bundle,
     Debug,
@@ -93,6 +94,7 @@ def profile(
         for name, side in ((found.policy, found), (baseline, found.baseline))
     ]
     table(("", "fps", "key frames", "p50 ms", "p95 ms", "p99 ms"), sides)
+    show_engines(found.engines)
     stages = [(name, spent.p50, spent.p95, spent.p99, spent.count) for name, spent in found.stages.items()]
     table(("stage", "p50 ms", "p95 ms", "p99 ms", "times"), stages)
     say(f"{found.speedup:.2f} times as fast, {found.peak_rss_mb:.0f} MB at the peak")

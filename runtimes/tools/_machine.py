@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-import platform
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_vss.processor import Cpu as Cpu
+from edge_vss.processor import cpu as cpu
+from edge_vss.processor import text_of
 from edge_vss.report import Report
 from edge_vss.runtimes.sources import natural_order
 
@@ -25,22 +27,6 @@ _DEVICES = (
     ("Rockchip NPU", "dev/rknpu*"),
     ("Qualcomm Hexagon", "dev/fastrpc-cdsp*"),
 )
-_CPU_FEATURES = (
-    *("sse4_1", "avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8"),
-    *("asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "neon"),
-)
-
-
-@dataclass(frozen=True)
-class Cpu(Report):
-    """The processor."""
-
-    model: str
-    machine: str
-    cores: int | None
-    """Cores that this process may use."""
-    features: tuple[str, ...]
-    """The instruction sets it has of those that matter for inference."""
 
 
 @dataclass(frozen=True)
@@ -65,22 +51,7 @@ class Camera(Report):
 
 def board(root: Path) -> str:
     """The name of a single-board computer; empty for other machines."""
-    return _text(root / "proc/device-tree/model").strip("\0 \n")
-
-
-def cpu(root: Path) -> Cpu:
-    """Model, usable cores and instruction sets."""
-    fields: dict[str, str] = {}
-    for line in _text(root / "proc/cpuinfo").splitlines():
-        name, _, value = line.partition(":")
-        fields.setdefault(name.strip().lower(), value.strip())
-    flags = set(f"{fields.get('flags', '')} {fields.get('features', '')}".split())
-    return Cpu(
-        model=fields.get("model name") or platform.processor() or platform.machine(),
-        machine=platform.machine(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        features=tuple(name for name in _CPU_FEATURES if name in flags),
-    )
+    return text_of(root / "proc/device-tree/model").strip("\0 \n")
 
 
 def accelerators(root: Path) -> tuple[Device, ...]:
@@ -90,10 +61,10 @@ def accelerators(root: Path) -> tuple[Device, ...]:
         for name, pattern in _DEVICES
         for path in sorted(root.glob(pattern))
     ]
-    tegra = _text(root / "etc/nv_tegra_release").strip()
+    tegra = text_of(root / "etc/nv_tegra_release").strip()
     if tegra:
         found.append(Device(f"Jetson Linux {tegra.splitlines()[0].lstrip('# ')}", "/etc/nv_tegra_release"))
-    driver = _text(root / "proc/driver/nvidia/version")
+    driver = text_of(root / "proc/driver/nvidia/version")
     if driver:
         found.append(Device(driver.splitlines()[0], "/proc/driver/nvidia/version"))
     return tuple(found)
@@ -104,15 +75,8 @@ def cameras(root: Path) -> tuple[Camera, ...]:
     return tuple(
         Camera(
             device=f"/{path.relative_to(root)}",
-            name=_text(root / "sys/class/video4linux" / path.name / "name").strip(),
+            name=text_of(root / "sys/class/video4linux" / path.name / "name").strip(),
             readable=os.access(path, os.R_OK | os.W_OK),
         )
         for path in sorted(root.glob("dev/video[0-9]*"), key=natural_order)
     )
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""

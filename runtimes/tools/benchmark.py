@@ -12,6 +12,7 @@ from time import perf_counter
 from edge_vss.decisions import Policy, Prediction
 from edge_vss.errors import OptionError, SourceError
 from edge_vss.report import Report
+from edge_vss.runtimes.engines._ways import Taken
 from edge_vss.runtimes.pipeline import run
 from edge_vss.runtimes.segmenter import Segmenter
 from edge_vss.runtimes.session import Session
@@ -60,6 +61,9 @@ class ProfileReport(SpeedReport):
 
     speedup: float
     """``fps`` over the baseline's."""
+
+    engines: dict[str, Taken]
+    """Role → what ran the graph."""
 
 
 def profile(
@@ -128,6 +132,7 @@ def profile(
         peak_rss_mb=round(peak_rss_mb(), 1),
         baseline=slow,
         speedup=round(fast.fps / slow.fps, 3),
+        engines=segmenter.taken,
     )
 
 

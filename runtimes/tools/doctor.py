@@ -15,9 +15,12 @@ from pathlib import Path
 from edge_vss.errors import one_line
 from edge_vss.extras import extras
 from edge_vss.report import Report
-from edge_vss.runtimes.engines import ENGINES, EngineDescription, usual_engine
+from edge_vss.runtimes.engines import ENGINES, EngineDescription, cache_folder, usual_engine
+from edge_vss.runtimes.engines._auto import candidates
+from edge_vss.runtimes.engines._remembered import FOLDER, count
 from edge_vss.runtimes.tools._codecs import Video, video
 from edge_vss.runtimes.tools._machine import Camera, Cpu, Device, accelerators, board, cameras, cpu
+from edge_vss.text import whole
 
 CONVERT = "convert"
 """The extra that every conversion needs; others whose names begin with it add a target or a family."""
@@ -63,6 +66,18 @@ class Engine(Report):
 
 
 @dataclass(frozen=True)
+class Auto(Report):
+    """What ``--engine auto`` has to choose from, and what it has measured."""
+
+    engines: dict[str, tuple[str, ...]]
+    """Target → the engines here that run it, the usual one first."""
+    remembered: int
+    """Bundles, as they run with one set of options, for which the choice is kept."""
+    folder: str | None
+    """Where it is kept; None where nothing can be."""
+
+
+@dataclass(frozen=True)
 class MachineReport(Report):
     """Everything found on a machine."""
 
@@ -74,6 +89,7 @@ class MachineReport(Report):
     video: Video
     opencv: OpenCv
     engines: dict[str, Engine]
+    auto: Auto
     accelerators: tuple[Device, ...]
     cameras: tuple[Camera, ...]
     convert: dict[str, str | None]
@@ -101,11 +117,20 @@ def report(root: Path = Path("/")) -> MachineReport:
         video=codecs,
         opencv=windows,
         engines=engines,
+        auto=auto(),
         accelerators=accelerators(root),
         cameras=seen,
         convert=convert,
         missing=missing(codecs, windows, engines, seen, convert),
     )
+
+
+def auto() -> Auto:
+    """What ``--engine auto`` would choose from."""
+    targets = dict.fromkeys(target for plugin in ENGINES.all() for target in plugin.description.targets)
+    found = {target: tuple(plugin.name for plugin in candidates(target)) for target in targets}
+    folder = cache_folder(FOLDER)
+    return Auto(found, count(), None if folder is None else whole(str(folder)))
 
 
 def opencv() -> OpenCv:

@@ -24,6 +24,7 @@ class Positions:
 
     def __init__(self) -> None:
         self._made: dict[tuple[Size, Size, str, Window | None], tuple[Floats, Floats]] = {}
+        self._pairs: dict[Size, Floats] = {}
 
     def of_grid(
         self, size: Size, grid: Size, sampling: str, window: Window | None = None
@@ -36,6 +37,19 @@ class Positions:
             across, down = np.meshgrid(x.astype(np.float32), y.astype(np.float32))
             self._made[key] = (across, down)
         return self._made[key]
+
+    def are_cells(self, size: Size, grid: Size, sampling: str, window: Window | None) -> bool:
+        """Whether the points of ``grid`` are the centres of the map's cells: then each is read as it is."""
+        if window is not None or grid != grid_of(size):
+            return False
+        x, y = self.of_grid(size, grid, sampling)
+        return bool(x[0, -1] == grid[1] - 1 and y[-1, 0] == grid[0] - 1 and x[0, 0] == y[0, 0] == 0)
+
+    def pairs(self, grid: Size) -> Floats:
+        """Every pixel of ``grid``: (h, w, 2), x and y."""
+        if grid not in self._pairs:
+            self._pairs[grid] = np.dstack(self.of_pixels(grid))
+        return self._pairs[grid]
 
     def of_pixels(self, grid: Size) -> tuple[Floats, Floats]:
         """Every pixel of ``grid``: x and y."""
@@ -85,7 +99,8 @@ class SmoothMap:
                 link = link._previous()
             for link in reversed(waiting):
                 if step := link._on_cells():
-                    root = step[0] + link._hop(root, step[0], cv2.INTER_CUBIC)
+                    root = link._hop(root, step[0], cv2.INTER_CUBIC)
+                    root += step[0]
                 link._root = root
                 # Made anew where somebody asks what is known; most policies do not.
                 link._step = None
@@ -129,7 +144,7 @@ class SmoothMap:
         return self._step
 
     def _averaged(self, motion: MotionField) -> tuple[Floats, Floats]:
-        step = np.ascontiguousarray(motion.displacement_px.transpose(1, 2, 0))
+        step = np.asarray(cv2.merge(list(motion.displacement_px)), np.float32)
         known = motion.known.astype(np.float32)
         if motion.cell_px == CELL_PX:
             return step, known
@@ -144,11 +159,13 @@ class SmoothMap:
         here = cv2.remap(means, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return np.ascontiguousarray(here[..., :2]), np.ascontiguousarray(here[..., 2])
 
+    _no_map = np.empty(0, np.float32)
+    """Both coordinates are in the first map."""
+
     def _hop(self, of: Floats, step: Floats, sampling: int) -> Floats:
-        h, w = step.shape[:2]
-        x, y = self._positions.of_pixels((h, w))
-        scale = np.float32(1 / CELL_PX)
-        there = cv2.remap(
-            of, x + step[..., 0] * scale, y + step[..., 1] * scale, sampling, borderMode=cv2.BORDER_REPLICATE
-        )
+        at = step * np.float32(1 / CELL_PX)
+        at += self._positions.pairs(step.shape[:2])
+        # OpenCV rounds pairs in another way than it rounds two maps, where it takes the nearest.
+        x, y = cv2.split(at) if sampling == cv2.INTER_NEAREST else (at, self._no_map)
+        there = cv2.remap(of, x, y, sampling, borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(there, np.float32)

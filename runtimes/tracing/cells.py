@@ -11,6 +11,8 @@ from edge_vss.video import MotionVectors, Size
 CELL_PX = 8
 """Side of a cell in pixels. No decoder that exports vectors reports blocks smaller than 8×8."""
 
+_CELL_BITS = CELL_PX.bit_length() - 1
+
 _MANY_CELLS = 6500  # 854×480
 
 Displacement = NDArray[np.float32]
@@ -50,8 +52,8 @@ def cells(vectors: MotionVectors | None, grid: Size, *, ahead: bool = False) -> 
         vectors = vectors.only(vectors.direction > 0 if ahead else vectors.direction < 0)
     if vectors is None or not len(vectors):
         return np.zeros((2, h, w), np.float32), np.zeros((h, w), np.bool_)
-    row = np.clip(vectors.top_px // CELL_PX, -_HALO, h) + _HALO
-    column = np.clip(vectors.left_px // CELL_PX, -_HALO, w) + _HALO
+    row = _within(vectors.top_px >> _CELL_BITS, h)
+    column = _within(vectors.left_px >> _CELL_BITS, w)
     padded_w = w + 2 * _HALO
     first = row.astype(np.intp) * padded_w + column
     # One complex number a cell, so that x and y are scattered in one pass; NaN where no vector comes.
@@ -59,45 +61,53 @@ def cells(vectors: MotionVectors | None, grid: Size, *, ahead: bool = False) -> 
     motion.real, motion.imag = vectors.displacement_px
     field = np.full((h + 2 * _HALO) * padded_w, np.nan, np.complex64)
     # Blocks of one shape are laid down together. Its code has two digits: height and width in cells.
-    tall, wide = (np.clip(side // CELL_PX, 1, _LARGEST) for side in (vectors.height_px, vectors.width_px))
+    tall, wide = (
+        np.minimum(np.maximum(side >> _CELL_BITS, 1), _LARGEST)
+        for side in (vectors.height_px, vectors.width_px)
+    )
     shape = (tall - 1) * _LARGEST + (wide - 1)
     for code in np.flatnonzero(np.bincount(shape)).tolist():
-        of_shape = shape == code
+        of_shape = np.flatnonzero(shape == code)
         start, values = first[of_shape], motion[of_shape]
         for i in range(code // _LARGEST + 1):
             for j in range(code % _LARGEST + 1):
                 field[start + (i * padded_w + j)] = values
     inside = field.reshape(-1, padded_w)[_HALO : _HALO + h, _HALO : _HALO + w]
-    known = ~np.isnan(inside.real)
-    displacement = np.zeros((2, h, w), np.float32)
-    np.copyto(displacement[0], inside.real, where=known)
-    np.copyto(displacement[1], inside.imag, where=known)
+    displacement = np.empty((2, h, w), np.float32)
+    displacement[0], displacement[1] = inside.real, inside.imag
+    known = displacement[0] == displacement[0]
+    if not known.all():
+        displacement[:, ~known] = 0
     return displacement, known
+
+
+def _within(cells_: NDArray[np.int16], count: int) -> NDArray[np.int16]:
+    """Numbers of cells on the padded grid; what lies further out is brought to its edge."""
+    return np.asarray(np.minimum(np.maximum(cells_, -_HALO), count) + _HALO)
 
 
 def fill(displacement: Displacement, known: Known) -> Displacement:
     """Give every cell that is not known the average of the known cells around it, looking further out
     as needed."""
-    if known.all() or not known.any():
+    missing = np.flatnonzero(~known)
+    if not len(missing) or len(missing) == known.size:
         return displacement
-    weighted = cv2.merge([displacement[0], displacement[1], np.ones_like(displacement[0])])
-    weighted[~known] = 0
-    out = weighted[..., :2].copy()
-    missing = ~known
+    filled = displacement.copy()
+    x, y = filled.reshape(2, -1)
+    x[missing] = y[missing] = 0
+    weighted = cv2.merge([filled[0], filled[1], known.astype(np.float32)])
     for reach_cells in (1, 4, 16):
         side = 2 * reach_cells + 1
         sums = cv2.boxFilter(weighted, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
-        around = sums[missing]
+        around = sums.reshape(-1, 3)[missing]
         reached = around[:, 2] > 0.5
-        filled = out[missing]
-        filled[reached] = around[reached, :2] / around[reached, 2:]
-        out[missing] = filled
-        missing[missing] = ~reached
-        if not missing.any():
-            break
-    else:
-        out[missing] = weighted[known][:, :2].mean(axis=0)
-    return np.ascontiguousarray(out.transpose(2, 0, 1))
+        found, around = missing[reached], around[reached]
+        x[found], y[found] = around[:, 0] / around[:, 2], around[:, 1] / around[:, 2]
+        missing = missing[~reached]
+        if not len(missing):
+            return filled
+    x[missing], y[missing] = weighted[known][:, :2].mean(axis=0)
+    return filled
 
 
 def at_centres(size: Size, grid: Size, cell_px: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -116,9 +116,12 @@ class Trace:
     def _sampled(
         self, grid: Size, sampling: str = "centres", window: Window | None = None
     ) -> NDArray[np.float32]:
-        x, y = self._positions.of_grid(self.size, grid, sampling, window)
-        root = cv2.remap(self._smooth.root(), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        return np.ascontiguousarray(root.transpose(2, 0, 1))
+        root = self._smooth.root()
+        if not self._positions.are_cells(self.size, grid, sampling, window):
+            x, y = self._positions.of_grid(self.size, grid, sampling, window)
+            read = cv2.remap(root, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            root = np.asarray(read, np.float32)
+        return np.array(cv2.split(root))
 
 
 class Tracer:

@@ -17,7 +17,10 @@ from numpy.typing import NDArray
 from edge_vss import bundle
 from edge_vss.bundle import GraphSpec, Manifest, MotionSpec, StateSpec, TensorSpec
 from edge_vss.files import sha256
+from edge_vss.runtimes.operations.warp_labels import defined
 from tests.helpers.reader import Reader, grid_of, rollout
+from tests.helpers.warps import labels_of
+from tests.helpers.warps import motions as tried_motions
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "vectors"
 SIZE = (32, 48)
@@ -43,6 +46,7 @@ def make(folder: Path) -> None:
         manifest = json.loads((path / "manifest.json").read_text())
         found = rollout(Reader(manifest, graphs(path)), ROUTES, images, displacements)
         arrays |= {f"{name}/{key}": array for key, array in found.items()}
+    arrays |= operation()
     about = {
         "routes": ROUTES,
         "arrays": {
@@ -55,6 +59,14 @@ def make(folder: Path) -> None:
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(array.astype(STORED[str(array.dtype)]).tobytes())
     (folder / "vectors.json").write_text(json.dumps(about, indent=1) + "\n")
+
+
+def operation() -> dict[str, NDArray[Any]]:
+    """Maps and motions for ``warp-labels@1``, and what comes of them: rounding, borders and ties."""
+    size, grid = (35, 61), (5, 8)
+    labels, tried = labels_of(size), np.concatenate(list(tried_motions(size, grid).values()))
+    moved = np.stack([defined(labels[0], motion) for motion in tried])
+    return {"warp_labels/labels": labels, "warp_labels/motion": tried, "warp_labels/moved": moved}
 
 
 def load(folder: Path = FOLDER) -> tuple[list[str], dict[str, NDArray[Any]]]:
