@@ -26,6 +26,17 @@ def gmac(path: Path) -> float:
     return _count(inferred.graph, {}, str(path)) / 1e9
 
 
+def counted(path: Path, part: Any) -> float:
+    """What `gmac` counts in a part's ONNX file, or, where its shapes are not static, what torch computes.
+
+    TorchScript's exporter leaves such shapes, and so do networks that look at values.
+    """
+    try:
+        return gmac(path)
+    except ModelError:
+        return gmac_of(part)
+
+
 def convolutions(network: Callable[[Any], Any], shape: tuple[int, ...]) -> float:
     """Billions of multiply-accumulates of a network's convolutions for an input of ``shape``, up to its
     scores.
@@ -49,11 +60,22 @@ def gmac_of(part: Any) -> float:
 def _flops(network: Callable[..., Any], inputs: list[tuple[tuple[int, ...], str]]) -> dict[str, float]:
     """Operator → its floating point operations, by running on tensors that have nothing but shapes."""
     import torch
-    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch._subclasses.fake_tensor import (
+        DataDependentOutputException,
+        DynamicOutputShapeException,
+        FakeTensorMode,
+    )
     from torch.utils.flop_counter import FlopCounterMode
 
-    with FakeTensorMode(allow_non_fake_inputs=True), FlopCounterMode(display=False) as counter:
-        network(*(torch.empty(shape, dtype=getattr(torch, dtype)) for shape, dtype in inputs))
+    def run() -> None:
+        network(*(torch.zeros(shape, dtype=getattr(torch, dtype)) for shape, dtype in inputs))
+
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True), FlopCounterMode(display=False) as counter:
+            run()
+    except (DataDependentOutputException, DynamicOutputShapeException):  # shapes that follow from values
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            run()
     return {str(name): float(count) for name, count in counter.get_flop_counts().get("Global", {}).items()}
 
 

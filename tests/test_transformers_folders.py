@@ -274,6 +274,10 @@ def test_an_encoder_without_its_head_is_refused(tmp_path: Path) -> None:
             "names whole pictures",
         ),
         ({"model_type": "llama", "architectures": ["LlamaForCausalLM"]}, "writes text"),
+        (
+            {"model_type": "oneformer", "architectures": ["OneFormerForUniversalSegmentation"]},
+            "is a OneFormer, .* give a Mask2Former",
+        ),
         ({"model_type": "nosuch"}, "is a nosuch: give a semantic segmentor"),
     ],
 )

@@ -32,14 +32,12 @@ WEIGHTS = (
     "pytorch_model.bin.index.json",
 )
 
-QUERIES = ("mask2former", "maskformer", "oneformer", "eomt", "eomt_dinov3")
+QUERIES = ("mask2former", "maskformer", "eomt", "eomt_dinov3")
 """Networks that answer with masks and the class of each; ``model_type`` in their config."""
 MASK_SIZES: dict[str, Size] = {"mask2former": (384, 384)}
 """The size at which a network's own post-processing mixes masks, where that is not the masks' size."""
 PATCHES = ("beit", "data2vec-vision", "dpt", "eomt", "eomt_dinov3")
 """Networks that cut the picture into patches and take whole patches only."""
-TASK = "the task is semantic"
-"""OneFormer is told in words what to do."""
 OTHER_TASKS = {
     "ObjectDetection": "finds boxes",
     "ImageClassification": "names whole pictures",
@@ -78,7 +76,7 @@ def open_folder(path: Path) -> Folder:
     loader = _loader(transformers, path, kind, config)
     model = _loaded(path, loader)
     multiple = _patch(model.config) if kind in PATCHES else 1
-    processor = _processor(transformers, path, kind)
+    processor = _processor(transformers, path)
     size = None if processor is None else _size(processor)
     network: torch.nn.Module
     if kind in QUERIES:
@@ -87,9 +85,8 @@ def open_folder(path: Path) -> Folder:
             shares = [float(share) for share in model.attn_mask_probs]
             del model.attn_mask_probs
             model.attn_mask_probs = shares
-        extra = {"task_inputs": _task(transformers, path, model.config)} if kind == "oneformer" else {}
         mixed_at = size if kind.startswith("eomt") else MASK_SIZES.get(kind)
-        network = Queries(model, mixed_at, extra)
+        network = Queries(model, mixed_at)
     else:
         network = Scores(model)
     prepare = Preprocess() if processor is None else _preprocess(processor)
@@ -115,16 +112,13 @@ class Queries(torch.nn.Module):
     arXiv 2107.06278, section 3.4), at the size where the published post-processing mixes.
     """
 
-    def __init__(self, model: torch.nn.Module, mixed_at: Size | None, extra: Mapping[str, Tensor]) -> None:
+    def __init__(self, model: torch.nn.Module, mixed_at: Size | None) -> None:
         super().__init__()
         self.model, self.mixed_at = model, mixed_at
-        self.names = tuple(extra)
-        for name, value in extra.items():
-            self.register_buffer(name, value)
 
     def found(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Masks float32 (1, Q, h, w), logits, and the share of each class in them (1, Q, C)."""
-        answer = self.model(pixel_values=pixels, **{name: self.get_buffer(name) for name in self.names})
+        answer = self.model(pixel_values=pixels)
         return answer.masks_queries_logits, answer.class_queries_logits.softmax(-1)[..., :-1]
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -139,6 +133,11 @@ def _loader(transformers: Any, path: Path, kind: str, config: Mapping[str, Any])
         MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES as SEMANTIC,
     )
 
+    if kind == "oneformer":
+        raise ModelError(
+            f"{path} is a OneFormer, whose decoder picks rows by their values, so that no graph can be made "
+            "of it: give a Mask2Former of the same classes"
+        )
     architecture = str((config.get("architectures") or [kind or "network"])[0])
     does = next((what for end, what in OTHER_TASKS.items() if end in architecture), "")
     if kind in QUERIES:
@@ -174,24 +173,10 @@ def _loaded(path: Path, loader: Any) -> Any:
     return model.float().eval()
 
 
-def _processor(transformers: Any, path: Path, kind: str) -> Any:
+def _processor(transformers: Any, path: Path) -> Any:
     """The image processor, which knows its own defaults; None without one."""
     if not (path / PROCESSOR).is_file():
         return None
-    if kind == "oneformer":
-        # Its own wants a list of classes from the network; what it does to pixels is Mask2Former's.
-        settings = read_json(path / PROCESSOR)
-        wanted = (
-            "size",
-            "do_resize",
-            "do_rescale",
-            "rescale_factor",
-            "do_normalize",
-            "image_mean",
-            "image_std",
-        )
-        kept = {name: settings[name] for name in wanted if name in settings}
-        return transformers.Mask2FormerImageProcessorPil(**kept)
     try:
         with quiet():
             return transformers.AutoImageProcessor.from_pretrained(
@@ -241,20 +226,3 @@ def _classes(path: Path, config: Mapping[str, Any], loaded: Any) -> ClassSet:
     ignore = given if isinstance(given, int) else 255
     chosen = [f"class {index}" if unnamed else names[index] for index in range(count)]
     return from_names(chosen, ignore if 0 <= ignore <= 255 else 255)
-
-
-def _task(transformers: Any, path: Path, config: Any) -> Tensor:
-    try:
-        with quiet():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(str(path), local_files_only=True)
-            tokens = tokenizer(
-                TASK, padding="max_length", max_length=int(config.task_seq_len), truncation=True,
-                return_tensors="pt",
-            )  # fmt: skip
-    except Exception as error:
-        raise ModelError(
-            f"{path} has no tokenizer that works ({one_line(error)}): OneFormer needs "
-            "vocab.json and merges.txt beside its weights"
-        ) from None
-    found: Tensor = tokens["input_ids"]
-    return found

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from edge_vss.bundle import TensorSpec
-from edge_vss.converters.cost import gmac
+from edge_vss.converters.cost import counted
 from edge_vss.converters.readers._artifact import around
 from edge_vss.converters.readers.onnx import OPSETS
 from edge_vss.converters.silence import quiet
@@ -52,7 +52,7 @@ def _write(part: Part, folder: Path, metadata: Mapping[str, str]) -> Artifact:
     onnx.helper.set_model_props(model, dict(metadata))
     file = folder / f"{part.role}.onnx"
     save(model, part, file)
-    return Artifact(part.role, file.name, gmac(file))
+    return Artifact(part.role, file.name, counted(file, part))
 
 
 def graph(part: Part) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from edge_vss.converters.cost import gmac
+from edge_vss.converters.cost import counted
 from edge_vss.converters.readers._artifact import around
 from edge_vss.converters.readers.openvino import OpenVinoNetwork
 from edge_vss.converters.silence import quiet
@@ -77,7 +77,7 @@ def _from_onnx(exported: Any, part: Part) -> tuple[Any, float]:
         try:
             with quiet():
                 # Not convert_model, which starts a process to report that it was called.
-                return ov.Core().read_model(str(file)), gmac(file)
+                return ov.Core().read_model(str(file)), counted(file, part)
         except ModelError:
             raise
         except Exception as error:  # OpenVINO has one class for all of its errors, and it is not exported
