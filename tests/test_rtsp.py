@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from contextlib import closing
+from itertools import pairwise
 
 import psutil
 import pytest
@@ -60,16 +61,16 @@ def test_a_camera_over_both_transports(port: int, transport: str) -> None:
 def test_capture_times_are_the_cameras_as_soon_as_it_tells(port: int) -> None:
     with camera(port), open_source(url(port), timeout_seconds=LONG) as source:
         frames: list[Frame] = []
-        until(lambda: bool(frames.append(next(source)) or frames[-1].capture_clock == "rtcp"))
+        while not frames or frames[-1].capture_clock != "rtcp":
+            frames.append(next(source))
         told = [next(source) for _ in range(25)]
     assert frames[0].capture_clock in ("arrival", "rtcp")
     times = [frame.captured_seconds or 0.0 for frame in told]
     assert all(frame.capture_clock == "rtcp" for frame in told)
     # Camera and reader share a clock here; pictures are 40 ms apart.
-    assert all(0.0 < later - earlier < 0.2 for earlier, later in zip(times, times[1:], strict=False))
-    assert all(
-        -1.0 < (frame.arrived_seconds or 0.0) - taken < LONG for frame, taken in zip(told, times, strict=True)
-    )
+    assert all(0.0 < later - earlier < 0.2 for earlier, later in pairwise(times))
+    arrived = [frame.arrived_seconds or 0.0 for frame in told]
+    assert all(-1.0 < came - taken < LONG for came, taken in zip(arrived, times, strict=True))
 
 
 def test_a_password_lets_in_and_is_never_shown(port: int, capfd: pytest.CaptureFixture[str]) -> None:
