@@ -8,13 +8,12 @@ Needs Chromium and the extra ``web``.
 from __future__ import annotations
 
 import json
-import socket
+import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -79,41 +78,45 @@ def _looked_at(client: Client, seconds: float) -> dict[str, Any]:
 
 def _late(client: Client, seconds: float) -> list[float]:
     """Seconds from packet to labels, of every frame for some time."""
-    lines, found, ends = 0, [], time.monotonic() + seconds
+    found, ends = [], time.monotonic() + seconds
     while time.monotonic() < ends:
-        for line in client.lines("/api/streams/0/events", 40):
-            if line.startswith(b"data: "):
-                found.append(json.loads(line[6:])["latency_ms"] / 1e3)
-                lines += 1
+        lines = client.lines("/api/streams/0/events", 40)
+        found += [json.loads(line[6:])["latency_ms"] / 1e3 for line in lines if line.startswith(b"data: ")]
     return found
 
 
 @contextmanager
 def crowd(client: Client) -> Iterator[None]:
-    """Meanwhile twenty clients look on, half of them reading a byte a second."""
-    over = threading.Event()
-
-    def slow() -> None:
-        head = f"Host: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
-        with socket.create_connection(("127.0.0.1", client.port)) as connection:
-            connection.sendall(f"GET /api/streams/0/frame HTTP/1.1\r\n{head}".encode())
-            while not over.wait(1.0):
-                connection.recv(1)
-
-    def fast() -> None:
-        number = 0
-        while not over.is_set():
-            number = client.frame(after=number)[0]["number"]
-
-    with ExitStack() as stack:
-        for work in [slow, fast] * (CLIENTS // 2):
-            thread = threading.Thread(target=work, daemon=True)
-            thread.start()
-            stack.callback(thread.join, 30)
+    """Meanwhile twenty clients of another process look on, half of them reading a byte a second."""
+    command = [sys.executable, "-c", CROWD, str(client.port), TOKEN, str(CLIENTS)]
+    with subprocess.Popen(command) as process:
         try:
             yield
         finally:
-            over.set()
+            process.kill()
+
+
+CROWD = """
+import http.client, os, socket, sys, threading, time
+port, token, clients = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+os.nice(10)
+def slow():
+    connection = socket.create_connection(("127.0.0.1", port))
+    head = f"Host: localhost\\r\\nAuthorization: Bearer {token}\\r\\n\\r\\n"
+    connection.sendall(f"GET /api/streams/0/frame HTTP/1.1\\r\\n{head}".encode())
+    while connection.recv(1):
+        time.sleep(1)
+def fast():
+    connection, number = http.client.HTTPConnection("127.0.0.1", port), 0
+    while True:
+        headers = {"Authorization": f"Bearer {token}"}
+        connection.request("GET", f"/api/streams/0/frame?after={number}", headers=headers)
+        body = connection.getresponse().read()
+        number = int(body[4:60].split(b":")[1].split(b",")[0])
+for work in [slow, fast] * (clients // 2):
+    threading.Thread(target=work, daemon=True).start()
+time.sleep(600)
+"""
 
 
 if __name__ == "__main__":
