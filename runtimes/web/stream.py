@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import monotonic
 
 import av.error
 
@@ -233,7 +232,8 @@ class _Life:
         self, frame: Frame, prediction: Prediction, late: float | None, doubt: float | None
     ) -> dict[str, Json]:
         key = prediction.decision.route != "nonkey"
-        self._key_at = monotonic() if key else self._key_at
+        at = frame.pts_seconds if frame.arrived_seconds is None else frame.arrived_seconds
+        self._key_at = at if key else self._key_at
         facts = {
             "index": frame.index,
             "pts_seconds": frame.pts_seconds,
@@ -242,7 +242,7 @@ class _Life:
             "key": key,
             "reason": prediction.decision.reason,
             "frames_since_key": prediction.frames_since_key,
-            "key_age_seconds": round(monotonic() - self._key_at, 3),
+            "key_age_seconds": round(at - self._key_at, 3),
             "picture_type": frame.picture_type,
             "start": str(frame.start),
             "latency_ms": None if late is None else round(1e3 * late, 2),
