@@ -11,6 +11,7 @@ import textwrap
 from contextlib import closing
 from dataclasses import fields
 from http.client import HTTPConnection
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -123,6 +124,9 @@ def run(words: list[str]) -> None:
     if small[0] == "convert" and "-o" in small and "--force" not in small:
         # A page may convert to the same place twice, to show another option.
         shutil.rmtree(small[small.index("-o") + 1], ignore_errors=True)
+    if small[0] == "serve" and find_spec("starlette") is None:
+        parse(small)
+        return
     if small[0] == "serve":
         # As long as it takes to show something, at a port that is free here.
         small += ["--port", "0", "--seconds", "1"]

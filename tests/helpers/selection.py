@@ -21,6 +21,7 @@ SLOW = frozenset(
         "test_engine_memory.py",
         "test_engines.py",
         "test_goldens.py",
+        "test_gst.py",
         "test_heads.py",
         "test_html_reports.py",
         "test_kinds.py",
