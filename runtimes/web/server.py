@@ -106,6 +106,8 @@ class Server:
             self._socket.close()
             notify(STOPPING="1")
             for stream in streams:
+                stream.leave()
+            for stream in streams:
                 stream.stop()
 
     async def _run(self, streams: Sequence[Stream], started: Callable[[], None]) -> None:
