@@ -8,8 +8,12 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from contextlib import closing
 from dataclasses import fields
+from http.client import HTTPConnection
+from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import cv2
@@ -28,9 +32,11 @@ from edge_vss.runtimes.tools.evaluate import EvaluationReport
 from edge_vss.runtimes.tools.ground_truth import read_labels
 from edge_vss.runtimes.tools.self_check import CheckReport
 from edge_vss.runtimes.tools.stream_report import StreamReport
+from edge_vss.runtimes.web.server import Server
 from tests.helpers import ways_in
 from tests.helpers.cli import CliRunner
 from tests.helpers.documents import PAGES, ROOT, Block, blocks
+from tests.helpers.page import NEEDS_WEB
 from tests.helpers.scene import CLASSES, COLOURS, HEIGHT, WIDTH, make_video, scene
 
 SIZE = f"{HEIGHT}x{WIDTH}"
@@ -118,6 +124,12 @@ def run(words: list[str]) -> None:
     if small[0] == "convert" and "-o" in small and "--force" not in small:
         # A page may convert to the same place twice, to show another option.
         shutil.rmtree(small[small.index("-o") + 1], ignore_errors=True)
+    if small[0] == "serve" and find_spec("starlette") is None:
+        parse(small)
+        return
+    if small[0] == "serve":
+        # As long as it takes to show something, at a port that is free here.
+        small += ["--port", "0", "--seconds", "1"]
     done = CliRunner().invoke(app, small)
     assert done.exit_code == 0, f"edge-vss {' '.join(words)}\n{done.stderr}"
 
@@ -236,6 +248,29 @@ def test_the_plugins_that_are_shown_work_as_another_package(here: Path) -> None:
         [sys.executable, "-c", textwrap.dedent(script)], env=environment, capture_output=True, text=True
     )
     assert "plain" in doctor.stderr
+
+
+@NEEDS_WEB
+def test_the_way_from_a_model_to_a_live_page(here: Path) -> None:
+    """The commands of docs/serve.md up to the page, which then shows frames with labels."""
+    seen: list[bytes] = []
+
+    def look(server: Server, seconds: float) -> None:
+        with closing(HTTPConnection("127.0.0.1", server.lock.port, timeout=60)) as connection:
+            headers = {"Authorization": f"Bearer {server.lock.token}"}
+            connection.request("GET", "/api/streams/0/frame", headers=headers)
+            seen.append(connection.getresponse().read())
+        server.stop()
+
+    commands = [words for block in at(ROOT / "docs" / "serve.md", "sh") for words in block.commands]
+    way = commands[: [words[1] for words in commands].index("serve") + 1]
+    assert [words[1] for words in way] == ["install", "convert", "serve"]
+    shutil.rmtree("street.vss")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Server, "stop_after", lambda *given: Thread(target=look, args=given).start())
+        for words in way[1:]:
+            run(words[1:])
+    assert b'"decode"' in seen[0] and b"PNG" in seen[0]
 
 
 REPORTS = {

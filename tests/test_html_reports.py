@@ -115,6 +115,7 @@ def test_an_evaluation_shows_its_worst_frames(tiny_bundle: Path, tiny_video: Pat
 
 
 def test_a_comparison_has_bars(tiny_bundle: Path, tiny_video: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="the converter's half is not installed")
     place = tmp_path / "report.html"
     run("compare", str(tiny_bundle), str(tiny_video), "--frames", "16", "--html", str(place))
     found = read(place)
@@ -135,6 +136,7 @@ def test_a_page_that_cannot_be_written_is_told_before_the_work(
 ) -> None:
     truth = str(tiny_video.parent / "truth")
     absent = str(tmp_path / "absent" / "report.html")
+    pytest.importorskip("torch", reason="the converter's half is not installed")
     for words in (
         ("profile", str(tiny_bundle), str(tiny_video)),
         ("evaluate", str(tiny_bundle), str(tiny_video), "--truth", truth),

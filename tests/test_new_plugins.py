@@ -140,5 +140,5 @@ def test_they_are_named_where_a_name_is_wrong(added: None, tmp_path: Path) -> No
     with pytest.raises(OptionError, match="auto, codec, flow, hevc, none, steady"):
         open_source("grey://3", motion="stedy")
     check_places({"count": tmp_path / "out"}, "grey://3")
-    with pytest.raises(OptionError, match="count, jsonl, labels, video"):
+    with pytest.raises(OptionError, match="count, jsonl, labels, ring, video"):
         SINKS.find("cuont")

@@ -78,6 +78,9 @@ def serve(
         float,
         typer.Option(min=0.1, metavar="SECONDS", help="After so long without labels, /health turns bad."),
     ] = 10.0,
+    seconds: Annotated[
+        float | None, typer.Option(min=0, metavar="N", help="Stop after so long; without it, go on.")
+    ] = None,
     policy: PolicyName = None,
     motion: Motion = "auto",
     timeout: Timeout = 10.0,
@@ -123,8 +126,14 @@ def serve(
         ]
         if server.in_the_clear:
             say("warning: other machines are let in without encryption: give --cert and --key")
+
+        def started() -> None:
+            say(f"open {server.address}?token={server.lock.token}")
+            if seconds is not None:
+                server.stop_after(seconds)
+
         with _told(say):
-            server.run(streams, lambda: say(f"open {server.address}?token={server.lock.token}"))
+            server.run(streams, started)
         say("stopped" if record is None else "stopped; what was recorded is whole")
     finally:
         server.close()

@@ -34,6 +34,9 @@ def open_container(uri: str, options: SourceOptions) -> Any:
     remote, timeout_seconds = "://" in target, options.timeout_seconds
     if options.live:
         ffmpeg = {"analyzeduration": "1000000", "rtsp_transport": "tcp", "overrun_nonfatal": "1", **ffmpeg}
+    if uri.startswith(("rtsp://", "rtsps://")):
+        # Cameras say their rate in the stream's headers; measuring it would take a second each time.
+        ffmpeg = {"fpsprobesize": "0", **ffmpeg}
     timeout = (timeout_seconds, timeout_seconds) if remote or options.live else None
     began = monotonic()
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
 from typing import Any
@@ -19,10 +20,13 @@ def gstreamer() -> tuple[Any, Any, Any]:
     """GStreamer's modules Gst, GstApp and GstVideo, ready to use. Raises SourceError that says what to
     install."""
     try:
-        gi = _imported()
-        for name in ("Gst", "GstApp", "GstVideo"):
-            gi.require_version(name, "1.0")
-        from gi.repository import Gst, GstApp, GstVideo
+        with warnings.catch_warnings():
+            # Older ones are imported in a way that newer Pythons warn of.
+            warnings.simplefilter("ignore")
+            gi = _imported()
+            for name in ("Gst", "GstApp", "GstVideo"):
+                gi.require_version(name, "1.0")
+            from gi.repository import Gst, GstApp, GstVideo
     except (ImportError, ValueError) as error:
         raise SourceError(
             f"gst: needs GStreamer and PyGObject from the system ({error}): install them ({INSTALL}) for the "

@@ -135,6 +135,7 @@ def refuse_what_is_no_file(text: str) -> None:
     if "://" in text:
         return
     if scheme := _SCHEME.match(text):
+        shown = re.sub(r"^(\w+:/?)[^/]*:.*@", r"\1***@", shown)
         raise SourceError(f"{shown} is no address and no file: write {scheme[1].lower()}://...")
     first = text.split("/", 1)[0]
     if _ADDRESS.match(text) and not os.path.exists(first):

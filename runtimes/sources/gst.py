@@ -1,8 +1,8 @@
 """Any camera that GStreamer reads: ``gst:nvarguscamerasrc ! ... ! appsink``.
 
 An appsink of raw video gives pictures. One of H.264 (``... ! h264parse ! appsink``) gives pictures and
-vectors: it is decoded here. With both, pictures come from the first, as the board's own decoder made them, and
-vectors from the second.
+vectors: it is decoded here. With both, pictures come from the first, as the board's own decoder made them,
+and vectors from the second.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ _CAPS = (
 )
 _NANOSECONDS = Fraction(1, 10**9)
 _KEPT_VECTORS = 64
+_LOOK_SECONDS = 0.1
+"""How often a silent pipeline is asked whether it failed."""
 _TYPES = {1: "I", 2: "P", 3: "B"}
 
 
@@ -133,8 +135,8 @@ class GstReader:
         sinks = [sink for sink in found if isinstance(sink, app.AppSink)]
         if not 1 <= len(sinks) <= 2:
             raise SourceError(
-                f"{self.name} has {len(sinks)} appsinks: let it end in ! appsink, or in two, one for pictures and "
-                "one for H.264"
+                f"{self.name} has {len(sinks)} appsinks: let it end in ! appsink, or in two, one for "
+                "pictures and one for H.264"
             )
         return sinks
 
@@ -159,15 +161,17 @@ class GstReader:
     def _pulled(self, sink: Any) -> Any:
         """The next sample; None at the end."""
         seconds = self._options.timeout_seconds
-        sample = sink.try_pull_sample(int(seconds * 1e9))
-        if sample is not None:
-            return sample
-        message = self._pipeline.get_bus().pop_filtered(self._gst.MessageType.ERROR)
-        if message is not None:
-            why = without_password(message.parse_error()[0].message)
-            raise SourceError(f"{self.name} failed ({why}): try it with gst-launch-1.0")
-        if sink.is_eos():
-            return None
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            sample = sink.try_pull_sample(int(1e9 * min(seconds, _LOOK_SECONDS)))
+            if sample is not None:
+                return sample
+            message = self._pipeline.get_bus().pop_filtered(self._gst.MessageType.ERROR)
+            if message is not None:
+                why = without_password(message.parse_error()[0].message)
+                raise SourceError(f"{self.name} failed ({why}): try it with gst-launch-1.0")
+            if sink.is_eos():
+                return None
         raise SourceError(f"{self.name} fell silent (nothing came for {seconds:g} s): check the camera")
 
     def _samples(self, sink: Any) -> Iterator[Any]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
 from ipaddress import ip_address
+from math import inf
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -66,6 +67,7 @@ class Server:
         self._socket = bound(place.host, place.port)
         self._limits = place.limits
         self._stopping = threading.Event()
+        self._ends = inf
         port = int(self._socket.getsockname()[1])
         token = checked_token(place.token) if place.token else secrets.token_urlsafe(24)
         names = frozenset(name.lower() for name in (place.host, *place.names))
@@ -85,6 +87,10 @@ class Server:
         """End `run`, from any thread."""
         self._stopping.set()
 
+    def stop_after(self, seconds: float) -> None:
+        """End `run` after some time."""
+        self._ends = monotonic() + seconds
+
     def close(self) -> None:
         """Give the port back, where `run` was never called."""
         self._socket.close()
@@ -99,6 +105,8 @@ class Server:
         finally:
             self._socket.close()
             notify(STOPPING="1")
+            for stream in streams:
+                stream.leave()
             for stream in streams:
                 stream.stop()
 
@@ -155,7 +163,7 @@ class Server:
         started()
         notify(READY="1", STATUS=f"{len(hub.streams)} streams")
         every, told = min(5.0, watchdog_seconds() or 5.0), monotonic()
-        while not self._stopping.is_set():
+        while not self._stopping.is_set() and monotonic() < self._ends:
             await asyncio.sleep(_TICK_SECONDS)
             if monotonic() - told > every:
                 told = monotonic()

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import monotonic
 
 import av.error
 
@@ -36,6 +35,8 @@ HUNG_SECONDS = (1.0, 60.0)
 """The first and the longest pause after a stage that hung. Its thread may be lost, so they must stay few."""
 DOUBT_EVERY = 3
 """Doubt is measured on every third frame: it changes slowly, and costs a little."""
+_LONG_LIFE_FRAMES = 1000
+"""After so many frames with labels, a stage that hangs counts as the first one that did."""
 _POLL_SECONDS = 0.1
 _STOP_SECONDS = 3.0
 
@@ -93,9 +94,13 @@ class Stream:
         """Begin; nothing is waited for."""
         self._thread.start()
 
+    def leave(self) -> None:
+        """Begin to end, without waiting."""
+        self._stopping.set()
+
     def stop(self) -> None:
         """End: what is being recorded is whole afterwards. Waits a few seconds at most."""
-        self._stopping.set()
+        self.leave()
         if self._thread.is_alive():
             self._thread.join(2 * _STOP_SECONDS)
 
@@ -128,6 +133,8 @@ class Stream:
             self._restarts += 1
             if self.figures.labelled > before:
                 pause = PAUSES_SECONDS[0]
+            if self.figures.labelled > before + _LONG_LIFE_FRAMES:
+                hung = HUNG_SECONDS[0]
             if late:
                 stage, spent = late
                 self._problem = f"the stage {stage} hangs for {spent:.0f} s: the stream is begun anew"
@@ -233,7 +240,8 @@ class _Life:
         self, frame: Frame, prediction: Prediction, late: float | None, doubt: float | None
     ) -> dict[str, Json]:
         key = prediction.decision.route != "nonkey"
-        self._key_at = monotonic() if key else self._key_at
+        at = frame.pts_seconds if frame.arrived_seconds is None else frame.arrived_seconds
+        self._key_at = at if key else self._key_at
         facts = {
             "index": frame.index,
             "pts_seconds": frame.pts_seconds,
@@ -242,7 +250,7 @@ class _Life:
             "key": key,
             "reason": prediction.decision.reason,
             "frames_since_key": prediction.frames_since_key,
-            "key_age_seconds": round(monotonic() - self._key_at, 3),
+            "key_age_seconds": round(at - self._key_at, 3),
             "picture_type": frame.picture_type,
             "start": str(frame.start),
             "latency_ms": None if late is None else round(1e3 * late, 2),

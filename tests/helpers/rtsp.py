@@ -24,7 +24,6 @@ width, height = size.split("x")
 encoder = {
     "h264": "x264enc tune=zerolatency speed-preset=ultrafast bframes=0 ref=1 key-int-max=10 "
             "! rtph264pay name=pay0 pt=96 config-interval=1",
-    "mpeg4": "avenc_mpeg4 gop-size=10 ! rtpmp4vpay name=pay0 pt=96 config-interval=1",
     "mjpeg": "jpegenc ! rtpjpegpay name=pay0 pt=26",
 }[codec]
 source = "videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width=%s,height=%s,framerate=25/1"
@@ -48,7 +47,7 @@ assert server.attach(None)
 print("ready", flush=True)
 GLib.MainLoop().run()
 """
-NEEDED = "apt install python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-{base,good,ugly} gstreamer1.0-libav"
+NEEDED = "apt install python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-{base,good,ugly}"
 
 
 @cache
@@ -57,7 +56,7 @@ def missing() -> str:
     if not Path(PYTHON).exists():
         return f"no {PYTHON}"
     code = SERVER.partition("port, codec")[0] + (
-        "Gst.init(None)\nfor name in ('x264enc', 'avenc_mpeg4', 'rtph264pay', 'jpegenc', 'videotestsrc'):\n"
+        "Gst.init(None)\nfor name in ('x264enc', 'rtph264pay', 'jpegenc', 'videotestsrc'):\n"
         "    assert Gst.ElementFactory.find(name), name"
     )
     done = subprocess.run([PYTHON, "-c", code], capture_output=True, text=True)
