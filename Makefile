@@ -39,6 +39,7 @@ bench: $(READY)
 	$(BIN)/python -m tests.benchmarks.memory
 	$(BIN)/python -m tests.benchmarks.accuracy
 	$(BIN)/python -m tests.benchmarks.heads
+	$(BIN)/python -m tests.benchmarks.fast --page bench.md
 
 lint: $(READY)
 	$(BIN)/ruff check .

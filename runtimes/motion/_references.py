@@ -251,6 +251,8 @@ class Match:
 
     def _differences(self, displacement: Displacement, chosen: NDArray[np.intp]) -> NDArray[np.float32]:
         """Of the chosen cells alone, by their numbers."""
+        if not len(chosen):
+            return np.zeros(0, np.float32)
         seen = self._looked_at(self._previous, displacement, chosen)
         current = self._current if chosen is self._every else self._current.take(chosen, axis=1)
         # Sums of whole numbers: exact in any order.
