@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from edge_vss.bundle import read as read_manifest
     from edge_vss.classes import ClassSet
     from edge_vss.classes import find as find_classes
+    from edge_vss.confidence import Confidence
     from edge_vss.converters.conversion import Conversion
     from edge_vss.converters.convert import convert
     from edge_vss.decisions import (
@@ -87,6 +88,7 @@ __all__ = [
     "ClassSet",
     "Colour",
     "ComposedMotion",
+    "Confidence",
     "Conversion",
     "Decision",
     "EdgeVssError",
@@ -157,6 +159,7 @@ _HOMES = {
     "ClassSet": ("classes", "ClassSet"),
     "Colour": ("video", "Colour"),
     "ComposedMotion": ("runtimes.tools.vectors", "ComposedMotion"),
+    "Confidence": ("confidence", "Confidence"),
     "Conversion": ("converters.conversion", "Conversion"),
     "Decision": ("decisions", "Decision"),
     "EvaluationReport": ("runtimes.tools.evaluate", "EvaluationReport"),

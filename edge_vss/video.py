@@ -261,6 +261,9 @@ class Frame:
     seconds: dict[str, float] = field(default_factory=dict)
     """Seconds spent on this frame so far, per stage (``decode``, ``motion``)."""
 
+    begins_part: bool = False
+    """Whether a part of a recording begins here that can be labelled without what comes before."""
+
     @property
     def has_picture(self) -> bool:
         """Whether there are pixels: not where the source decodes key pictures only, or none."""

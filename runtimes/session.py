@@ -18,7 +18,8 @@ from edge_vss.runtimes.engines import Graph, Tensor, as_array
 from edge_vss.runtimes.fitting import Fitting
 from edge_vss.runtimes.scene_cut import Cuts
 from edge_vss.runtimes.state import State
-from edge_vss.runtimes.tracing.root_map import Trace, Tracer
+from edge_vss.runtimes.tracing.root_map import Trace, Tracer, thumb
+from edge_vss.runtimes.tracing.trust import Carried, OwnLabels
 from edge_vss.text import kind_of
 from edge_vss.video import Frame, FrameStamp, Size
 
@@ -77,6 +78,7 @@ class Session(OneProcess):
             route: {spec.name for role in roles for spec in manifest.graph(role).inputs}
             for route, roles in manifest.routes.items()
         }
+        self._trusts = self.labels_from_key_frames
         self._carried = {state.next or state.name for state in manifest.state}
 
     @property
@@ -188,7 +190,13 @@ class Session(OneProcess):
             logits=self._scores(made) if self._logits else None,
             seconds=seconds,
             heads=shown if self._manifest.heads else {},
+            trust=self._trust(plan) if self._trusts else None,
         )
+
+    def _trust(self, plan: Plan) -> OwnLabels | Carried:
+        if plan.decision.route != "nonkey":
+            return OwnLabels(plan.frame.size)
+        return Carried(plan.trace, thumb(plan.frame) if plan.frame.has_picture else None)
 
     def owe_key(self, decision: Decision) -> None:
         """Make the next frame a key frame, whatever the policy wants there."""

@@ -22,6 +22,7 @@ VALUES = (
         "ClassSet",
         "Colour",
         "ComposedMotion",
+        "Confidence",
         "Conversion",
         "Decision",
         "Feed",

@@ -67,7 +67,9 @@ def evaluate(
     from edge_vss.runtimes.tools.first_look import FirstLook
     from edge_vss.runtimes.tools.ground_truth import GroundTruth
 
-    how = opening(motion=motion, timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg, stream=stream)
+    how = opening(
+        motion=motion, timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg, stream=stream, parts=both_ways
+    )
     check_places(places(json), source)
     maps = GroundTruth(ground_truth, match)
     segmenter = EngineChoice(engine, threads, provider, hint).load(bundle)
