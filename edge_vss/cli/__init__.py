@@ -13,7 +13,19 @@ from typing import Annotated
 import typer
 
 from edge_vss import __version__
-from edge_vss.cli import compare, convert, demo, doctor, evaluate, inspect, motion, profile, run, verify
+from edge_vss.cli import (
+    compare,
+    convert,
+    demo,
+    doctor,
+    evaluate,
+    inspect,
+    label,
+    motion,
+    profile,
+    run,
+    verify,
+)
 from edge_vss.cli._family import BundleFamilyCommand, FamilyCommand
 from edge_vss.cli.terminal import READER_LEFT, guarded
 
@@ -24,6 +36,7 @@ VERBS = (
     run.run,
     profile.profile,
     evaluate.evaluate,
+    label.label,
     compare.compare,
     motion.motion,
     doctor.doctor,
