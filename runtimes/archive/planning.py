@@ -6,7 +6,7 @@ import json
 from bisect import bisect_left
 from dataclasses import asdict, dataclass
 
-from edge_vss.runtimes.motion._parts import PART_FRAMES
+from edge_vss.runtimes.motion import _parts as parts
 from edge_vss.runtimes.sources import SourceOptions, plugin_of
 from edge_vss.runtimes.sources._decoding import Decoding
 from edge_vss.video import Packet
@@ -88,7 +88,7 @@ def plan(path: str, fingerprint: str, shard_frames: int) -> Plan:
     joints, part, shard = [], 0, 0
     for pts in keys:
         at = bisect_left(times, pts)
-        if at - part >= PART_FRAMES:
+        if at - part >= parts.PART_FRAMES:
             part = at
             if at - shard >= shard_frames:
                 shard = at

@@ -19,7 +19,7 @@ from edge_vss.runtimes.labelling import labelled, labelling
 from edge_vss.runtimes.segmenter import Segmenter
 from edge_vss.runtimes.sources import Uri
 from edge_vss.runtimes.tools.frame_matching import BREAKS, MatchReport
-from edge_vss.runtimes.tools.ground_truth import GroundTruth, again, labels_of_size
+from edge_vss.runtimes.tools.ground_truth import GroundTruth, again
 from edge_vss.runtimes.tools.opening import Opening
 from edge_vss.text import without_password
 from edge_vss.video import Frame
@@ -93,7 +93,7 @@ def evaluate(
         wanted = matching.maps
         if matching.by == "order" and limit is None and source.info.frames not in (None, len(wanted)):
             raise maps.uneven(name, f"{source.info.frames} frames")
-        labels_of_size(wanted[min(wanted)], source.info.size)
+        maps.of_file(wanted[min(wanted)], source.info.size)
         for frame, prediction in labelled(islice(source, limit), labelling(session, both_ways)):
             frames += 1
             losses += frame.start in BREAKS
@@ -101,7 +101,14 @@ def evaluate(
             if (path := wanted.get(frame.index)) is not None:
                 if last != frame.index - 1:
                     scores.begin()
-                _score(scores, path, frame, prediction, prediction.heads.get(scored.name, prediction.labels))
+                _score(
+                    scores,
+                    maps,
+                    path,
+                    frame,
+                    prediction,
+                    prediction.heads.get(scored.name, prediction.labels),
+                )
                 last = frame.index
             elif matching.by == "order":
                 raise maps.uneven(name, f"more than {len(maps)} frames")
@@ -127,9 +134,14 @@ def evaluate(
 
 
 def _score(
-    scores: Scores, path: Path, frame: Frame, prediction: Prediction, labels: NDArray[np.uint8]
+    scores: Scores,
+    maps: GroundTruth,
+    path: Path,
+    frame: Frame,
+    prediction: Prediction,
+    labels: NDArray[np.uint8],
 ) -> None:
     try:
-        scores.update(labels_of_size(path, frame.size), labels, prediction.frames_since_key)
+        scores.update(maps.of_file(path, frame.size), labels, prediction.frames_since_key)
     except OptionError as error:
         raise OptionError(f"{path}: {error}") from None

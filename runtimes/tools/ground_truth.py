@@ -43,8 +43,8 @@ class _Png(NamedTuple):
 
 
 class GroundTruth:
-    """The label maps of a folder, of a pattern (``gt/*_labelIds.png``), in natural order of their names, or of
-    a video that `label` wrote (``.mkv``), a map for every frame.
+    """The label maps of a folder, or of a pattern (``gt/*_labelIds.png``), in natural order of their names.
+    Or of a video that `label` wrote (``.mkv``), a map for every frame.
 
     ``match`` says how they are matched with frames: ``name``, ``number``, ``number:FIRST`` (the number of the
     first frame), ``order``, or ``auto``. ``maps[i]`` is the i-th of them, read when asked for.
@@ -94,11 +94,15 @@ class GroundTruth:
 
     def matching(self, index: int, size: Size) -> NDArray[np.uint8]:
         """The i-th label map. Raises SourceError if it has not this size, which is that of the frames."""
+        return self.of_file(self.files[index], size)
+
+    def of_file(self, file: Path, size: Size) -> NDArray[np.uint8]:
+        """The label map of one of ``files``. Raises SourceError if it has not this size."""
         if self._video is None:
-            return labels_of_size(self.files[index], size)
+            return labels_of_size(file, size)
         if self._video.size != size:
             raise SourceError(_other_size(self.folder, self._video.size, size))
-        return self._video[index]
+        return self._video[int(file.stem)]
 
 
 def open_labels(place: str | Path) -> GroundTruth:
