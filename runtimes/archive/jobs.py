@@ -60,6 +60,10 @@ class Job(Protocol):
     """One piece of work."""
 
     @property
+    def task(self) -> Task:
+        """What is the same for all jobs."""
+
+    @property
     def recording(self) -> Recording:
         """The recording that it belongs to."""
 
@@ -280,6 +284,6 @@ def _loaded(bundle: str, identity: str, engine: str, provider: str, threads: int
     return load(bundle, engine or None, threads, provider)
 
 
-def moved(job: Job, bundle: str) -> Job:
-    """The same job where the bundle lies in another place."""
-    return replace(job, task=replace(job.task, bundle=bundle))  # type: ignore[type-var, attr-defined]
+def with_task(job: Job, task: Task) -> Job:
+    """The same job for another task. All jobs are dataclasses."""
+    return replace(job, task=task)  # type: ignore[type-var]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import socket
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from edge_vss.errors import EngineError, MissingExtra, OptionError, one_line
-from edge_vss.runtimes.archive.jobs import Job, moved
+from edge_vss.runtimes.archive.jobs import Job, with_task
 from edge_vss.runtimes.archive.processes import attempt
 
 _ANSWER_SECONDS = 5.0
@@ -59,8 +60,9 @@ class OnRay:
         try:
             return job, self._ray.get(done[0])
         except Exception as error:
+            why = one_line(getattr(error, "cause", error), named=True)
             return job, EngineError(
-                f"a worker of the cluster cannot do {job.recording.name} ({one_line(error, named=True)}): "
+                f"a worker of the cluster cannot do {job.recording.name} ({why}): "
                 "install the same edge-vss, with its engine, on every node"
             )
 
@@ -89,7 +91,7 @@ def _connect(ray: Any, address: str) -> None:
 
 
 def _attempt(job: Job, packed: Packed) -> object:
-    return attempt(moved(job, _unpacked(packed, job.task.identity)))  # type: ignore[attr-defined]
+    return attempt(with_task(job, replace(job.task, bundle=_unpacked(packed, job.task.identity))))
 
 
 _FOLDERS: dict[str, tempfile.TemporaryDirectory[str]] = {}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_vss.errors import MissingExtra, SourceError
-from edge_vss.runtimes.archive.jobs import Job
-from edge_vss.runtimes.archive.processes import Runner
+from edge_vss.runtimes.archive.driver import label
+from edge_vss.runtimes.archive.jobs import Job, Task, with_task
+from edge_vss.runtimes.archive.processes import Processes, Runner
 from edge_vss.runtimes.archive.recordings import Recording
 from edge_vss.runtimes.motion import _parts as parts
 from edge_vss.video import Size
@@ -54,6 +56,7 @@ def footage(folder: Path) -> Path:
     return folder
 
 
+ANY = Task("", str(BUNDLE), "", "interval:5")
 SOMEWHERE = Recording("somewhere.mp4", "/footage/somewhere.mp4")
 
 
@@ -61,6 +64,7 @@ SOMEWHERE = Recording("somewhere.mp4", "/footage/somewhere.mp4")
 class InSmallParts:
     """A job for another process, where parts are as short as here."""
 
+    task: Task
     job: Job
 
     @property
@@ -69,7 +73,7 @@ class InSmallParts:
 
     def __call__(self) -> object:
         parts.PART_FRAMES = PARTS
-        return self.job()
+        return with_task(self.job, self.task)()
 
 
 class SmallParts:
@@ -80,7 +84,7 @@ class SmallParts:
         self.workers = runner.workers
 
     def submit(self, job: Job) -> None:
-        self._runner.submit(InSmallParts(job))
+        self._runner.submit(InSmallParts(job.task, job))
 
     def next(self) -> tuple[Job, object]:
         job, found = self._runner.next()
@@ -95,6 +99,7 @@ class SmallParts:
 class Deadly:
     """A job that ends its process."""
 
+    task: Task = ANY
     recording: Recording = SOMEWHERE
 
     def __call__(self) -> object:
@@ -108,7 +113,17 @@ class Raising:
 
     text: str
     extra: bool
+    task: Task = ANY
     recording: Recording = SOMEWHERE
 
     def __call__(self) -> object:
         raise MissingExtra("onnxruntime", "onnxruntime", "this") if self.extra else SourceError(self.text)
+
+
+def main(recordings: str, out: str) -> None:
+    """Label them with two processes."""
+    label(BUNDLE, [recordings], out, shard_frames=1, runner=lambda task: SmallParts(Processes(2)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
