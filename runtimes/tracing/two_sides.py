@@ -10,6 +10,8 @@ counts for more: the pixels of one position say little, those of a region much.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -50,18 +52,21 @@ def apart(here: Look, anchor: Look, trace: Trace) -> Floats:
     """How unlike a frame its key frame is, carried along the trace: (h, w) float32, in grey levels."""
     h, w = here.shape[:2]
     root = trace.root((h, w))
-    x, y = at_centres((h, w), (h, w), 1.0)
-    x, y = x + root[0], y + root[1]
+    x, y = (at + moved for at, moved in zip(_centres((h, w)), root, strict=True))
     carried = cv2.remap(anchor, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    unlike = here.astype(np.float32) - carried
-    light = np.ascontiguousarray(unlike[..., 0])
-    across, down = (cv2.Scharr(light, cv2.CV_32F, *way, scale=1 / 16) for way in ((1, 0), (0, 1)))
-    unlike = np.abs(unlike)
-    total = unlike[..., 0] + np.float32(_COLOUR) * (unlike[..., 1] + unlike[..., 2])
-    total += np.abs(across) + np.abs(down)
-    outside = (x < -0.5) | (x > w - 0.5) | (y < -0.5) | (y > h - 0.5)
-    total[outside] += np.float32(_OUTSIDE)
-    return np.asarray(total, np.float32)
+    light, red, blue = cv2.split(cv2.absdiff(here, carried))
+    total = cv2.scaleAdd(cv2.add(red, blue, dtype=cv2.CV_32F), _COLOUR, light.astype(np.float32))
+    slope = cv2.subtract(cv2.extractChannel(here, 0), cv2.extractChannel(carried, 0), dtype=cv2.CV_16S)
+    for across in (True, False):
+        edges = cv2.Scharr(slope, cv2.CV_32F, int(across), int(not across), scale=1 / 16)
+        total = cv2.add(total, np.abs(edges, out=edges), dst=total)
+    inside = cv2.bitwise_and(cv2.inRange(x, -0.5, w - 0.5), cv2.inRange(y, -0.5, h - 0.5))
+    return np.asarray(cv2.add(total, _OUTSIDE, dst=total, mask=cv2.bitwise_not(inside)), np.float32)
+
+
+@lru_cache(maxsize=4)
+def _centres(size: Size) -> tuple[Floats, Floats]:
+    return at_centres(size, size, 1.0)
 
 
 def lead_of_later(earlier: Floats, later: Floats, share: float, size: Size) -> Floats:
@@ -85,7 +90,7 @@ def merged(earlier: Labels, later: Labels, lead: Floats) -> Labels:
     dense = cv2.resize(lead, (width, height), interpolation=cv2.INTER_LINEAR).ravel()[differ]
     one, other = earlier.ravel()[differ], later.ravel()[differ]
     # Padded, so that no neighbour needs a check of its own. Row by row, whatever order the map came in.
-    chosen = np.ascontiguousarray(np.pad(earlier, reach, mode="edge"))
+    chosen = cv2.copyMakeBorder(np.ascontiguousarray(earlier), *(4 * [reach]), cv2.BORDER_REPLICATE)
     wide = width + 2 * reach
     at = (differ // width + reach) * wide + differ % width + reach
     flat = chosen.reshape(-1)
@@ -93,10 +98,10 @@ def merged(earlier: Labels, later: Labels, lead: Floats) -> Labels:
     steps = [dy * wide + dx for dy in range(-reach, reach + 1) for dx in range(-reach, reach + 1)]
     weight = np.float32(_VOTE / len(steps))
     for _ in range(_VOTES):
-        votes = np.zeros(len(at), np.int16)
+        votes = np.zeros(len(at), np.int8)
         for step in steps:
-            around = flat[at + step]
-            votes += around == other
-            votes -= around == one
+            around = flat.take(at + step)
+            votes += (around == other).view(np.int8)
+            votes -= (around == one).view(np.int8)
         flat[at] = np.where(dense + votes * weight > 0, other, one)
     return np.ascontiguousarray(chosen[reach : reach + height, reach : reach + width])
