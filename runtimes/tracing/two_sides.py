@@ -61,7 +61,8 @@ def apart(here: Look, anchor: Look, trace: Trace) -> Floats:
         edges = cv2.Scharr(slope, cv2.CV_32F, int(across), int(not across), scale=1 / 16)
         total = cv2.add(total, np.abs(edges, out=edges), dst=total)
     inside = cv2.bitwise_and(cv2.inRange(x, -0.5, w - 0.5), cv2.inRange(y, -0.5, h - 0.5))
-    return np.asarray(cv2.add(total, _OUTSIDE, dst=total, mask=cv2.bitwise_not(inside)), np.float32)
+    total[inside == 0] += np.float32(_OUTSIDE)
+    return np.asarray(total, np.float32)
 
 
 @lru_cache(maxsize=4)
@@ -90,7 +91,10 @@ def merged(earlier: Labels, later: Labels, lead: Floats) -> Labels:
     dense = cv2.resize(lead, (width, height), interpolation=cv2.INTER_LINEAR).ravel()[differ]
     one, other = earlier.ravel()[differ], later.ravel()[differ]
     # Padded, so that no neighbour needs a check of its own. Row by row, whatever order the map came in.
-    chosen = cv2.copyMakeBorder(np.ascontiguousarray(earlier), *(4 * [reach]), cv2.BORDER_REPLICATE)
+    chosen = np.asarray(
+        cv2.copyMakeBorder(np.ascontiguousarray(earlier), reach, reach, reach, reach, cv2.BORDER_REPLICATE),
+        np.uint8,
+    )
     wide = width + 2 * reach
     at = (differ // width + reach) * wide + differ % width + reach
     flat = chosen.reshape(-1)
