@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 
@@ -23,7 +24,6 @@ import numpy as np
 from edge_vss.cli.terminal import say, table
 from edge_vss.converters.convert import convert
 from edge_vss.demo.show import sample_model
-from edge_vss.extras import extra_with
 from edge_vss.runtimes.archive.driver import LabelReport, label
 from edge_vss.runtimes.archive.jobs import Labelling, Planning, Task
 from edge_vss.runtimes.archive.on_ray import OnRay
@@ -71,7 +71,7 @@ def _archive(bundle: Path, video: Path, folder: Path, clips: int) -> None:
         began = perf_counter()
         found = label(bundle, [str(folder / "footage")], folder / "out", workers=workers)
         add(f"{workers} processes", found, perf_counter() - began)
-    if extra_with("ray") is not None:
+    if find_spec("ray") is not None:
         # The cluster is there already where an archive is labelled; connecting to it counts.
         from ray.cluster_utils import Cluster
 
