@@ -40,6 +40,7 @@ bench: $(READY)
 	$(BIN)/python -m tests.benchmarks.accuracy
 	$(BIN)/python -m tests.benchmarks.heads
 	$(BIN)/python -m tests.benchmarks.fast --page bench.md
+	$(BIN)/python -m tests.benchmarks.label
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -20,7 +20,7 @@ from edge_vss.errors import OptionError
 from edge_vss.metrics import confusion, miou
 from edge_vss.report import plain
 from edge_vss.runtimes.segmenter import load
-from edge_vss.runtimes.tools.ground_truth import GroundTruth, again, labels_of_size
+from edge_vss.runtimes.tools.ground_truth import GroundTruth, again
 from edge_vss.runtimes.tools.opening import Opening
 from edge_vss.text import whole
 
@@ -119,7 +119,7 @@ def _against(
         for labels, count in zip(both, counts, strict=True):
             # Of several heads, the first is scored.
             found = labels[index] if labels[index].ndim == 2 else labels[index][0]
-            truth = labels_of_size(true[index], (found.shape[0], found.shape[1]))
+            truth = maps.of_file(true[index], (found.shape[0], found.shape[1]))
             try:
                 count.append(confusion(truth, found, classes, ignore))
             except OptionError as error:

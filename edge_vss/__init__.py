@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from edge_vss.bundle import read as read_manifest
     from edge_vss.classes import ClassSet
     from edge_vss.classes import find as find_classes
+    from edge_vss.confidence import Confidence
     from edge_vss.converters.conversion import Conversion
     from edge_vss.converters.convert import convert
     from edge_vss.decisions import (
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         Track,
     )
     from edge_vss.metrics import ScoreReport, Scores
+    from edge_vss.runtimes.archive.driver import LabelReport, label
     from edge_vss.runtimes.drawing.overlays import overlay
     from edge_vss.runtimes.labelling import both_ways
     from edge_vss.runtimes.motion import Feed
@@ -55,7 +57,7 @@ if TYPE_CHECKING:
     from edge_vss.runtimes.state import State
     from edge_vss.runtimes.tools.benchmark import ProfileReport, SpeedReport, profile
     from edge_vss.runtimes.tools.evaluate import EvaluationReport, evaluate
-    from edge_vss.runtimes.tools.ground_truth import GroundTruth
+    from edge_vss.runtimes.tools.ground_truth import GroundTruth, open_labels
     from edge_vss.runtimes.tools.opening import Opening
     from edge_vss.runtimes.tools.vector_file import VectorFile, load_vectors
     from edge_vss.runtimes.tools.vectors import (
@@ -87,6 +89,7 @@ __all__ = [
     "ClassSet",
     "Colour",
     "ComposedMotion",
+    "Confidence",
     "Conversion",
     "Decision",
     "EdgeVssError",
@@ -100,6 +103,7 @@ __all__ = [
     "GroundTruth",
     "HeadSpec",
     "Interval",
+    "LabelReport",
     "Manifest",
     "Measured",
     "MissingExtra",
@@ -138,8 +142,10 @@ __all__ = [
     "convert",
     "evaluate",
     "find_classes",
+    "label",
     "load",
     "load_vectors",
+    "open_labels",
     "open_sink",
     "open_source",
     "overlay",
@@ -157,6 +163,7 @@ _HOMES = {
     "ClassSet": ("classes", "ClassSet"),
     "Colour": ("video", "Colour"),
     "ComposedMotion": ("runtimes.tools.vectors", "ComposedMotion"),
+    "Confidence": ("confidence", "Confidence"),
     "Conversion": ("converters.conversion", "Conversion"),
     "Decision": ("decisions", "Decision"),
     "EvaluationReport": ("runtimes.tools.evaluate", "EvaluationReport"),
@@ -168,6 +175,7 @@ _HOMES = {
     "GroundTruth": ("runtimes.tools.ground_truth", "GroundTruth"),
     "HeadSpec": ("bundle", "HeadSpec"),
     "Interval": ("runtimes.policy", "Interval"),
+    "LabelReport": ("runtimes.archive.driver", "LabelReport"),
     "Manifest": ("bundle", "Manifest"),
     "Measured": ("decisions", "Measured"),
     "MotionField": ("video", "MotionField"),
@@ -199,8 +207,10 @@ _HOMES = {
     "convert": ("converters.convert", "convert"),
     "evaluate": ("runtimes.tools.evaluate", "evaluate"),
     "find_classes": ("classes", "find"),
+    "label": ("runtimes.archive.driver", "label"),
     "load": ("runtimes.segmenter", "load"),
     "load_vectors": ("runtimes.tools.vector_file", "load_vectors"),
+    "open_labels": ("runtimes.tools.ground_truth", "open_labels"),
     "open_sink": ("runtimes.sinks", "open_sink"),
     "open_source": ("runtimes.sources", "open_source"),
     "overlay": ("runtimes.drawing.overlays", "overlay"),

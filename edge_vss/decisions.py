@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_vss.confidence import Confidence
 from edge_vss.video import Frame
 
 
@@ -126,6 +127,20 @@ class Prediction:
     heads: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
     """The maps of a bundle that gives several, by name: (H, W) uint8, class ids or a matte from 0 to 255. The
     first is ``labels`` itself. Empty where that is the only map."""
+
+    trust: Callable[[], Confidence] | None = field(default=None, repr=False, compare=False)
+    """Works out ``confidence`` when that is read for the first time."""
+
+    @cached_property
+    def confidence(self) -> Confidence | None:
+        """How far the labels are to be trusted. None where frames in between do not take their labels from a
+        key frame (a network with a memory sees every frame)."""
+        return self.trust() if self.trust is not None else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Another process has not what this is worked out from.
+        confidence = self.confidence
+        return {**vars(self), "confidence": confidence, "trust": None}
 
     @property
     def nbytes(self) -> int:

@@ -276,6 +276,9 @@ class Frame:
             return "rtcp"
         return "" if self.arrived_seconds is None else "arrival"
 
+    begins_part: bool = False
+    """Whether a part of a recording begins here that can be labelled without what comes before."""
+
     @property
     def has_picture(self) -> bool:
         """Whether there are pixels: not where the source decodes key pictures only, or none."""

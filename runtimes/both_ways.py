@@ -17,7 +17,8 @@ from edge_vss.errors import OptionError
 from edge_vss.runtimes.engines import Tensor
 from edge_vss.runtimes.session import Plan, Session
 from edge_vss.runtimes.tracing.reversal import reversed_motion
-from edge_vss.runtimes.tracing.root_map import Trace, Tracer
+from edge_vss.runtimes.tracing.root_map import Trace, Tracer, thumb
+from edge_vss.runtimes.tracing.trust import of_two_sides
 from edge_vss.runtimes.tracing.two_sides import Look, apart, lead_of_later, look_at, merged
 from edge_vss.video import Frame
 
@@ -63,6 +64,8 @@ class BothWays:
         """
         if self._bytes + frame.nbytes > MOST_BYTES:
             self._session.owe_key(Decision("key", "no room for frames that wait", Cause.LONGEST))
+        if frame.begins_part:
+            self._session.owe_key(Decision("key", "a part begins", Cause.I_FRAME))
         plan = self._session.plan(frame)
         look = look_at(frame)
         if plan.decision.route == "nonkey":
@@ -129,8 +132,11 @@ class BothWays:
         # What decoding and measuring the frame took is in both.
         for name, spent in waiting.plan.frame.seconds.items():
             seconds[name] -= spent
+        trust = of_two_sides(
+            waiting.plan.trace, ahead.trace, thumb(waiting.plan.frame), lead, one.labels, other.labels
+        )
         seconds["choose"] = perf_counter() - began
-        return replace(one, labels=labels, heads=heads, seconds=seconds, logits=None)
+        return replace(one, labels=labels, heads=heads, seconds=seconds, logits=None, trust=trust)
 
 
 @dataclass(frozen=True)

@@ -117,8 +117,13 @@ def staleness(track: Track) -> float:
     0.4 mIoU on a steady drive, by 7 where there are cuts. The distance travelled, the share of motion that is
     not known and other norms of the error won less often.
     """
-    cut = 3 * max(0.0, track.error - 10)
-    return track.error + cut + 1.2 * track.frames_since_key * min(1.0, track.error / 2)
+    return staleness_of(track.error, track.frames_since_key)
+
+
+def staleness_of(error: float, frames_since_key: float) -> float:
+    """`staleness` of its two numbers."""
+    cut = 3 * max(0.0, error - 10)
+    return error + cut + 1.2 * frames_since_key * min(1.0, error / 2)
 
 
 def parse(text: str) -> Policy:

@@ -19,7 +19,8 @@ from edge_vss.runtimes.fitting import Fitting
 from edge_vss.runtimes.operations import OwnWay, only_shown
 from edge_vss.runtimes.scene_cut import Cuts
 from edge_vss.runtimes.state import State
-from edge_vss.runtimes.tracing.root_map import Trace, Tracer
+from edge_vss.runtimes.tracing.root_map import Trace, Tracer, thumb
+from edge_vss.runtimes.tracing.trust import Carried, OwnLabels
 from edge_vss.text import kind_of
 from edge_vss.video import Frame, FrameStamp, Size
 
@@ -79,6 +80,7 @@ class Session(OneProcess):
             for route, roles in manifest.routes.items()
         }
         self._only_shown = only_shown(manifest)
+        self._trusts = self.labels_from_key_frames
         self._carried = {state.next or state.name for state in manifest.state}
 
     @property
@@ -190,6 +192,7 @@ class Session(OneProcess):
             logits=self._scores(made) if self._logits else None,
             seconds=seconds,
             heads=shown if self._manifest.heads else {},
+            trust=self._trust(plan) if self._trusts else None,
         )
 
     def _called(self, role: str, given: Mapping[str, Tensor], size: Size) -> Mapping[str, Tensor]:
@@ -200,6 +203,11 @@ class Session(OneProcess):
             if size[0] * size[1] < height * width and self._fitting(size).window is None:
                 return graph.at(given, size)
         return graph(given)
+
+    def _trust(self, plan: Plan) -> OwnLabels | Carried:
+        if plan.decision.route != "nonkey":
+            return OwnLabels(plan.frame.size)
+        return Carried(plan.trace, thumb(plan.frame) if plan.frame.has_picture else None)
 
     def owe_key(self, decision: Decision) -> None:
         """Make the next frame a key frame, whatever the policy wants there."""

@@ -25,6 +25,7 @@ import edge_vss
 from edge_vss.cli import app
 from edge_vss.cli.run import RunSummary
 from edge_vss.demo.show import DemoReport
+from edge_vss.runtimes.archive.driver import LabelReport
 from edge_vss.runtimes.tools.benchmark import ProfileReport
 from edge_vss.runtimes.tools.compare import CompareReport
 from edge_vss.runtimes.tools.doctor import MachineReport
@@ -276,6 +277,7 @@ def test_the_way_from_a_model_to_a_live_page(here: Path) -> None:
 REPORTS = {
     "run": RunSummary,
     "evaluate": EvaluationReport,
+    "label": LabelReport,
     "profile": ProfileReport,
     "motion": StreamReport,
     "compare": CompareReport,

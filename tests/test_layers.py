@@ -14,7 +14,7 @@ HALVES = {
 }
 FLOORS = (
     ("text",),
-    ("errors", "report", "extras"),
+    ("errors", "report", "extras", "confidence"),
     (
         *("video", "orientation", "decisions", "classes", "metrics", "files", "claim", "plugins", "vendors"),
         *("one_process", "processor"),
@@ -25,7 +25,7 @@ FLOORS = (
     ("runtimes.sources",),
     ("runtimes.sinks", "runtimes.drawing"),
     ("runtimes",),
-    ("runtimes.tools",),
+    ("runtimes.tools", "runtimes.archive"),
     ("runtimes.web",),
     (
         "converters.conversion",

@@ -22,6 +22,7 @@ VALUES = (
         "ClassSet",
         "Colour",
         "ComposedMotion",
+        "Confidence",
         "Conversion",
         "Decision",
         "Feed",
@@ -37,10 +38,18 @@ VALUES = (
 )
 POLICIES = ("Adaptive", "Gop", "Interval")
 RUNNING = ("Segmenter", "Session", "Sink", "SinkContext", "Source", "State", "VectorFile", "VectorStream")
-REPORTS = ("EvaluationReport", "ProfileReport", "RunReport", "ScoreReport", "Scores", "SpeedReport")
+REPORTS = (
+    "EvaluationReport",
+    "LabelReport",
+    "ProfileReport",
+    "RunReport",
+    "ScoreReport",
+    "Scores",
+    "SpeedReport",
+)
 FUNCTIONS = (
-    *("both_ways", "compose_motion", "convert", "evaluate", "find_classes", "load", "load_vectors"),
-    *("open_sink", "open_source", "overlay", "profile", "save_vectors", "vectors"),
+    *("both_ways", "compose_motion", "convert", "evaluate", "find_classes", "label", "load", "load_vectors"),
+    *("open_labels", "open_sink", "open_source", "overlay", "profile", "save_vectors", "vectors"),
     *("read_manifest", "run"),
 )
 PUBLIC = sorted((*ERRORS, *VALUES, *POLICIES, *RUNNING, *REPORTS, *FUNCTIONS, "__version__"))

@@ -108,6 +108,7 @@ def test_json_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "route": "key",
         "reason": "interval 5",
         "frames_since_key": 0,
+        "confidence": None,
         "picture_type": "P",
         "size": [48, 64],
         "seconds": {"key": 0.5},

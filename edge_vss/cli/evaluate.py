@@ -71,7 +71,9 @@ def evaluate(
     from edge_vss.runtimes.tools.ground_truth import GroundTruth
     from edge_vss.runtimes.tools.html_reports import WorstFrames, evaluation_page
 
-    how = opening(motion=motion, timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg, stream=stream)
+    how = opening(
+        motion=motion, timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg, stream=stream, parts=both_ways
+    )
     check_places(places(json, html=html), source)
     maps = GroundTruth(ground_truth, match)
     segmenter = EngineChoice(engine, threads, provider, hint).load(bundle)

@@ -173,12 +173,13 @@ def opening(
     live: bool | None = None,
     stream: int | None = None,
     pictures: str = "all",
+    parts: bool = False,
 ) -> Opening:
     """What ``--motion``, ``--timeout``, ``--reconnect``, ``--ffmpeg``, ``--stream``, ``--pictures`` say."""
     pairs = dict(pair_of(text, "--ffmpeg", "rtsp_transport=tcp") for text in ffmpeg or ())
     from edge_vss.runtimes.tools.opening import Opening
 
-    return Opening(motion, live, timeout, reconnect, pairs, stream, pictures)
+    return Opening(motion, live, timeout, reconnect, pairs, stream, pictures, parts)
 
 
 def pair_of(text: str, option: str, example: str) -> tuple[str, str]:

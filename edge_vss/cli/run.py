@@ -116,6 +116,7 @@ def run(
             live=True if live else None,
             stream=stream,
             pictures=pictures,
+            parts=both_ways,
         ),
         engine=EngineChoice(engine, threads, provider, hint),
         audio=audio,

@@ -30,17 +30,18 @@ class JsonLines:
 
     A kill can cut the last line alone, which then has no line end.
 
-    Keys: ``index, pts_seconds, route, reason, frames_since_key, picture_type, size [h, w], seconds {stage},
-    classes {name: share of the frame, 0 to 1}``; classes that do not occur are left out. Of a bundle with
-    several heads also ``heads {name: the same}``; of a matte ``{matte: its mean, 0 to 1}``. Of a live source
-    also ``captured_seconds`` (Unix time) and ``clock``, what it comes from: ``rtcp`` or ``arrival``.
+    Keys: ``index, pts_seconds, route, reason, frames_since_key, confidence, picture_type, size [h, w],
+    seconds {stage}, classes {name: share of the frame, 0 to 1}``; classes that do not occur are left out. Of
+    a bundle with several heads also ``heads {name: the same}``; of a matte ``{matte: its mean, 0 to 1}``. Of
+    a live source also ``captured_seconds`` (Unix time) and ``clock``, what it comes from: ``rtcp`` or
+    ``arrival``.
     """
 
     def __init__(self, path: str | Path, context: SinkContext) -> None:
         self._path = path
-        self._names = _named(context.classes, context.ignore)
+        self._names = class_names(context.classes, context.ignore)
         self._heads = context.heads
-        self._head_names = {head.name: _named(head.classes, head.ignore) for head in context.heads}
+        self._head_names = {head.name: class_names(head.classes, head.ignore) for head in context.heads}
         self._written = 0
         self._file: FileIO | None = None
         if str(path) != "-":
@@ -55,10 +56,11 @@ class JsonLines:
             "route": prediction.decision.route,
             "reason": prediction.decision.reason,
             "frames_since_key": prediction.frames_since_key,
+            "confidence": None if prediction.confidence is None else round(prediction.confidence.score, 4),
             "picture_type": frame.picture_type,
             "size": list(prediction.labels.shape),
             "seconds": {stage: round(seconds, 6) for stage, seconds in prediction.seconds.items()},
-            "classes": _shares(prediction.labels, self._names),
+            "classes": shares(prediction.labels, self._names),
         }
         if frame.capture_clock:
             taken = frame.arrived_seconds if frame.captured_seconds is None else frame.captured_seconds
@@ -77,7 +79,7 @@ class JsonLines:
     def _told(self, head: HeadSpec, values: NDArray[np.uint8]) -> dict[str, float]:
         if head.is_matte:
             return {"matte": round(float(values.mean()) / 255, 6)}
-        return _shares(values, self._head_names[head.name])
+        return shares(values, self._head_names[head.name])
 
     def _append(self, file: FileIO, content: bytes) -> None:
         try:
@@ -98,14 +100,14 @@ class JsonLines:
                 self._file.close()
 
 
-def _named(classes: tuple[str, ...], ignore: int | None) -> dict[int, str]:
+def class_names(classes: tuple[str, ...], ignore: int | None) -> dict[int, str]:
     names = dict(enumerate(classes))
     if ignore is not None:
         names.setdefault(ignore, "ignore")
     return names
 
 
-def _shares(labels: NDArray[np.uint8], names: dict[int, str]) -> dict[str, float]:
+def shares(labels: NDArray[np.uint8], names: dict[int, str]) -> dict[str, float]:
     """The share of the frame, 0 to 1, of every class that occurs."""
     counts = np.bincount(labels.ravel(), minlength=256)
     return {

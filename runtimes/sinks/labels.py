@@ -100,9 +100,12 @@ class LabelFolder:
 
     def write(self, frame: Frame, prediction: Prediction) -> None:
         """Writes one label map."""
-        target = self._folder / f"{prediction.index:06d}.png"
+        self.write_map(prediction.index, prediction.heads[self._head] if self._head else prediction.labels)
+
+    def write_map(self, index: int, values: NDArray[np.uint8]) -> None:
+        """Writes one map of any kind."""
+        target = self._folder / f"{index:06d}.png"
         part = self._folder / _PART
-        values = prediction.heads[self._head] if self._head else prediction.labels
         try:
             with writing(target):
                 part.write_bytes(encode_png(values, self._palette))

@@ -22,6 +22,7 @@ from edge_vss.errors import OptionError, SourceError
 from edge_vss.one_process import OneProcess
 from edge_vss.plugins import Kind
 from edge_vss.runtimes.motion import MOTIONS, Feed, Listener, Measure, MotionDescription
+from edge_vss.runtimes.motion._parts import InParts
 from edge_vss.runtimes.sources import _spelling as spelling
 from edge_vss.runtimes.sources._spelling import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from edge_vss.runtimes.sources._spelling import natural_order as natural_order
@@ -204,6 +205,7 @@ def open_source(
     options: dict[str, str] | None = None,
     stream: int | None = None,
     pictures: str = "all",
+    parts: bool = False,
 ) -> Source:
     """Opens a video file, a stream URL, a camera, images or arrays, and decodes the first frame.
 
@@ -217,7 +219,8 @@ def open_source(
     is for images, arrays, and streams that carry no times. ``options`` go to FFmpeg as they are
     (``{"framerate": "30"}``). ``pictures`` says which frames get a picture: ``all``, ``key`` (the stream's
     I-frames alone), or ``none``. With the extra that reads its vectors, HEVC is then decoded only where a
-    picture is wanted.
+    picture is wanted. With ``parts``, motion begins anew at an I-frame every few seconds
+    (`Frame.begins_part`): labels from both sides are then those that are made of every part by itself.
 
     Raises SourceError where nothing can be decoded, OptionError for a value that makes no sense.
     """
@@ -251,7 +254,7 @@ def open_source(
     if pictures == "key" and not reader.info.codec:
         reader.close()
         raise OptionError(f"{reader.info.uri} has no I-frames, so pictures 'key' would be none: leave it out")
-    return Source(reader, measure, pictures)
+    return Source(reader, InParts(measure) if parts else measure, pictures)
 
 
 def _all_measured(reader: Reader, measure: Measure) -> Iterator[Frame]:

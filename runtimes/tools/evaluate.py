@@ -19,7 +19,7 @@ from edge_vss.runtimes.labelling import labelled, labelling
 from edge_vss.runtimes.segmenter import Segmenter
 from edge_vss.runtimes.sources import Uri
 from edge_vss.runtimes.tools.frame_matching import BREAKS, MatchReport
-from edge_vss.runtimes.tools.ground_truth import GroundTruth, again, labels_of_size
+from edge_vss.runtimes.tools.ground_truth import GroundTruth, again
 from edge_vss.runtimes.tools.opening import Opening
 from edge_vss.text import without_password
 from edge_vss.video import Frame
@@ -97,7 +97,7 @@ def evaluate(
         wanted = matching.maps
         if matching.by == "order" and limit is None and source.info.frames not in (None, len(wanted)):
             raise maps.uneven(name, f"{source.info.frames} frames")
-        labels_of_size(wanted[min(wanted)], source.info.size)
+        maps.of_file(wanted[min(wanted)], source.info.size)
         for frame, prediction in labelled(islice(source, limit), labelling(session, both_ways)):
             frames += 1
             losses += frame.start in BREAKS
@@ -106,7 +106,7 @@ def evaluate(
                 if last != frame.index - 1:
                     scores.begin()
                 labels = prediction.heads.get(scored.name, prediction.labels)
-                true = _score(scores, path, frame, prediction, labels)
+                true = _score(scores, maps, path, frame, prediction, labels)
                 if on_scored is not None:
                     on_scored(frame, prediction, labels, true)
                 last = frame.index
@@ -133,8 +133,10 @@ def evaluate(
     )
 
 
-def _score(scores: Scores, path: Path, frame: Frame, prediction: Prediction, labels: Labels) -> Labels:
-    true = labels_of_size(path, frame.size)
+def _score(
+    scores: Scores, maps: GroundTruth, path: Path, frame: Frame, prediction: Prediction, labels: Labels
+) -> Labels:
+    true = maps.of_file(path, frame.size)
     try:
         scores.update(true, labels, prediction.frames_since_key)
     except OptionError as error:

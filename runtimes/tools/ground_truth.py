@@ -19,6 +19,7 @@ from edge_vss.errors import SourceError
 from edge_vss.files import open_plain, path_of, read_plain
 from edge_vss.runtimes.sources import Source, Uri, natural_order
 from edge_vss.runtimes.tools.frame_matching import MatchChoice, Matching, match
+from edge_vss.runtimes.tools.label_video import LabelVideo
 from edge_vss.runtimes.tools.opening import Opening
 from edge_vss.video import Size
 
@@ -43,6 +44,7 @@ class _Png(NamedTuple):
 
 class GroundTruth:
     """The label maps of a folder, or of a pattern (``gt/*_labelIds.png``), in natural order of their names.
+    Or of a video that `label` wrote (``.mkv``), a map for every frame.
 
     ``match`` says how they are matched with frames: ``name``, ``number``, ``number:FIRST`` (the number of the
     first frame), ``order``, or ``auto``. ``maps[i]`` is the i-th of them, read when asked for.
@@ -53,6 +55,11 @@ class GroundTruth:
     def __init__(self, folder: str | Path, match: str = "auto") -> None:
         self.folder = path_of(folder, "the folder of label maps")
         self._choice = MatchChoice.parse(match)
+        self._video = LabelVideo(self.folder) if self.folder.suffix.lower() == ".mkv" else None
+        if self._video is not None:
+            # Its maps have no names, but numbers.
+            self.files = [self.folder / f"{number:06d}.png" for number in range(len(self._video))]
+            return
         self.files = sorted(_found(self.folder), key=natural_order)
         if not self.files:
             raise SourceError(f"{folder} holds no PNG files: give the folder of the label maps")
@@ -83,11 +90,27 @@ class GroundTruth:
         return len(self.files)
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
-        return read_labels(self.files[index])
+        return read_labels(self.files[index]) if self._video is None else self._video[index]
 
     def matching(self, index: int, size: Size) -> NDArray[np.uint8]:
         """The i-th label map. Raises SourceError if it has not this size, which is that of the frames."""
-        return labels_of_size(self.files[index], size)
+        return self.of_file(self.files[index], size)
+
+    def of_file(self, file: Path, size: Size) -> NDArray[np.uint8]:
+        """The label map of one of ``files``. Raises SourceError if it has not this size."""
+        if self._video is None:
+            return labels_of_size(file, size)
+        if self._video.size != size:
+            raise SourceError(_other_size(self.folder, self._video.size, size))
+        return self._video[int(file.stem)]
+
+
+def open_labels(place: str | Path) -> GroundTruth:
+    """The label maps that `run` or `label` wrote: a folder of PNG files, or one video (``.mkv``).
+
+    ``open_labels(place)[i]`` is uint8 (H, W), read when asked for. Raises SourceError where there are none.
+    """
+    return GroundTruth(place)
 
 
 def again(uri: Uri, opening: Opening) -> Callable[[], Source] | None:
@@ -118,12 +141,16 @@ def labels_of_size(path: Path, size: Size) -> NDArray[np.uint8]:
     """The label map of a frame. Raises SourceError if it has not the frame's size."""
     png = _head(path)
     if png.size != size:
-        found, wanted = (f"{height}x{width}" for height, width in (png.size, size))
-        raise SourceError(
-            f"{path} is {found} (height x width), but the video's frames are {wanted}: "
-            "give label maps of the video's size"
-        )
+        raise SourceError(_other_size(path, png.size, size))
     return _decoded(path, png)
+
+
+def _other_size(path: Path, is_size: Size, wanted_size: Size) -> str:
+    found, wanted = (f"{height}x{width}" for height, width in (is_size, wanted_size))
+    return (
+        f"{path} is {found} (height x width), but the video's frames are {wanted}: "
+        "give label maps of the video's size"
+    )
 
 
 def read_labels(path: Path) -> NDArray[np.uint8]:

@@ -39,6 +39,9 @@ class Opening:
     pictures: str = "all"
     """Which frames get a picture: ``all``, ``key`` (I-frames), or ``none``."""
 
+    parts: bool = False
+    """Whether motion begins anew at an I-frame every few seconds, for labels from both sides."""
+
     def open(
         self,
         uri: Uri,
@@ -63,6 +66,7 @@ class Opening:
             options=dict(self.ffmpeg),
             stream=self.stream,
             pictures=self.pictures,
+            parts=self.parts,
         )
 
     def motion_for(self, session: Session | None, sinks: Iterable[str] = ()) -> str | Measure:

@@ -195,7 +195,7 @@ def report(
     reached = {
         row: None
         if way is None
-        else _carry(uri, matching.maps, interval, replace(opening, motion=way), ignore, limit)
+        else _carry(uri, matching.maps, interval, replace(opening, motion=way), ignore, limit, maps.of_file)
         for row, way in ways.items()
     }
     return replace(found, interval=interval, ground_truth=match, miou=reached)
@@ -260,7 +260,13 @@ def _covered(frame: Frame) -> float:
 
 
 def _carry(
-    uri: Uri, maps: Mapping[int, Path], interval: int, opening: Opening, ignore: int | None, limit: int | None
+    uri: Uri,
+    maps: Mapping[int, Path],
+    interval: int,
+    opening: Opening,
+    ignore: int | None,
+    limit: int | None,
+    read: Callable[[Path, Size], NDArray[np.uint8]] = labels_of_size,
 ) -> float:
     counts = np.zeros((EVERY_ID, EVERY_ID), np.int64)
     tracer = Tracer()
@@ -269,7 +275,7 @@ def _carry(
     with opening.open(uri) as source:
         for frame in islice(source, limit):
             path = maps.get(frame.index)
-            true = None if path is None else labels_of_size(path, frame.size)
+            true = None if path is None else read(path, frame.size)
             since_key += 1
             if frame.start:
                 anchored = None

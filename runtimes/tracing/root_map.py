@@ -101,17 +101,26 @@ class Trace:
         # In this order: what is known and the root share their first step.
         known = self._smooth.known()
         dx, dy = self._sampled(grid_of(self.size))
+        return Measured(
+            known=float(known.mean()),
+            travel_px=float(cv2.magnitude(dx, dy).mean()),
+            error=float(self._unlike(dx, dy, thumb(frame)).mean()),
+        )
+
+    def unlike(self, thumb: Bytes) -> Bytes:
+        """How unlike the frame its anchor is, carried here: grey levels (h, w) uint8 for every cell.
+        ``thumb`` is the frame's own."""
+        dx, dy = self._sampled(grid_of(self.size))
+        return self._unlike(dx, dy, thumb)
+
+    def _unlike(self, dx: NDArray[np.float32], dy: NDArray[np.float32], thumb: Bytes) -> Bytes:
         h, w = dx.shape
         x, y = self._positions.of_pixels((h, w))
         scale_x, scale_y = np.float32(w / self.size[1]), np.float32(h / self.size[0])
         carried = cv2.remap(
             self._thumb, x + dx * scale_x, y + dy * scale_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
-        return Measured(
-            known=float(known.mean()),
-            travel_px=float(cv2.magnitude(dx, dy).mean()),
-            error=float(cv2.absdiff(carried, _thumb(frame)).mean()),
-        )
+        return np.asarray(cv2.absdiff(carried, thumb), np.uint8)
 
     def _sampled(
         self, grid: Size, sampling: str = "centres", window: Window | None = None
@@ -152,7 +161,7 @@ class Tracer:
             anchor=FrameStamp(frame.index, frame.pts_seconds),
             size=frame.size,
             frames_since_key=0,
-            _thumb=_thumb(frame),
+            _thumb=thumb(frame),
             _smooth=SmoothMap(frame.size, self._positions),
             _hops=None if self._taps is None else Hops(frame.size, self._taps),
             _positions=self._positions,
@@ -195,7 +204,8 @@ class _Measuring:
             return self._result
 
 
-def _thumb(frame: Frame) -> Bytes:
+def thumb(frame: Frame) -> Bytes:
+    """A frame's brightness, one sample a cell: (h, w) uint8."""
     # Every second row is enough for an average over 8 by 8 pixels, and half the memory to read.
     h, w = grid_of(frame.size)
     return np.asarray(cv2.resize(frame.luma[::2], (w, h), interpolation=cv2.INTER_AREA), np.uint8)

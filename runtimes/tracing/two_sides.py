@@ -10,6 +10,8 @@ counts for more: the pixels of one position say little, those of a region much.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -50,18 +52,22 @@ def apart(here: Look, anchor: Look, trace: Trace) -> Floats:
     """How unlike a frame its key frame is, carried along the trace: (h, w) float32, in grey levels."""
     h, w = here.shape[:2]
     root = trace.root((h, w))
-    x, y = at_centres((h, w), (h, w), 1.0)
-    x, y = x + root[0], y + root[1]
+    x, y = (at + moved for at, moved in zip(_centres((h, w)), root, strict=True))
     carried = cv2.remap(anchor, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    unlike = here.astype(np.float32) - carried
-    light = np.ascontiguousarray(unlike[..., 0])
-    across, down = (cv2.Scharr(light, cv2.CV_32F, *way, scale=1 / 16) for way in ((1, 0), (0, 1)))
-    unlike = np.abs(unlike)
-    total = unlike[..., 0] + np.float32(_COLOUR) * (unlike[..., 1] + unlike[..., 2])
-    total += np.abs(across) + np.abs(down)
-    outside = (x < -0.5) | (x > w - 0.5) | (y < -0.5) | (y > h - 0.5)
-    total[outside] += np.float32(_OUTSIDE)
+    light, red, blue = cv2.split(cv2.absdiff(here, carried))
+    total = cv2.scaleAdd(cv2.add(red, blue, dtype=cv2.CV_32F), _COLOUR, light.astype(np.float32))
+    slope = cv2.subtract(cv2.extractChannel(here, 0), cv2.extractChannel(carried, 0), dtype=cv2.CV_16S)
+    for across in (True, False):
+        edges = cv2.Scharr(slope, cv2.CV_32F, int(across), int(not across), scale=1 / 16)
+        total = cv2.add(total, np.abs(edges, out=edges), dst=total)
+    inside = cv2.bitwise_and(cv2.inRange(x, -0.5, w - 0.5), cv2.inRange(y, -0.5, h - 0.5))
+    total[inside == 0] += np.float32(_OUTSIDE)
     return np.asarray(total, np.float32)
+
+
+@lru_cache(maxsize=4)
+def _centres(size: Size) -> tuple[Floats, Floats]:
+    return at_centres(size, size, 1.0)
 
 
 def lead_of_later(earlier: Floats, later: Floats, share: float, size: Size) -> Floats:
@@ -85,18 +91,28 @@ def merged(earlier: Labels, later: Labels, lead: Floats) -> Labels:
     dense = cv2.resize(lead, (width, height), interpolation=cv2.INTER_LINEAR).ravel()[differ]
     one, other = earlier.ravel()[differ], later.ravel()[differ]
     # Padded, so that no neighbour needs a check of its own. Row by row, whatever order the map came in.
-    chosen = np.ascontiguousarray(np.pad(earlier, reach, mode="edge"))
+    chosen = np.asarray(
+        cv2.copyMakeBorder(np.ascontiguousarray(earlier), reach, reach, reach, reach, cv2.BORDER_REPLICATE),
+        np.uint8,
+    )
     wide = width + 2 * reach
     at = (differ // width + reach) * wide + differ % width + reach
     flat = chosen.reshape(-1)
     flat[at] = np.where(dense > 0, other, one)
     steps = [dy * wide + dx for dy in range(-reach, reach + 1) for dx in range(-reach, reach + 1)]
     weight = np.float32(_VOTE / len(steps))
+    square = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
     for _ in range(_VOTES):
-        votes = np.zeros(len(at), np.int16)
+        votes = np.zeros(len(at), np.int8)
         for step in steps:
-            around = flat[at + step]
-            votes += around == other
-            votes -= around == one
-        flat[at] = np.where(dense + votes * weight > 0, other, one)
+            around = flat.take(at + step)
+            votes += (around == other).view(np.int8)
+            votes -= (around == one).view(np.int8)
+        voted = np.where(dense + votes * weight > 0, other, one)
+        changed = np.zeros_like(flat)
+        changed[at] = voted != flat.take(at)
+        flat[at] = voted
+        # Where nothing around has changed, the next vote would end as this one did.
+        again = cv2.dilate(changed.reshape(chosen.shape), square).reshape(-1).take(at) > 0
+        at, one, other, dense = at[again], one[again], other[again], dense[again]
     return np.ascontiguousarray(chosen[reach : reach + height, reach : reach + width])

@@ -1,0 +1,1 @@
+"""Many recordings, labelled in shards that can be worked on anywhere."""
