@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         Policy,
         PolicyDescription,
         Prediction,
+        Staleness,
         Track,
     )
     from edge_vss.metrics import ScoreReport, Scores
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from edge_vss.runtimes.labelling import both_ways
     from edge_vss.runtimes.motion import Feed
     from edge_vss.runtimes.pipeline import RunReport, run
-    from edge_vss.runtimes.policy import Adaptive, Gop, Interval
+    from edge_vss.runtimes.policy import Adaptive, Continuous, Gop, Interval
     from edge_vss.runtimes.segmenter import Segmenter, load
     from edge_vss.runtimes.session import Session
     from edge_vss.runtimes.sinks import Sink, SinkContext, open_sink
@@ -87,6 +88,7 @@ __all__ = [
     "ClassSet",
     "Colour",
     "ComposedMotion",
+    "Continuous",
     "Conversion",
     "Decision",
     "EdgeVssError",
@@ -125,6 +127,7 @@ __all__ = [
     "Source",
     "SourceError",
     "SpeedReport",
+    "Staleness",
     "StartReason",
     "State",
     "StateFileError",
@@ -157,6 +160,7 @@ _HOMES = {
     "ClassSet": ("classes", "ClassSet"),
     "Colour": ("video", "Colour"),
     "ComposedMotion": ("runtimes.tools.vectors", "ComposedMotion"),
+    "Continuous": ("runtimes.policy", "Continuous"),
     "Conversion": ("converters.conversion", "Conversion"),
     "Decision": ("decisions", "Decision"),
     "EvaluationReport": ("runtimes.tools.evaluate", "EvaluationReport"),
@@ -188,6 +192,7 @@ _HOMES = {
     "SinkContext": ("runtimes.sinks", "SinkContext"),
     "Source": ("runtimes.sources", "Source"),
     "SpeedReport": ("runtimes.tools.benchmark", "SpeedReport"),
+    "Staleness": ("decisions", "Staleness"),
     "StartReason": ("video", "StartReason"),
     "State": ("runtimes.state", "State"),
     "StreamInfo": ("video", "StreamInfo"),

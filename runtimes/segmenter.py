@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_vss import bundle
-from edge_vss.bundle import Manifest
+from edge_vss.bundle import GraphSpec, Manifest
 from edge_vss.decisions import Policy
-from edge_vss.errors import OptionError
+from edge_vss.errors import BundleError, OptionError
 from edge_vss.files import path_of
 from edge_vss.one_process import OneProcess
-from edge_vss.runtimes.engines import EngineOptions, Graph, engine_for
+from edge_vss.runtimes.engines import EngineOptions, Graph, Tensor, engine_for
 from edge_vss.runtimes.policy import default, parse
 from edge_vss.runtimes.session import Session
+
+if TYPE_CHECKING:
+    from edge_vss.runtimes._key_workers import Workplace
+    from edge_vss.runtimes.late_keys import LateSession
 
 ENGINE_VARIABLE = "EDGE_VSS_ENGINE"
 """Environment variable that names the engine; the ``engine`` argument goes before it."""
@@ -33,13 +41,68 @@ class Segmenter(OneProcess):
     engine: str = ""
     """The engine that compiled them."""
 
-    def session(self, policy: str | Policy | None = None, logits: bool = False) -> Session:
+    behind: Mapping[str, Graph] = field(default_factory=dict, repr=False, compare=False)
+    """The graphs that only key frames need, for a thread behind the stream: with fewer threads of their own.
+    Each is compiled when it is called for the first time. Empty where ``graphs`` serve for that too."""
+
+    process: int = field(default_factory=os.getpid, repr=False, compare=False)
+    """The process that compiled the graphs."""
+
+    def session(
+        self,
+        policy: str | Policy | None = None,
+        logits: bool = False,
+        *,
+        background: bool = False,
+        key_delay: int = 0,
+    ) -> Session:
         """A session for one video; by default with the bundle's own policy.
 
         ``policy`` is a policy or the spelling of one (``interval:5``). With ``logits``, predictions carry the
-        scores where the frame's route computes them. Raises OptionError for a policy that is not known, and
-        where the bundle gives no scores.
+        scores where the frame's route computes them.
+
+        With ``background``, key frames are computed by a thread behind the stream. No frame waits for them
+        but the first, and those where the state begins anew. Close such a session, or use it in a ``with``
+        block. With ``key_delay``, every key frame's labels come exactly so many frames late, as a background
+        network would give them that takes so long: for figures and tests.
+
+        Raises OptionError for a policy that is not known, where the bundle gives no scores, for a bundle
+        whose key frames cannot come late, and in a process that was forked after loading.
         """
+        policy = self.chosen(policy)
+        if background and key_delay:
+            raise OptionError(f"key_delay {key_delay} stands for a network in the background: leave one out")
+        if isinstance(key_delay, bool) or not isinstance(key_delay, int) or key_delay < 0:
+            raise OptionError(f"key_delay wants a whole number of frames, 0 or more, got {key_delay!r}")
+        if background:
+            from edge_vss.runtimes._key_workers import KeyWorkers
+
+            workers = KeyWorkers()
+            return self.late(policy, workers.desk(), logits, closing=workers.close)
+        if key_delay:
+            from edge_vss.runtimes._key_workers import Delay
+
+            return self.late(policy, Delay(key_delay), logits)
+        return Session(self.manifest, self.graphs, policy, logits)
+
+    def late(
+        self,
+        policy: Policy,
+        workplace: Workplace,
+        logits: bool = False,
+        closing: Callable[[], None] = lambda: None,
+    ) -> LateSession:
+        """A session whose key frames ``workplace`` computes. ``closing`` is called when it is closed."""
+        from edge_vss.runtimes.late_keys import LateSession
+
+        graphs = {**self.graphs, **self.behind}
+        return LateSession(self.manifest, graphs, policy, logits, workplace, closing)
+
+    def chosen(self, policy: str | Policy | None) -> Policy:
+        """The policy itself, of what `session` takes. Raises OptionError as that does."""
+        if os.getpid() != self.process:
+            # An engine's threads do not come along into a process that was forked: it would wait for ever.
+            raise OptionError(f"this bundle was loaded by process {self.process}: {self.INSTEAD}")
         if policy is None or isinstance(policy, str):
             policy = parse(policy or self.manifest.policy)
         if not callable(policy) or isinstance(policy, type):
@@ -47,7 +110,22 @@ class Segmenter(OneProcess):
                 f"a policy is a callable or a spelling such as interval:5, got {policy!r}: "
                 "give an object, as in Interval(5)"
             )
-        return Session(self.manifest, self.graphs, policy, logits)
+        return policy
+
+
+class _Later:
+    """A graph that is compiled when it is called for the first time, by the thread that calls."""
+
+    def __init__(self, compiled: Callable[[], Graph]) -> None:
+        self._compiled = compiled
+        self._lock = threading.Lock()
+        self._graph: Graph | None = None
+
+    def __call__(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        with self._lock:
+            if self._graph is None:
+                self._graph = self._compiled()
+        return self._graph(tensors)
 
 
 def load(
@@ -69,4 +147,25 @@ def load(
         default(manifest.policy, path)
         found = engine_for(manifest.target, options, engine or os.environ.get(ENGINE_VARIABLE, ""))
         graphs = {graph.role: found.call(path / graph.file, graph, options) for graph in manifest.graphs}
-    return Segmenter(manifest, graphs, found.name)
+
+    def compiled(graph: GraphSpec, options: EngineOptions) -> Graph:
+        # Read and checked again: the file may be another by now.
+        with bundle.loading(path) as now:
+            if now.graphs != manifest.graphs:
+                raise BundleError(f"{path} has changed since it was loaded: load it again")
+            return found.call(path / graph.file, graph, options)
+
+    behind: dict[str, Graph] = {}
+    if not threads and provider in ("", "cpu"):
+        # Decoding, motion and the graphs in between get a core; what is left is for key frames.
+        fewer = replace(options, threads=max(1, cores() - 1))
+        between = manifest.routes.get("nonkey", ())
+        for graph in manifest.graphs:
+            if graph.role not in between:
+                behind[graph.role] = _Later(partial(compiled, graph, fewer))
+    return Segmenter(manifest, graphs, found.name, behind)
+
+
+def cores() -> int:
+    """How many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -33,9 +33,9 @@ VALUES = (
         "Manifest",
     ),
     *("Measured", "MotionField", "MotionVectors", "Opening", "Packet", "Picture", "Policy"),
-    *("PolicyDescription", "Prediction", "StartReason", "StreamInfo", "Track"),
+    *("PolicyDescription", "Prediction", "Staleness", "StartReason", "StreamInfo", "Track"),
 )
-POLICIES = ("Adaptive", "Gop", "Interval")
+POLICIES = ("Adaptive", "Continuous", "Gop", "Interval")
 RUNNING = ("Segmenter", "Session", "Sink", "SinkContext", "Source", "State", "VectorFile", "VectorStream")
 REPORTS = ("EvaluationReport", "ProfileReport", "RunReport", "ScoreReport", "Scores", "SpeedReport")
 FUNCTIONS = (

@@ -100,18 +100,31 @@ class Trace:
         """What there is to measure, for the frame that the trace belongs to."""
         # In this order: what is known and the root share their first step.
         known = self._smooth.known()
-        dx, dy = self._sampled(grid_of(self.size))
+        dx, dy = self._sampled(self.cells)
+        return Measured(
+            known=float(known.mean()),
+            travel_px=float(cv2.magnitude(dx, dy).mean()),
+            error=float(self.errors(frame).mean()),
+        )
+
+    @property
+    def cells(self) -> Size:
+        """How many cells of 8 by 8 pixels cover the frame: rows and columns."""
+        return grid_of(self.size)
+
+    def errors(self, frame: Frame) -> NDArray[np.float32]:
+        """How far every cell's brightness is from the anchor's carried there: (h, w) float32, 0 to 255.
+
+        ``frame`` is the one that the trace belongs to.
+        """
+        dx, dy = self._sampled(self.cells)
         h, w = dx.shape
         x, y = self._positions.of_pixels((h, w))
         scale_x, scale_y = np.float32(w / self.size[1]), np.float32(h / self.size[0])
         carried = cv2.remap(
             self._thumb, x + dx * scale_x, y + dy * scale_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
-        return Measured(
-            known=float(known.mean()),
-            travel_px=float(cv2.magnitude(dx, dy).mean()),
-            error=float(cv2.absdiff(carried, _thumb(frame)).mean()),
-        )
+        return np.asarray(cv2.absdiff(carried, _thumb(frame)), np.float32)
 
     def _sampled(
         self, grid: Size, sampling: str = "centres", window: Window | None = None
@@ -158,6 +171,10 @@ class Tracer:
     def anchor(self, frame: Frame) -> None:
         """Make a frame the anchor: every position of it is its own root."""
         self._trace = self.start(frame)
+
+    def switch(self, trace: Trace) -> None:
+        """Go on with another trace of the frame last followed."""
+        self._trace = trace
 
     def follow(self, frame: Frame) -> Track:
         """Add the frame shown next. Raises OptionError as `Trace.and_then` does, and before any anchor."""

@@ -1,0 +1,317 @@
+"""Where key frames are computed while the stream goes on: by threads, or by a clock that counts frames."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Protocol
+
+from edge_vss.decisions import Decision
+from edge_vss.errors import OptionError
+from edge_vss.runtimes.engines import Tensor
+from edge_vss.runtimes.tracing.root_map import Trace
+from edge_vss.video import FrameStamp, Size
+
+NICENESS = 10
+"""How much lower than the stream's own the workers' priority is."""
+
+INSTANT_SECONDS = 0.005
+"""Graphs that take no longer are waited for: their labels are as early as they would be without workers."""
+
+_PATIENCE_SECONDS = 0.05
+"""The longest wait for such a graph."""
+_FIRST_RUNS = 3
+"""So many runs of a graph are waited for a little, because the first ones may take longer."""
+_JOIN_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What the graphs of a key frame gave."""
+
+    made: Mapping[str, Tensor]
+    given: Mapping[str, Tensor]
+    """What went in, with the state."""
+    seconds: dict[str, float]
+    """By stage."""
+
+
+Job = Callable[[], Computed]
+
+
+@dataclass
+class Request:
+    """A key frame that was asked for. ``job`` and what follows belong to the worker until ``done``."""
+
+    stamp: FrameStamp
+    size: Size
+    decision: Decision
+    trace: Trace
+    """From the frame shown last back to the frame that was asked for."""
+    job: Job
+    doubt: Callable[[], float] = lambda: 0.0
+    """How much the labels that are shown meanwhile are in doubt, measured when it is called."""
+    age_seconds: float = 0.0
+    """The age of the labels shown when this was asked for."""
+    started: bool = False
+    done: bool = False
+    computed: Computed | None = None
+    error: BaseException | None = None
+
+    def carry_out(self) -> None:
+        """Run the job and keep what comes of it."""
+        try:
+            self.computed = self.job()
+        except BaseException as error:
+            self.error = error
+
+
+class Workplace(Protocol):
+    """Takes one session's requests, one at a time. Of those that wait, the newest counts."""
+
+    def tick(self) -> None:
+        """One more frame is shown."""
+
+    def offer(self, request: Request) -> None:
+        """Take the request as soon as there is nothing else to do, instead of one that waits."""
+
+    def withdraw(self) -> None:
+        """What waits is not wanted any more. What is under way goes on, and nobody asks for it."""
+
+    def settle(self, request: Request) -> None:
+        """Wait for a request that takes no time, so that its labels are there at once."""
+
+    def now(self, job: Job) -> Computed:
+        """Carry out a job before all that waits, and wait for it."""
+
+    def close(self) -> None:
+        """Take nothing more."""
+
+
+class Delay:
+    """A network that takes exactly so many frames: the same on every run. It runs in the caller's thread."""
+
+    def __init__(self, frames: int) -> None:
+        self._frames = frames
+        self._left = 0
+        self._running: Request | None = None
+        self._waiting: Request | None = None
+
+    def tick(self) -> None:
+        if self._running is None:
+            return
+        self._left -= 1
+        if self._left <= 0:
+            self._running.done, self._running = True, None
+            if self._waiting is not None:
+                waiting, self._waiting = self._waiting, None
+                self._start(waiting)
+
+    def offer(self, request: Request) -> None:
+        if self._running is None:
+            self._start(request)
+        else:
+            self._waiting = request
+
+    def _start(self, request: Request) -> None:
+        request.started = True
+        request.carry_out()
+        request.done = not self._frames
+        self._running, self._left = (None if request.done else request), self._frames
+
+    def withdraw(self) -> None:
+        self._waiting = None
+
+    def settle(self, request: Request) -> None:
+        pass
+
+    def now(self, job: Job) -> Computed:
+        return job()
+
+    def close(self) -> None:
+        self._running = self._waiting = None
+
+
+@dataclass
+class _Urgent:
+    job: Job
+    done: bool = False
+    computed: Computed | None = None
+    error: BaseException | None = None
+
+
+Choose = Callable[[Mapping[int, Request]], int]
+"""Which of the desks with a request that waits is next."""
+
+
+@dataclass
+class _Shared:
+    """What the threads know. They must not know `KeyWorkers`: they would keep it alive."""
+
+    choose: Choose
+    changed: threading.Condition = field(default_factory=threading.Condition)
+    waiting: dict[int, Request] = field(default_factory=dict)
+    running: set[int] = field(default_factory=set)
+    urgent: list[_Urgent] = field(default_factory=list)
+    threads: list[threading.Thread] = field(default_factory=list)
+    idle: int = 0
+    closed: bool = False
+
+    def stop(self) -> None:
+        """End the threads, each after what it has under way."""
+        with self.changed:
+            self.closed = True
+            self.waiting.clear()
+            self.urgent.clear()
+            self.changed.notify_all()
+        for thread in self.threads:
+            if thread is not threading.current_thread():
+                thread.join(_JOIN_SECONDS)
+
+    def next(self) -> tuple[int, Request | _Urgent] | None:
+        """Waits for work; None at the end."""
+        with self.changed:
+            while True:
+                if self.closed:
+                    return None
+                if self.urgent:
+                    return -1, self.urgent.pop(0)
+                free = {desk: request for desk, request in self.waiting.items() if desk not in self.running}
+                if free:
+                    desk = self.choose(free) if len(free) > 1 else next(iter(free))
+                    request = self.waiting.pop(desk)
+                    request.started = True
+                    self.running.add(desk)
+                    return desk, request
+                self.idle += 1
+                self.changed.wait()
+                self.idle -= 1
+
+    def work(self) -> None:
+        """The threads' own loop."""
+        _lower_priority()
+        while (found := self.next()) is not None:
+            desk, request = found
+            if isinstance(request, _Urgent):
+                try:
+                    request.computed = request.job()
+                except BaseException as error:
+                    request.error = error
+            else:
+                request.carry_out()
+            with self.changed:
+                request.done = True
+                self.running.discard(desk)
+                self.changed.notify_all()
+            del found, request  # an idle worker holds no frame
+
+
+class KeyWorkers:
+    """Threads of a lower priority that compute key frames, for one stream or several."""
+
+    def __init__(self, count: int = 1, choose: Choose = lambda waiting: next(iter(waiting))) -> None:
+        self._count = count
+        self._desks = 0
+        self._shared = _Shared(choose)
+        # Also where nobody closes it, and at the end of the program.
+        self._stop = weakref.finalize(self, self._shared.stop)
+
+    def desk(self) -> Desk:
+        """A workplace for one more session."""
+        self._desks += 1
+        return Desk(self, self._shared, self._desks - 1)
+
+    def begin(self) -> None:
+        """Start a thread where one more has something to do."""
+        shared = self._shared
+        with shared.changed:
+            if shared.closed:
+                raise OptionError("the session is closed: make a new one")
+            if len(shared.threads) < self._count and not shared.idle:
+                name = f"edge-vss key {len(shared.threads)}"
+                thread = threading.Thread(target=shared.work, name=name, daemon=True)
+                shared.threads.append(thread)
+                thread.start()
+
+    def close(self) -> None:
+        """End the threads, each after what it has under way."""
+        self._stop()
+
+
+class Desk:
+    """One session's place at the workers."""
+
+    def __init__(self, workers: KeyWorkers, shared: _Shared, number: int) -> None:
+        self._workers, self._shared, self.number = workers, shared, number
+        self._best = float("inf")
+        self._runs = 0
+
+    def tick(self) -> None:
+        pass
+
+    def offer(self, request: Request) -> None:
+        shared = self._shared
+        request.job = self._timed(request.job)
+        self._workers.begin()
+        with shared.changed:
+            shared.waiting[self.number] = request
+            shared.changed.notify_all()
+
+    def _timed(self, job: Job) -> Job:
+        def timed() -> Computed:
+            began = perf_counter()
+            computed = job()
+            self._best = min(self._best, perf_counter() - began)
+            self._runs += 1
+            return computed
+
+        return timed
+
+    def withdraw(self) -> None:
+        with self._shared.changed:
+            self._shared.waiting.pop(self.number, None)
+
+    def settle(self, request: Request) -> None:
+        if self._best <= INSTANT_SECONDS:
+            patience = _PATIENCE_SECONDS
+        else:
+            patience = INSTANT_SECONDS if self._runs < _FIRST_RUNS else 0.0
+        if patience:
+            with self._shared.changed:
+                self._shared.changed.wait_for(lambda: request.done or self._shared.closed, patience)
+
+    def now(self, job: Job) -> Computed:
+        self._workers.begin()
+        urgent, shared = _Urgent(self._timed(job)), self._shared
+        with shared.changed:
+            shared.urgent.append(urgent)
+            shared.changed.notify_all()
+            try:
+                shared.changed.wait_for(lambda: urgent.done or shared.closed)
+            except BaseException:
+                if urgent in shared.urgent:
+                    shared.urgent.remove(urgent)
+                raise
+        if urgent.error is not None:
+            raise urgent.error
+        if urgent.computed is None:
+            raise OptionError(
+                "the session was closed while its first key frame was under way: make a new one"
+            )
+        return urgent.computed
+
+    def close(self) -> None:
+        self.withdraw()
+
+
+def _lower_priority() -> None:
+    if sys.platform == "linux":  # elsewhere this would be the whole program's
+        number = threading.get_native_id()
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, number, os.getpriority(os.PRIO_PROCESS, number) + NICENESS)
