@@ -14,6 +14,7 @@ from edge_vss.bundle import Manifest
 from edge_vss.decisions import Cause, Decision, Policy, Prediction, Track, described
 from edge_vss.errors import EngineError, OptionError, one_line
 from edge_vss.plugins import LOG
+from edge_vss.report import Report
 from edge_vss.runtimes._key_workers import Computed, Request, Workplace
 from edge_vss.runtimes.engines import Graph, Tensor
 from edge_vss.runtimes.scene_cut import Cuts
@@ -28,7 +29,7 @@ MOST_FAILURES = 3
 
 
 @dataclass(frozen=True)
-class KeyFigures:
+class KeyFigures(Report):
     """What became of the key frames that were asked for."""
 
     taken: int = 0
@@ -38,7 +39,7 @@ class KeyFigures:
     failed: int = 0
     """The network failed."""
     seconds: float = 0.0
-    """What the graphs took for those that were taken over, all together."""
+    """What their graphs took, those of all that were taken over together."""
 
 
 class LateSession(Session):
@@ -179,13 +180,17 @@ class LateSession(Session):
                 self._failed(request, frame)
                 continue
             self._failures = 0
-            computed, figures = request.computed, self.figures
-            took = sum(computed.seconds.values())
-            self.figures = replace(figures, taken=figures.taken + 1, seconds=figures.seconds + took)
+            computed = request.computed
+            self._count(computed)
             self.state.advance({**computed.given, **computed.made}, request.stamp, request.stamp)
             self._tracer.switch(self._way(request, frame))
             at_once = request.stamp.index == frame.index
             self._fresh = (request.decision, computed) if at_once else None
+
+    def _count(self, computed: Computed) -> None:
+        took = sum(computed.seconds.get(role, 0.0) for role in self._manifest.routes[self._present("key")])
+        figures = self.figures
+        self.figures = replace(figures, taken=figures.taken + 1, seconds=figures.seconds + took)
 
     def _way(self, request: Request, frame: Frame) -> Trace:
         """From the frame back to the key frame whose labels it takes over."""
@@ -226,9 +231,7 @@ class LateSession(Session):
 
         computed = self._workplace.now(job)
         seconds.update(computed.seconds)
-        took = sum(computed.seconds.values())
-        figures = self.figures
-        self.figures = replace(figures, taken=figures.taken + 1, seconds=figures.seconds + took)
+        self._count(computed)
         return dict(computed.made)
 
     def carry_out(self, plan: Plan, tensors: Mapping[str, Tensor] | None = None) -> Prediction:

@@ -18,6 +18,7 @@ from edge_vss.cli.options import (
     Hint,
     Ignore,
     Json,
+    KeyDelay,
     Limit,
     Match,
     Motion,
@@ -48,6 +49,7 @@ def evaluate(
     ] = None,
     policy: PolicyName = None,
     both_ways: BothWays = False,
+    key_delay: KeyDelay = 0,
     limit: Limit = None,
     motion: Motion = "auto",
     timeout: Timeout = 10.0,
@@ -89,6 +91,7 @@ def evaluate(
             on_frame=on_frame,
             limit=limit,
             both_ways=both_ways,
+            key_delay=key_delay,
         )
     emit(found, json)
     say(str(found.ground_truth))

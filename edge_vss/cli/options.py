@@ -39,7 +39,7 @@ PolicyName = Annotated[
     typer.Option(
         "--policy",
         metavar="NAME",
-        help="interval:N, gop, gop:N, adaptive or adaptive:X; without it, the bundle's own.",
+        help="interval:N, gop, gop:N, adaptive, adaptive:X or continuous; without it, the bundle's own.",
     ),
 ]
 Motion = Annotated[
@@ -111,6 +111,17 @@ BothWays = Annotated[
     bool,
     typer.Option(
         "--both-ways", help="Labels from the key frames on both sides: better, and one interval late."
+    ),
+]
+
+Background = Annotated[
+    bool,
+    typer.Option("--background", help="Compute key frames meanwhile: no frame waits for the network."),
+]
+KeyDelay = Annotated[
+    int,
+    typer.Option(
+        "--key-delay", min=0, metavar="N", help="Each key frame's labels come exactly N frames late."
     ),
 ]
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edge_vss.cli.options import (
+    Background,
     Bundle,
     Debug,
     Engine,
@@ -28,6 +29,9 @@ from edge_vss.cli.options import (
 )
 from edge_vss.cli.terminal import emit, places, say, table
 
+if TYPE_CHECKING:
+    from edge_vss.runtimes.tools.pacing import PaceReport
+
 NOISE = 0.03
 """Share by which two runs of the same thing may differ."""
 
@@ -37,6 +41,13 @@ def profile(
     source: Source,
     policy: PolicyName = None,
     limit: Limit = None,
+    background: Background = False,
+    pace: Annotated[
+        float | None,
+        typer.Option(
+            metavar="FPS", help="Frames come at this rate, as from a camera; the video's own is usual."
+        ),
+    ] = None,
     against: Annotated[
         Path | None,
         typer.Option(metavar="BUNDLE", help="Compare with this bundle (the same in fp32) under the policy."),
@@ -66,6 +77,13 @@ def profile(
     how = opening(motion=motion, timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg, stream=stream)
     check_places(places(json), source)
     segmenter = EngineChoice(engine, threads, provider, hint).load(bundle)
+    if background or pace is not None:
+        if against is not None:
+            raise typer.BadParameter("a pace is for one bundle: leave it out", param_hint="--against")
+        from edge_vss.runtimes.tools.pacing import at_pace
+
+        _paced(at_pace(segmenter, source, policy, pace=pace, opening=how, limit=limit), json)
+        return
     # The other bundle may be for another engine: the options of this one say nothing to it.
     other = None if against is None else EngineChoice(None, threads, "", "").load(against)
     found = measure(segmenter, source, policy, opening=how, sink=sink, limit=limit, against=other)
@@ -91,3 +109,16 @@ def profile(
             say("to find out whether int8 is faster here, give the bundle in fp32 as --against")
         elif found.speedup < 1 - NOISE:
             say(f"int8 is slower than {against} here: take that")
+
+
+def _paced(found: PaceReport, json: str | None) -> None:
+    emit(found, json)
+    rows = []
+    for name, side in (("in the background", found.background), ("waited for", found.waiting)):
+        figures = side.timeliness
+        spent, age = figures.packet_to_label_ms, figures.age_ms
+        rows.append(
+            (name, spent.p50, spent.p95, spent.p99, age.p50, figures.missed, figures.jitter_ms, side.key_ms)
+        )
+    say(f"{found.policy}, {found.pace_fps:g} frames a second; from packet to labels, in ms:")
+    table(("key frames", "p50", "p95", "p99", "age p50", "missed frames", "jitter", "key graph"), rows)

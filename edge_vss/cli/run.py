@@ -5,11 +5,13 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
+from edge_vss.cli._written import Counted, Tally, written
 from edge_vss.cli.options import (
+    Background,
     BothWays,
     Bundle,
     Debug,
@@ -18,6 +20,7 @@ from edge_vss.cli.options import (
     Ffmpeg,
     Hint,
     Json,
+    KeyDelay,
     Limit,
     Motion,
     PolicyName,
@@ -31,12 +34,12 @@ from edge_vss.cli.options import (
     pair_of,
 )
 from edge_vss.cli.terminal import emit, places, progress, say
-from edge_vss.decisions import Cause
 from edge_vss.report import Report
 
 if TYPE_CHECKING:
     from edge_vss.decisions import Prediction
-    from edge_vss.runtimes.sinks import Sink, SinkDescription
+    from edge_vss.runtimes.late_keys import KeyFigures
+    from edge_vss.runtimes.timeliness import Timeliness
     from edge_vss.runtimes.tools.opening import Opening
     from edge_vss.video import Frame
 
@@ -63,6 +66,8 @@ def run(
     ] = None,
     audio: Annotated[bool, typer.Option("--audio", help="Copy the sound into the overlay video.")] = False,
     both_ways: BothWays = False,
+    background: Background = False,
+    key_delay: KeyDelay = 0,
     limit: Limit = None,
     live: Annotated[
         bool, typer.Option("--live", help="Never fall behind: leave frames without inference when late.")
@@ -120,10 +125,18 @@ def run(
         engine=EngineChoice(engine, threads, provider, hint),
         audio=audio,
         both_ways=both_ways,
+        late={"background": background, "key_delay": key_delay},
         limit=limit,
         state=state,
         state_every=state_every,
     )
+
+
+class Late(TypedDict):
+    """Whether key frames are computed meanwhile, as `Segmenter.session` takes it."""
+
+    background: bool
+    key_delay: int
 
 
 @dataclass(frozen=True)
@@ -147,6 +160,9 @@ class RunSummary(Report):
     """How long each of the three threads worked."""
     outputs: dict[str, str]
     """Sink → place."""
+    timeliness: Timeliness
+    late_keys: KeyFigures | None
+    """What became of key frames that were computed meanwhile; None where none were."""
 
     def __str__(self) -> str:
         counts = {
@@ -155,7 +171,12 @@ class RunSummary(Report):
             "packet losses": self.packet_losses,
         }
         notes = [f"{self.frames} frames", *(f"{number} {name}" for name, number in counts.items() if number)]
-        return f"{', '.join(notes)}; {self.key_share:.1%} key frames, {self.fps:.1f} fps"
+        if self.late_keys is not None:
+            counts = {"dropped": self.late_keys.dropped, "failed": self.late_keys.failed}
+            notes += [f"{number} key frames {what}" for what, number in counts.items() if number]
+        spent = self.timeliness.packet_to_label_ms
+        times = f"packet to labels p50 {spent.p50:.0f}, p95 {spent.p95:.0f}, p99 {spent.p99:.0f} ms"
+        return f"{', '.join(notes)}; {self.key_share:.1%} key frames, {self.fps:.1f} fps; {times}"
 
 
 def _sinks(short: dict[str, str], pairs: list[str]) -> dict[str, str]:
@@ -183,22 +204,29 @@ def _run(
     engine: EngineChoice,
     audio: bool,
     both_ways: bool,
+    late: Late,
     limit: int | None,
     state: Path | None,
     state_every: float,
 ) -> None:
     """``sinks`` maps a sink's name to its place."""
     from edge_vss.runtimes._state_keeper import StateKeeper
+    from edge_vss.runtimes.late_keys import LateSession
     from edge_vss.runtimes.motion._coded import why_none
     from edge_vss.runtimes.pipeline import run as segment
     from edge_vss.runtimes.sinks import SINKS, SinkContext, check_places, open_sink
+    from edge_vss.runtimes.timeliness import Timing
     from edge_vss.runtimes.tools.first_look import FirstLook
 
     check_places(places(json, **sinks, state=state), source)
     segmenter = engine.load(bundle)
-    session = segmenter.session(policy)
-    tally, look = _Tally(), FirstLook(segmenter.manifest)
+    session = segmenter.session(policy, **late)
+    if both_ways and session.late:
+        raise typer.BadParameter("labels from both sides wait for key frames: leave it out, or --both-ways")
+    timing = Timing()
+    tally, look = Tally(), FirstLook(segmenter.manifest)
     with ExitStack() as stack:
+        stack.callback(session.close)
         keeper: StateKeeper | None = None
         if state is not None:
             keeper = stack.enter_context(StateKeeper(state, session.state, state_every, tell=say))
@@ -210,12 +238,12 @@ def _run(
             there, taken = ", ".join(opened.info.streams), opened.info.stream
             say(f"several video streams ({there}): {taken} is read; --stream N takes another")
         context = replace(SinkContext.of(segmenter.manifest, opened.info), sound=source if audio else "")
-        outs: dict[str, _Counted] = {}
+        outs: dict[str, Counted] = {}
         for name, place in sinks.items():
-            outs[name] = _Counted(open_sink(name, place, context))
+            outs[name] = Counted(open_sink(name, place, context))
             stack.callback(outs[name].close)
         total = min((n for n in (opened.info.frames, limit) if n), default=None)
-        advance = stack.enter_context(progress(total))
+        advance = stack.enter_context(progress(total, note=lambda: timing))
         failed = False
 
         def on_frame(frame: Frame, prediction: Prediction | None) -> None:
@@ -237,6 +265,7 @@ def _run(
                 drop_inference=False if both_ways else None,
                 limit=limit,
                 both_ways=both_ways,
+                timing=timing,
             )
         except KeyboardInterrupt:
             say(f"interrupted after {tally.frames} frames; what is written is whole")
@@ -247,7 +276,7 @@ def _run(
         finally:
             for name, place in sinks.items():
                 if place != "-":
-                    say(_written(SINKS.find(name).description, place, outs[name], failed))
+                    say(written(SINKS.find(name).description, place, outs[name], failed))
     summary = RunSummary(
         frames=report.frames,
         skipped=report.skipped,
@@ -260,6 +289,8 @@ def _run(
         stages_seconds=report.stages,
         busy_seconds=report.busy,
         outputs=sinks,
+        timeliness=timing.figures(),
+        late_keys=session.figures if isinstance(session, LateSession) else None,
     )
     emit(summary, json)
     if line := look.warning(ended=True):
@@ -267,44 +298,3 @@ def _run(
     say(str(summary))
     if tally.forced:
         say(f"{tally.forced} key frames came without an I-frame, because the policy is {session.policy}")
-
-
-def _written(description: SinkDescription, place: str, out: _Counted, failed: bool) -> str:
-    """What is in a sink's place now."""
-    from edge_vss.runtimes.sinks import Remarks
-
-    if not out.frames:
-        return f"no {description.unit} were written to {place}"
-    # Where a disk is full, the last frames that the encoder took are not in the file.
-    most = "at most " if failed and description.behind else ""
-    remark = out.sink.remark() if isinstance(out.sink, Remarks) else ""
-    return f"{most}{out.frames} {description.unit} in {place}{'; ' if remark else ''}{remark}"
-
-
-class _Counted:
-    """A sink that counts what it has taken."""
-
-    def __init__(self, sink: Sink) -> None:
-        self.sink = sink
-        self.frames = 0
-
-    def write(self, frame: Frame, prediction: Prediction) -> None:
-        self.sink.write(frame, prediction)
-        self.frames += 1
-
-    def close(self) -> None:
-        self.sink.close()
-
-
-class _Tally:
-    """A sink that counts what the sinks before it have written."""
-
-    frames = 0
-    forced = 0
-
-    def write(self, frame: Frame, prediction: Prediction) -> None:
-        self.frames += 1
-        self.forced += prediction.decision.cause is Cause.NO_I_FRAME
-
-    def close(self) -> None:
-        pass
