@@ -44,7 +44,9 @@ if TYPE_CHECKING:
         Track,
     )
     from edge_vss.metrics import ScoreReport, Scores
+    from edge_vss.runtimes._stream import StreamReport
     from edge_vss.runtimes.drawing.overlays import overlay
+    from edge_vss.runtimes.fleet import Fleet
     from edge_vss.runtimes.labelling import both_ways
     from edge_vss.runtimes.motion import Feed
     from edge_vss.runtimes.pipeline import RunReport, run
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from edge_vss.runtimes.sinks import Sink, SinkContext, open_sink
     from edge_vss.runtimes.sources import Source, open_source
     from edge_vss.runtimes.state import State
+    from edge_vss.runtimes.timeliness import Timeliness
     from edge_vss.runtimes.tools.benchmark import ProfileReport, SpeedReport, profile
     from edge_vss.runtimes.tools.evaluate import EvaluationReport, evaluate
     from edge_vss.runtimes.tools.ground_truth import GroundTruth
@@ -95,6 +98,7 @@ __all__ = [
     "EngineError",
     "EvaluationReport",
     "Feed",
+    "Fleet",
     "Frame",
     "FrameStamp",
     "FrameVectors",
@@ -132,6 +136,8 @@ __all__ = [
     "State",
     "StateFileError",
     "StreamInfo",
+    "StreamReport",
+    "Timeliness",
     "Track",
     "VectorFile",
     "VectorStream",
@@ -164,6 +170,9 @@ _HOMES = {
     "Conversion": ("converters.conversion", "Conversion"),
     "Decision": ("decisions", "Decision"),
     "EvaluationReport": ("runtimes.tools.evaluate", "EvaluationReport"),
+    "Fleet": ("runtimes.fleet", "Fleet"),
+    "StreamReport": ("runtimes._stream", "StreamReport"),
+    "Timeliness": ("runtimes.timeliness", "Timeliness"),
     "Feed": ("runtimes.motion", "Feed"),
     "Frame": ("video", "Frame"),
     "FrameStamp": ("video", "FrameStamp"),

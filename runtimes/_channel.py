@@ -101,6 +101,11 @@ class Pace:
         else:
             self._came[frame.index] = perf_counter() - sum(frame.seconds.values())
 
+    def so_far(self, frame: Frame) -> float:
+        """Seconds since the frame's packet came."""
+        now = perf_counter()
+        return now - self._came.get(frame.index, now)
+
     def since(self, frame: Frame) -> float:
         """Seconds since the frame's packet came. It is forgotten then."""
         now = perf_counter()

@@ -1,4 +1,4 @@
-"""Where key frames are computed while the stream goes on: by threads, or by a clock that counts frames."""
+"""Threads that compute key frames while the stream goes on."""
 
 from __future__ import annotations
 
@@ -10,13 +10,9 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Protocol
 
-from edge_vss.decisions import Decision
 from edge_vss.errors import OptionError
-from edge_vss.runtimes.engines import Tensor
-from edge_vss.runtimes.tracing.root_map import Trace
-from edge_vss.video import FrameStamp, Size
+from edge_vss.runtimes._requests import Computed, Job, Request
 
 NICENESS = 10
 """How much lower than the stream's own the workers' priority is."""
@@ -29,113 +25,6 @@ _PATIENCE_SECONDS = 0.05
 _FIRST_RUNS = 3
 """So many runs of a graph are waited for a little, because the first ones may take longer."""
 _JOIN_SECONDS = 5.0
-
-
-@dataclass(frozen=True)
-class Computed:
-    """What the graphs of a key frame gave."""
-
-    made: Mapping[str, Tensor]
-    given: Mapping[str, Tensor]
-    """What went in, with the state."""
-    seconds: dict[str, float]
-    """By stage."""
-
-
-Job = Callable[[], Computed]
-
-
-@dataclass
-class Request:
-    """A key frame that was asked for. ``job`` and what follows belong to the worker until ``done``."""
-
-    stamp: FrameStamp
-    size: Size
-    decision: Decision
-    trace: Trace
-    """From the frame shown last back to the frame that was asked for."""
-    job: Job
-    doubt: Callable[[], float] = lambda: 0.0
-    """How much the labels that are shown meanwhile are in doubt, measured when it is called."""
-    age_seconds: float = 0.0
-    """The age of the labels shown when this was asked for."""
-    started: bool = False
-    done: bool = False
-    computed: Computed | None = None
-    error: BaseException | None = None
-
-    def carry_out(self) -> None:
-        """Run the job and keep what comes of it."""
-        try:
-            self.computed = self.job()
-        except BaseException as error:
-            self.error = error
-
-
-class Workplace(Protocol):
-    """Takes one session's requests, one at a time. Of those that wait, the newest counts."""
-
-    def tick(self) -> None:
-        """One more frame is shown."""
-
-    def offer(self, request: Request) -> None:
-        """Take the request as soon as there is nothing else to do, instead of one that waits."""
-
-    def withdraw(self) -> None:
-        """What waits is not wanted any more. What is under way goes on, and nobody asks for it."""
-
-    def settle(self, request: Request) -> None:
-        """Wait for a request that takes no time, so that its labels are there at once."""
-
-    def now(self, job: Job) -> Computed:
-        """Carry out a job before all that waits, and wait for it."""
-
-    def close(self) -> None:
-        """Take nothing more."""
-
-
-class Delay:
-    """A network that takes exactly so many frames: the same on every run. It runs in the caller's thread."""
-
-    def __init__(self, frames: int) -> None:
-        self._frames = frames
-        self._left = 0
-        self._running: Request | None = None
-        self._waiting: Request | None = None
-
-    def tick(self) -> None:
-        if self._running is None:
-            return
-        self._left -= 1
-        if self._left <= 0:
-            self._running.done, self._running = True, None
-            if self._waiting is not None:
-                waiting, self._waiting = self._waiting, None
-                self._start(waiting)
-
-    def offer(self, request: Request) -> None:
-        if self._running is None:
-            self._start(request)
-        else:
-            self._waiting = request
-
-    def _start(self, request: Request) -> None:
-        request.started = True
-        request.carry_out()
-        request.done = not self._frames
-        self._running, self._left = (None if request.done else request), self._frames
-
-    def withdraw(self) -> None:
-        self._waiting = None
-
-    def settle(self, request: Request) -> None:
-        pass
-
-    def now(self, job: Job) -> Computed:
-        return job()
-
-    def close(self) -> None:
-        self._running = self._waiting = None
 
 
 @dataclass
@@ -186,7 +75,7 @@ class _Shared:
                 if free:
                     desk = self.choose(free) if len(free) > 1 else next(iter(free))
                     request = self.waiting.pop(desk)
-                    request.started = True
+                    request.started, request.began = True, perf_counter()
                     self.running.add(desk)
                     return desk, request
                 self.idle += 1
@@ -222,10 +111,10 @@ class KeyWorkers:
         # Also where nobody closes it, and at the end of the program.
         self._stop = weakref.finalize(self, self._shared.stop)
 
-    def desk(self) -> Desk:
-        """A workplace for one more session."""
+    def desk(self, patient: bool = True) -> Desk:
+        """A workplace for one more session. One that is not ``patient`` waits for no request."""
         self._desks += 1
-        return Desk(self, self._shared, self._desks - 1)
+        return Desk(self, self._shared, self._desks - 1, patient)
 
     def begin(self) -> None:
         """Start a thread where one more has something to do."""
@@ -247,10 +136,12 @@ class KeyWorkers:
 class Desk:
     """One session's place at the workers."""
 
-    def __init__(self, workers: KeyWorkers, shared: _Shared, number: int) -> None:
+    def __init__(self, workers: KeyWorkers, shared: _Shared, number: int, patient: bool) -> None:
         self._workers, self._shared, self.number = workers, shared, number
+        self._patient = patient
         self._best = float("inf")
         self._runs = 0
+        self._usual = 0.0
 
     def tick(self) -> None:
         pass
@@ -267,7 +158,10 @@ class Desk:
         def timed() -> Computed:
             began = perf_counter()
             computed = job()
-            self._best = min(self._best, perf_counter() - began)
+            took = perf_counter() - began
+            self._best = min(self._best, took)
+            # The first run compiles, and counts for little.
+            self._usual += (0.2 if self._runs > 1 else 1.0) * (took - self._usual)
             self._runs += 1
             return computed
 
@@ -282,9 +176,18 @@ class Desk:
             patience = _PATIENCE_SECONDS
         else:
             patience = INSTANT_SECONDS if self._runs < _FIRST_RUNS else 0.0
-        if patience:
+        if patience and self._patient:
             with self._shared.changed:
                 self._shared.changed.wait_for(lambda: request.done or self._shared.closed, patience)
+
+    def wait(self, request: Request, seconds: float) -> bool:
+        with self._shared.changed:
+            began = request.began if request.started else perf_counter()
+            left = began + self._usual - perf_counter()
+            if request.done or left > seconds:
+                return request.done
+            self._shared.changed.wait_for(lambda: request.done or self._shared.closed, seconds)
+            return request.done
 
     def now(self, job: Job) -> Computed:
         self._workers.begin()

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from time import perf_counter
 
 from edge_vss.bundle import Manifest
 from edge_vss.decisions import Cause, Decision, Policy, Prediction, Track, described
 from edge_vss.errors import EngineError, OptionError, one_line
 from edge_vss.plugins import LOG
 from edge_vss.report import Report
-from edge_vss.runtimes._key_workers import Computed, Request, Workplace
+from edge_vss.runtimes._requests import Computed, Request, Workplace
+from edge_vss.runtimes.budget import Budget
 from edge_vss.runtimes.engines import Graph, Tensor
 from edge_vss.runtimes.scene_cut import Cuts
 from edge_vss.runtimes.session import Plan, Session
@@ -61,11 +63,15 @@ class LateSession(Session):
         logits: bool,
         workplace: Workplace,
         closing: Callable[[], None] = lambda: None,
+        budget: Budget | None = None,
     ) -> None:
         super().__init__(manifest, graphs, policy, logits)
         check_late(manifest, policy)
         self.figures = KeyFigures()
 
+        self.budget = budget
+        self.spent_seconds: float | None = None
+        """How long ago the next frame's packet came; None for what its stages took."""
         self._workplace = workplace
         self._closing = closing
         self._requests: list[Request] = []
@@ -131,11 +137,24 @@ class LateSession(Session):
             self._request(frame, wanted)
             self._workplace.settle(self._requests[-1])
             self._take_over(frame)
+        self._wait_for(frame)
         if self._fresh is not None:
             return replace(self._fresh[0], route=self._present("key"))
         since = self._tracer.trace.frames_since_key
         reason = f"carried {since}" + (f", {wanted.reason} is asked for" if wanted.route == "key" else "")
         return Decision(self._present("nonkey"), reason, Cause.CARRIED)
+
+    def _wait_for(self, frame: Frame) -> None:
+        """Wait for key frames as long as the budget allows."""
+        if self.budget is None:
+            return
+        spent = sum(frame.seconds.values()) if self.spent_seconds is None else self.spent_seconds
+        until = perf_counter() + self.budget.patience(spent)
+        while self._requests and self._fresh is None:
+            if not self._workplace.wait(self._requests[0], until - perf_counter()):
+                break
+            self.budget.waits()
+            self._take_over(frame)
 
     def _request(self, frame: Frame, decision: Decision) -> None:
         """Ask for the frame as a key frame, instead of what waits."""

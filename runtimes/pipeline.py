@@ -14,6 +14,7 @@ from edge_vss.decisions import Prediction
 from edge_vss.errors import OptionError
 from edge_vss.runtimes._channel import Channel, Pace
 from edge_vss.runtimes.labelling import Labelled, is_key, labelling
+from edge_vss.runtimes.late_keys import LateSession
 from edge_vss.runtimes.motion import Measure
 from edge_vss.runtimes.session import Session
 from edge_vss.runtimes.sinks import SINKS, Sink
@@ -184,7 +185,10 @@ def run(
         nonlocal anchor
         for frame, prediction in made:
             report.frames += 1
-            report.timing.shown(prediction, reading.since(frame))
+            spent = reading.since(frame)
+            report.timing.shown(prediction, spent)
+            if isinstance(session, LateSession) and session.budget is not None:
+                session.budget.shown(spent)
             report.keyframes += is_key(prediction, anchor)
             anchor = prediction.anchor_index
             for stage, seconds in prediction.seconds.items():
@@ -221,6 +225,8 @@ def run(
                 if on_frame is not None:
                     on_frame(frame, None)
                 continue
+            if isinstance(session, LateSession):
+                session.spent_seconds = reading.so_far(frame)
             made = labels.push(frame)
             report.busy["graphs"] += perf_counter() - began
             if not hand_on(made):

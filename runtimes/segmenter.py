@@ -21,7 +21,8 @@ from edge_vss.runtimes.policy import default, parse
 from edge_vss.runtimes.session import Session
 
 if TYPE_CHECKING:
-    from edge_vss.runtimes._key_workers import Workplace
+    from edge_vss.runtimes._requests import Workplace
+    from edge_vss.runtimes.budget import Budget
     from edge_vss.runtimes.late_keys import LateSession
 
 ENGINE_VARIABLE = "EDGE_VSS_ENGINE"
@@ -55,6 +56,7 @@ class Segmenter(OneProcess):
         *,
         background: bool = False,
         key_delay: int = 0,
+        budget_ms: float | None = None,
     ) -> Session:
         """A session for one video; by default with the bundle's own policy.
 
@@ -64,23 +66,27 @@ class Segmenter(OneProcess):
         With ``background``, key frames are computed by a thread behind the stream. No frame waits for them
         but the first, and those where the state begins anew. Close such a session, or use it in a ``with``
         block. With ``key_delay``, every key frame's labels come exactly so many frames late, as a background
-        network would give them that takes so long: for figures and tests.
+        network would give them that takes so long: for figures and tests. With ``budget_ms``, frames wait for
+        background key frames as long as 95 % of them have labels so many milliseconds after their packet; the
+        policy is then ``continuous`` where none is given.
 
         Raises OptionError for a policy that is not known, where the bundle gives no scores, for a bundle
         whose key frames cannot come late, and in a process that was forked after loading.
         """
-        policy = self.chosen(policy)
+        policy = self.chosen(policy if policy is not None or budget_ms is None else "continuous")
+        background = background or budget_ms is not None
         if background and key_delay:
             raise OptionError(f"key_delay {key_delay} stands for a network in the background: leave one out")
         if isinstance(key_delay, bool) or not isinstance(key_delay, int) or key_delay < 0:
             raise OptionError(f"key_delay wants a whole number of frames, 0 or more, got {key_delay!r}")
         if background:
             from edge_vss.runtimes._key_workers import KeyWorkers
+            from edge_vss.runtimes.budget import Budget
 
-            workers = KeyWorkers()
-            return self.late(policy, workers.desk(), logits, closing=workers.close)
+            workers, budget = KeyWorkers(), None if budget_ms is None else Budget(budget_ms)
+            return self.late(policy, workers.desk(), logits, workers.close, budget)
         if key_delay:
-            from edge_vss.runtimes._key_workers import Delay
+            from edge_vss.runtimes._key_delay import Delay
 
             return self.late(policy, Delay(key_delay), logits)
         return Session(self.manifest, self.graphs, policy, logits)
@@ -91,12 +97,13 @@ class Segmenter(OneProcess):
         workplace: Workplace,
         logits: bool = False,
         closing: Callable[[], None] = lambda: None,
+        budget: Budget | None = None,
     ) -> LateSession:
         """A session whose key frames ``workplace`` computes. ``closing`` is called when it is closed."""
         from edge_vss.runtimes.late_keys import LateSession
 
         graphs = {**self.graphs, **self.behind}
-        return LateSession(self.manifest, graphs, policy, logits, workplace, closing)
+        return LateSession(self.manifest, graphs, policy, logits, workplace, closing, budget)
 
     def chosen(self, policy: str | Policy | None) -> Policy:
         """The policy itself, of what `session` takes. Raises OptionError as that does."""

@@ -36,8 +36,27 @@ VALUES = (
     *("PolicyDescription", "Prediction", "Staleness", "StartReason", "StreamInfo", "Track"),
 )
 POLICIES = ("Adaptive", "Continuous", "Gop", "Interval")
-RUNNING = ("Segmenter", "Session", "Sink", "SinkContext", "Source", "State", "VectorFile", "VectorStream")
-REPORTS = ("EvaluationReport", "ProfileReport", "RunReport", "ScoreReport", "Scores", "SpeedReport")
+RUNNING = (
+    "Fleet",
+    "Segmenter",
+    "Session",
+    "Sink",
+    "SinkContext",
+    "Source",
+    "State",
+    "VectorFile",
+    "VectorStream",
+)
+REPORTS = (
+    "EvaluationReport",
+    "ProfileReport",
+    "RunReport",
+    "ScoreReport",
+    "Scores",
+    "SpeedReport",
+    "StreamReport",
+    "Timeliness",
+)
 FUNCTIONS = (
     *("both_ways", "compose_motion", "convert", "evaluate", "find_classes", "load", "load_vectors"),
     *("open_sink", "open_source", "overlay", "profile", "save_vectors", "vectors"),

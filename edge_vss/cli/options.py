@@ -29,6 +29,15 @@ Source = Annotated[
         show_default=False,
     ),
 ]
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SOURCE...",
+        help="A video file, stream URL, camera (or its number), image folder, or - for standard input. "
+        "Several share the network.",
+        show_default=False,
+    ),
+]
 Json = Annotated[
     str | None,
     typer.Option("--json", metavar="FILE|-", help="Write the result as JSON; - is standard output."),

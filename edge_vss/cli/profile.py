@@ -30,7 +30,11 @@ from edge_vss.cli.options import (
 from edge_vss.cli.terminal import emit, places, say, table
 
 if TYPE_CHECKING:
-    from edge_vss.runtimes.tools.pacing import PaceReport
+    from edge_vss.runtimes._stream import StreamReport
+    from edge_vss.runtimes.tools.pacing import PaceReport, PaceSide
+
+TIMES = ("p50 ms", "p95 ms", "p99 ms", "age p50 ms", "missed frames", "jitter ms")
+"""Columns of the times from packet to labels."""
 
 NOISE = 0.03
 """Share by which two runs of the same thing may differ."""
@@ -47,6 +51,9 @@ def profile(
         typer.Option(
             metavar="FPS", help="Frames come at this rate, as from a camera; the video's own is usual."
         ),
+    ] = None,
+    streams: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Run so many of it at once, as cameras do.")
     ] = None,
     against: Annotated[
         Path | None,
@@ -77,11 +84,16 @@ def profile(
     how = opening(motion=motion, timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg, stream=stream)
     check_places(places(json), source)
     segmenter = EngineChoice(engine, threads, provider, hint).load(bundle)
-    if background or pace is not None:
+    if background or pace is not None or streams is not None:
         if against is not None:
             raise typer.BadParameter("a pace is for one bundle: leave it out", param_hint="--against")
-        from edge_vss.runtimes.tools.pacing import at_pace
+        from edge_vss.runtimes.tools.pacing import at_pace, streams_at_pace
 
+        if streams is not None:
+            several = streams_at_pace(segmenter, source, streams, policy, pace=pace, opening=how, limit=limit)
+            emit(several, json)
+            table(("stream", *TIMES), [_times(name, one) for name, one in several.streams.items()])
+            return
         _paced(at_pace(segmenter, source, policy, pace=pace, opening=how, limit=limit), json)
         return
     # The other bundle may be for another engine: the options of this one say nothing to it.
@@ -111,14 +123,15 @@ def profile(
             say(f"int8 is slower than {against} here: take that")
 
 
+def _times(name: str, side: PaceSide | StreamReport) -> tuple[str | float, ...]:
+    figures = side.timeliness
+    spent, age = figures.packet_to_label_ms, figures.age_ms
+    return name, spent.p50, spent.p95, spent.p99, age.p50, figures.missed, figures.jitter_ms
+
+
 def _paced(found: PaceReport, json: str | None) -> None:
     emit(found, json)
-    rows = []
-    for name, side in (("in the background", found.background), ("waited for", found.waiting)):
-        figures = side.timeliness
-        spent, age = figures.packet_to_label_ms, figures.age_ms
-        rows.append(
-            (name, spent.p50, spent.p95, spent.p99, age.p50, figures.missed, figures.jitter_ms, side.key_ms)
-        )
+    sides = (("in the background", found.background), ("waited for", found.waiting))
+    rows = [(*_times(name, side), side.key_ms) for name, side in sides]
     say(f"{found.policy}, {found.pace_fps:g} frames a second; from packet to labels, in ms:")
-    table(("key frames", "p50", "p95", "p99", "age p50", "missed frames", "jitter", "key graph"), rows)
+    table(("key frames", *TIMES, "key graph"), rows)

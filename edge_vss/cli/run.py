@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
+from edge_vss.cli._fleet import run_fleet
 from edge_vss.cli._written import Counted, Tally, written
 from edge_vss.cli.options import (
     Background,
@@ -26,7 +27,7 @@ from edge_vss.cli.options import (
     PolicyName,
     Provider,
     Reconnect,
-    Source,
+    Sources,
     Stream,
     Threads,
     Timeout,
@@ -38,6 +39,7 @@ from edge_vss.report import Report
 
 if TYPE_CHECKING:
     from edge_vss.decisions import Prediction
+    from edge_vss.runtimes.budget import BudgetReport
     from edge_vss.runtimes.late_keys import KeyFigures
     from edge_vss.runtimes.timeliness import Timeliness
     from edge_vss.runtimes.tools.opening import Opening
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
 
 def run(
     bundle: Bundle,
-    source: Source,
+    source: Sources,
     policy: PolicyName = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write an overlay video.")] = None,
     save_labels: Annotated[
@@ -68,6 +70,13 @@ def run(
     both_ways: BothWays = False,
     background: Background = False,
     key_delay: KeyDelay = 0,
+    budget_ms: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="95 % of the frames have labels X ms after their packet, as fresh as that allows.",
+        ),
+    ] = None,
     limit: Limit = None,
     live: Annotated[
         bool, typer.Option("--live", help="Never fall behind: leave frames without inference when late.")
@@ -107,25 +116,34 @@ def run(
         raise typer.BadParameter("sound goes into an overlay video: give --out too", param_hint="--audio")
     if [*sinks.values(), json].count("-") > 1:
         raise typer.BadParameter("only one of the outputs can go to standard output: give the others a file")
+    how = opening(
+        motion=motion,
+        timeout=timeout,
+        reconnect=reconnect,
+        ffmpeg=ffmpeg,
+        live=True if live else None,
+        stream=stream,
+        pictures=pictures,
+    )
+    chosen = EngineChoice(engine, threads, provider, hint)
+    if len(source) > 1:
+        if both_ways or key_delay or audio or state is not None or budget_ms is not None:
+            raise typer.BadParameter(
+                "several sources take none of --both-ways, --key-delay, --budget-ms, --audio and --state"
+            )
+        run_fleet(chosen.load(bundle), source, sinks, json, policy, how, limit)
+        return
     _run(
         bundle,
-        source,
+        source[0],
         sinks,
         json,
         policy=policy,
-        how=opening(
-            motion=motion,
-            timeout=timeout,
-            reconnect=reconnect,
-            ffmpeg=ffmpeg,
-            live=True if live else None,
-            stream=stream,
-            pictures=pictures,
-        ),
-        engine=EngineChoice(engine, threads, provider, hint),
+        how=how,
+        engine=chosen,
         audio=audio,
         both_ways=both_ways,
-        late={"background": background, "key_delay": key_delay},
+        late={"background": background, "key_delay": key_delay, "budget_ms": budget_ms},
         limit=limit,
         state=state,
         state_every=state_every,
@@ -137,6 +155,7 @@ class Late(TypedDict):
 
     background: bool
     key_delay: int
+    budget_ms: float | None
 
 
 @dataclass(frozen=True)
@@ -161,6 +180,7 @@ class RunSummary(Report):
     outputs: dict[str, str]
     """Sink → place."""
     timeliness: Timeliness
+    budget: BudgetReport | None
     late_keys: KeyFigures | None
     """What became of key frames that were computed meanwhile; None where none were."""
 
@@ -266,6 +286,8 @@ def _run(
                 limit=limit,
                 both_ways=both_ways,
                 timing=timing,
+                # A file is read as a camera would send it: a budget says nothing of frames that come at once.
+                pace=opened.info.fps if late["budget_ms"] is not None and not opened.info.live else None,
             )
         except KeyboardInterrupt:
             say(f"interrupted after {tally.frames} frames; what is written is whole")
@@ -277,6 +299,9 @@ def _run(
             for name, place in sinks.items():
                 if place != "-":
                     say(written(SINKS.find(name).description, place, outs[name], failed))
+    kept: BudgetReport | None = None
+    if isinstance(session, LateSession) and session.budget is not None:
+        kept = session.budget.report(session.figures.seconds / max(session.figures.taken, 1))
     summary = RunSummary(
         frames=report.frames,
         skipped=report.skipped,
@@ -290,11 +315,14 @@ def _run(
         busy_seconds=report.busy,
         outputs=sinks,
         timeliness=timing.figures(),
+        budget=kept,
         late_keys=session.figures if isinstance(session, LateSession) else None,
     )
     emit(summary, json)
     if line := look.warning(ended=True):
         say(f"warning: {line}")
     say(str(summary))
+    if kept is not None:
+        say(str(kept))
     if tally.forced:
         say(f"{tally.forced} key frames came without an I-frame, because the policy is {session.policy}")

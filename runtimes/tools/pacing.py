@@ -8,6 +8,8 @@ from pathlib import Path
 from edge_vss.decisions import Policy, Prediction
 from edge_vss.errors import SourceError
 from edge_vss.report import Report
+from edge_vss.runtimes._stream import StreamReport
+from edge_vss.runtimes.fleet import Fleet
 from edge_vss.runtimes.late_keys import KeyFigures, LateSession
 from edge_vss.runtimes.pipeline import run
 from edge_vss.runtimes.segmenter import Segmenter
@@ -29,6 +31,20 @@ class PaceSide(Report):
     """What the graphs of the key route take themselves, on average."""
     p99_over_key: float
     """The p99 of the time from packet to labels over ``key_ms``."""
+
+
+@dataclass(frozen=True)
+class StreamsReport(Report):
+    """How many streams at once went."""
+
+    policy: str
+    pace_fps: float
+    streams: dict[str, StreamReport]
+    missed: int
+    """Frames without labels, of all streams."""
+    keyframes: int
+    p99_ms: float
+    """From packet to labels, of the slowest stream."""
 
 
 @dataclass(frozen=True)
@@ -90,3 +106,39 @@ def _side(
     figures, key_ms = report.timing.figures(), round(1e3 * keys.seconds / max(keys.taken, 1), 3)
     over = figures.packet_to_label_ms.p99 / key_ms if key_ms else 0.0
     return PaceSide(figures, report.keyframes, key_ms, round(over, 4)), fps
+
+
+def streams_at_pace(
+    segmenter: Segmenter,
+    uri: str | Path,
+    streams: int,
+    policy: str | Policy | None = None,
+    *,
+    pace: float | None = None,
+    opening: Opening = Opening(),
+    limit: int | None = None,
+) -> StreamsReport:
+    """Runs a video so many times at once, as a `Fleet` of cameras. Nothing is written.
+
+    Raises as `at_pace`, and what ended a stream.
+    """
+    check_repeatable(uri)
+    warm_up(segmenter, uri, policy, opening)
+    with opening.open(uri) as source:
+        fps = pace or source.info.fps
+    policy = policy or "continuous"
+    names = {f"{number}": uri for number in range(1, streams + 1)}
+    with Fleet(segmenter, names, policy=policy, opening=opening, pace=fps, limit=limit) as fleet:
+        for _ in fleet:
+            pass
+        for error in fleet.errors.values():
+            raise error
+        found = fleet.reports()
+    return StreamsReport(
+        policy=str(policy),
+        pace_fps=fps,
+        streams=found,
+        missed=sum(stream.timeliness.missed for stream in found.values()),
+        keyframes=sum(stream.keys.taken for stream in found.values()),
+        p99_ms=max(stream.timeliness.packet_to_label_ms.p99 for stream in found.values()),
+    )
