@@ -76,13 +76,17 @@ class Channel(Generic[T]):
         return len(self._items)
 
 
+def check_pace(fps: float | None) -> None:
+    """Raises OptionError for a pace that is no number of frames a second."""
+    if fps is not None and not 0 < fps < inf:
+        raise OptionError(f"pace wants frames per second, above 0, got {fps}")
+
+
 class Pace:
     """When frames are read: so many a second, as a camera would send them, or as fast as somebody takes them.
     And when each of them came. One thread reads, another asks."""
 
     def __init__(self, fps: float | None, taken: Channel[Frame]) -> None:
-        if fps is not None and not 0 < fps < inf:
-            raise OptionError(f"pace wants frames per second, above 0, got {fps}")
         self._fps = fps
         self._taken = taken
         self._began: float | None = None

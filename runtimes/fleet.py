@@ -7,6 +7,7 @@ from typing import Any
 
 from edge_vss.decisions import Policy
 from edge_vss.errors import OptionError
+from edge_vss.runtimes._channel import check_pace
 from edge_vss.runtimes._key_workers import KeyWorkers
 from edge_vss.runtimes._requests import Request
 from edge_vss.runtimes._stream import Out, Reading, Shown, Stream, StreamReport
@@ -69,6 +70,7 @@ class Fleet:
             raise OptionError(f"no stream is called {unknown[0]!r}: it cannot have a priority")
         if low := [name for name in priorities if not priorities[name] > 0]:
             raise OptionError(f"the priority of {low[0]} wants more than 0, got {priorities[low[0]]}")
+        check_pace(pace)
         self._names = list(sources)
         self._scheduler = Scheduler(
             [float(priorities.get(name, 1.0)) for name in self._names], longest_seconds, schedule

@@ -89,7 +89,7 @@ class LateSession(Session):
 
     def close(self) -> None:
         """Take no more frames. A key frame that is under way ends, and is forgotten."""
-        self._drop()
+        self._requests = []
         self._workplace.close()
         self._closing()
 

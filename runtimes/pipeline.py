@@ -12,7 +12,7 @@ from typing import Protocol
 
 from edge_vss.decisions import Prediction
 from edge_vss.errors import OptionError
-from edge_vss.runtimes._channel import Channel, Pace
+from edge_vss.runtimes._channel import Channel, Pace, check_pace
 from edge_vss.runtimes.labelling import Labelled, is_key, labelling
 from edge_vss.runtimes.late_keys import LateSession
 from edge_vss.runtimes.motion import Measure
@@ -134,6 +134,7 @@ def run(
         raise OptionError("both_ways waits for later frames, drop_inference does not wait: choose one")
     if drop_inference is None:
         drop_inference = (pace is not None or (info is not None and info.live)) and not both_ways
+    check_pace(pace)
     fps = pace or (info.fps if info else 0)
     ahead = max(QUEUE_FRAMES, round(LIVE_SECONDS * fps)) if drop_inference else QUEUE_FRAMES
     if info is not None:

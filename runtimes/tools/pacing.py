@@ -8,6 +8,7 @@ from pathlib import Path
 from edge_vss.decisions import Policy, Prediction
 from edge_vss.errors import SourceError
 from edge_vss.report import Report
+from edge_vss.runtimes._channel import check_pace
 from edge_vss.runtimes._stream import StreamReport
 from edge_vss.runtimes.fleet import Fleet
 from edge_vss.runtimes.late_keys import KeyFigures, LateSession
@@ -72,6 +73,7 @@ def at_pace(
     Raises OptionError for a live source, a pipe, and a pace that is none; SourceError where there are no
     frames.
     """
+    check_pace(pace)
     check_repeatable(uri)
     warm_up(segmenter, uri, policy, opening)
     with segmenter.session(policy) as session:
@@ -122,6 +124,7 @@ def streams_at_pace(
 
     Raises as `at_pace`, and what ended a stream.
     """
+    check_pace(pace)
     check_repeatable(uri)
     warm_up(segmenter, uri, policy, opening)
     with opening.open(uri) as source:
