@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from time import perf_counter
 
 from edge_vss.errors import OptionError
 from edge_vss.runtimes._requests import Computed, Job, Request
-
-NICENESS = 10
-"""How much lower than the stream's own the workers' priority is."""
 
 INSTANT_SECONDS = 0.005
 """Graphs that take no longer are waited for: their labels are as early as they would be without workers."""
@@ -84,7 +78,6 @@ class _Shared:
 
     def work(self) -> None:
         """The threads' own loop."""
-        _lower_priority()
         while (found := self.next()) is not None:
             desk, request = found
             if isinstance(request, _Urgent):
@@ -102,7 +95,7 @@ class _Shared:
 
 
 class KeyWorkers:
-    """Threads of a lower priority that compute key frames, for one stream or several."""
+    """Threads that compute key frames, for one stream or several."""
 
     def __init__(self, count: int = 1, choose: Choose = lambda waiting: next(iter(waiting))) -> None:
         self._count = count
@@ -211,10 +204,3 @@ class Desk:
 
     def close(self) -> None:
         self.withdraw()
-
-
-def _lower_priority() -> None:
-    if sys.platform == "linux":  # elsewhere this would be the whole program's
-        number = threading.get_native_id()
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, number, os.getpriority(os.PRIO_PROCESS, number) + NICENESS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,7 +15,8 @@ from edge_vss.decisions import Policy
 from edge_vss.errors import BundleError, OptionError
 from edge_vss.files import path_of
 from edge_vss.one_process import OneProcess
-from edge_vss.runtimes.engines import EngineOptions, Graph, Tensor, engine_for
+from edge_vss.runtimes._behind import Behind
+from edge_vss.runtimes.engines import EngineOptions, Graph, engine_for
 from edge_vss.runtimes.policy import default, parse
 from edge_vss.runtimes.session import Session
 
@@ -120,21 +120,6 @@ class Segmenter(OneProcess):
         return policy
 
 
-class _Later:
-    """A graph that is compiled when it is called for the first time, by the thread that calls."""
-
-    def __init__(self, compiled: Callable[[], Graph]) -> None:
-        self._compiled = compiled
-        self._lock = threading.Lock()
-        self._graph: Graph | None = None
-
-    def __call__(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        with self._lock:
-            if self._graph is None:
-                self._graph = self._compiled()
-        return self._graph(tensors)
-
-
 def load(
     path: str | Path, engine: str | None = None, threads: int = 0, provider: str = "", hint: str = ""
 ) -> Segmenter:
@@ -165,11 +150,12 @@ def load(
     behind: dict[str, Graph] = {}
     if not threads and provider in ("", "cpu"):
         # Decoding, motion and the graphs in between get a core; what is left is for key frames.
+        quiet = Behind()
         fewer = replace(options, threads=max(1, cores() - 1))
         between = manifest.routes.get("nonkey", ())
         for graph in manifest.graphs:
             if graph.role not in between:
-                behind[graph.role] = _Later(partial(compiled, graph, fewer))
+                behind[graph.role] = quiet.graph(partial(compiled, graph, fewer))
     return Segmenter(manifest, graphs, found.name, behind)
 
 
