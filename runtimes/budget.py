@@ -40,7 +40,7 @@ class BudgetReport(Report):
     key_ms: float
     """What a key frame takes in the background."""
     carried_ms: float
-    """The median time from packet to labels of frames that did not wait."""
+    """What the stages of a frame take that does not wait for a key frame: the median."""
 
     def __str__(self) -> str:
         if self.key_ms <= self.wait_ms:
@@ -78,8 +78,8 @@ class Budget:
         """The frame has waited."""
         self._waited = True
 
-    def shown(self, spent: float) -> None:
-        """A frame has its labels, ``spent`` seconds after its packet.
+    def shown(self, spent: float, own: float) -> None:
+        """A frame has its labels, ``spent`` seconds after its packet. ``own`` are those that its stages took.
 
         Raises OptionError where carrying labels alone takes longer than the budget.
         """
@@ -89,7 +89,7 @@ class Budget:
             return
         self._last.append(spent)
         if not self._waited:
-            self._carried.append(spent)
+            self._carried.append(own)
         if self._frames == _START_FRAMES + _FIRST_FRAMES and self.carried > self.seconds:
             raise OptionError(
                 f"a budget of {1e3 * self.seconds:g} ms cannot be kept: carrying labels alone takes "
@@ -109,7 +109,7 @@ class Budget:
 
     @property
     def carried(self) -> float:
-        """Median seconds from packet to labels, of frames that did not wait."""
+        """Median seconds that the stages of a frame take that does not wait."""
         return float(np.median(self._carried)) if self._carried else 0.0
 
     def report(self, key_seconds: float) -> BudgetReport:

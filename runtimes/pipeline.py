@@ -189,7 +189,7 @@ def run(
             spent = reading.since(frame)
             report.timing.shown(prediction, spent)
             if isinstance(session, LateSession) and session.budget is not None:
-                session.budget.shown(spent)
+                session.budget.shown(spent, sum(prediction.seconds.values()))
             report.keyframes += is_key(prediction, anchor)
             anchor = prediction.anchor_index
             for stage, seconds in prediction.seconds.items():

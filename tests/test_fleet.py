@@ -227,18 +227,18 @@ def test_durations_are_counted_within_one_percent() -> None:
 def test_a_budget_is_met_by_waiting_more_or_less() -> None:
     budget = Budget(100)
     for _ in range(400):
-        spent = 0.010
+        spent = own = 0.010
         if (patience := budget.patience(spent)) > 0:
             budget.waits()
             spent += patience
-        budget.shown(spent)
+        budget.shown(spent, own)
     report = budget.report(0.3)
     assert 0.6 <= report.p95_ms / 100 <= 1 and report.over == 0 and report.frames == 400
     assert "nearly done, because one takes 300 ms" in str(report)
     # What takes longer leaves less to wait for.
     before = report.wait_ms
     for _ in range(100):
-        budget.shown(0.150)
+        budget.shown(0.150, 0.010)
     assert budget.report(0.3).wait_ms < before and budget.report(0.3).over == 100
 
 
@@ -252,7 +252,7 @@ def test_a_budget_below_what_carrying_takes_names_the_smallest(tiny_bundle: Path
     budget = Budget(1)
     with pytest.raises(OptionError, match=r"carrying labels alone takes 4.0 ms here, so give 6 or more"):
         for _ in range(100):
-            budget.shown(0.004)
+            budget.shown(0.004, 0.004)
     done = CliRunner().invoke(app, ["run", str(tiny_bundle), str(tiny_video), "--budget-ms", "500"])
     assert done.exit_code == 0 and "budget 500 ms: " in done.stderr, done.stderr
 
