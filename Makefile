@@ -36,6 +36,7 @@ bench: $(READY)
 	$(BIN)/python -m tests.benchmarks.memory
 	$(BIN)/python -m tests.benchmarks.accuracy
 	$(BIN)/python -m tests.benchmarks.heads
+	$(BIN)/python -m tests.benchmarks.late
 
 lint: $(READY)
 	$(BIN)/ruff check .
