@@ -41,6 +41,7 @@ bench: $(READY)
 	$(BIN)/python -m tests.benchmarks.heads
 	$(BIN)/python -m tests.benchmarks.fast --page bench.md
 	$(BIN)/python -m tests.benchmarks.label
+	$(BIN)/python -m tests.benchmarks.late
 
 lint: $(READY)
 	$(BIN)/ruff check .

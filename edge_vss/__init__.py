@@ -41,20 +41,24 @@ if TYPE_CHECKING:
         Policy,
         PolicyDescription,
         Prediction,
+        Staleness,
         Track,
     )
     from edge_vss.metrics import ScoreReport, Scores
+    from edge_vss.runtimes._stream import StreamReport
     from edge_vss.runtimes.archive.driver import LabelReport, label
     from edge_vss.runtimes.drawing.overlays import overlay
+    from edge_vss.runtimes.fleet import Fleet
     from edge_vss.runtimes.labelling import both_ways
     from edge_vss.runtimes.motion import Feed
     from edge_vss.runtimes.pipeline import RunReport, run
-    from edge_vss.runtimes.policy import Adaptive, Gop, Interval
+    from edge_vss.runtimes.policy import Adaptive, Continuous, Gop, Interval
     from edge_vss.runtimes.segmenter import Segmenter, load
     from edge_vss.runtimes.session import Session
     from edge_vss.runtimes.sinks import Sink, SinkContext, open_sink
     from edge_vss.runtimes.sources import Source, open_source
     from edge_vss.runtimes.state import State
+    from edge_vss.runtimes.timeliness import Timeliness
     from edge_vss.runtimes.tools.benchmark import ProfileReport, SpeedReport, profile
     from edge_vss.runtimes.tools.evaluate import EvaluationReport, evaluate
     from edge_vss.runtimes.tools.ground_truth import GroundTruth, open_labels
@@ -90,12 +94,14 @@ __all__ = [
     "Colour",
     "ComposedMotion",
     "Confidence",
+    "Continuous",
     "Conversion",
     "Decision",
     "EdgeVssError",
     "EngineError",
     "EvaluationReport",
     "Feed",
+    "Fleet",
     "Frame",
     "FrameStamp",
     "FrameVectors",
@@ -129,10 +135,13 @@ __all__ = [
     "Source",
     "SourceError",
     "SpeedReport",
+    "Staleness",
     "StartReason",
     "State",
     "StateFileError",
     "StreamInfo",
+    "StreamReport",
+    "Timeliness",
     "Track",
     "VectorFile",
     "VectorStream",
@@ -164,9 +173,13 @@ _HOMES = {
     "Colour": ("video", "Colour"),
     "ComposedMotion": ("runtimes.tools.vectors", "ComposedMotion"),
     "Confidence": ("confidence", "Confidence"),
+    "Continuous": ("runtimes.policy", "Continuous"),
     "Conversion": ("converters.conversion", "Conversion"),
     "Decision": ("decisions", "Decision"),
     "EvaluationReport": ("runtimes.tools.evaluate", "EvaluationReport"),
+    "Fleet": ("runtimes.fleet", "Fleet"),
+    "StreamReport": ("runtimes._stream", "StreamReport"),
+    "Timeliness": ("runtimes.timeliness", "Timeliness"),
     "Feed": ("runtimes.motion", "Feed"),
     "Frame": ("video", "Frame"),
     "FrameStamp": ("video", "FrameStamp"),
@@ -196,6 +209,7 @@ _HOMES = {
     "SinkContext": ("runtimes.sinks", "SinkContext"),
     "Source": ("runtimes.sources", "Source"),
     "SpeedReport": ("runtimes.tools.benchmark", "SpeedReport"),
+    "Staleness": ("decisions", "Staleness"),
     "StartReason": ("video", "StartReason"),
     "State": ("runtimes.state", "State"),
     "StreamInfo": ("video", "StreamInfo"),

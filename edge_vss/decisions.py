@@ -45,6 +45,8 @@ class Cause(Enum):
     """What was carried no longer fits the picture."""
     LONGEST = "longest"
     """What was carried still fits, for as long as the policy trusts that."""
+    CONTINUOUS = "continuous"
+    """The last key frame is done."""
     CARRIED = "carried"
     """Nothing asks for a key frame."""
 
@@ -99,6 +101,18 @@ class Decision:
     """The same for programs."""
 
 
+@dataclass(frozen=True)
+class Staleness:
+    """How far labels may be out of date, in grey levels; 0 for a key frame's own."""
+
+    number: float
+    """Of the whole frame: what the policy ``adaptive`` compares with its limit, which is 12."""
+
+    per_cell: NDArray[np.float32]
+    """(h, w) float32, the same for every cell of 8 by 8 pixels; the last row and column may reach past the
+    frame."""
+
+
 @dataclass
 class Prediction:
     """The result of one step."""
@@ -141,6 +155,30 @@ class Prediction:
         # Another process has not what this is worked out from.
         confidence = self.confidence
         return {**vars(self), "confidence": confidence, "trust": None}
+
+    anchor_index: int = -1
+    """The index of the key frame that the labels come from: the frame's own on a key frame."""
+
+    age_seconds: float = 0.0
+    """How much earlier than this frame that key frame was shown."""
+
+    measure_staleness: Callable[[], Staleness] | None = field(default=None, repr=False, compare=False)
+    """Measures the two numbers below; None where the labels are the frame's own. Until it is called, it holds
+    the frame."""
+
+    @property
+    def staleness(self) -> float:
+        """How far the labels may be out of date, in grey levels: 0 on a key frame, 12 is where ``adaptive``
+        asks for the next one. Measured when it is read for the first time."""
+        return self.measure_staleness().number if self.measure_staleness else 0.0
+
+    @property
+    def staleness_per_cell(self) -> NDArray[np.float32]:
+        """(h, w) float32: the same for every cell of 8 by 8 pixels of the frame."""
+        if self.measure_staleness is not None:
+            return self.measure_staleness().per_cell
+        height, width = self.labels.shape
+        return np.zeros((-(-height // 8), -(-width // 8)), np.float32)
 
     @property
     def nbytes(self) -> int:

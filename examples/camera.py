@@ -13,7 +13,7 @@ import edge_vss as vss
 
 
 def main() -> None:
-    """Frames that come faster than the graphs can run pass without labels; their motion still counts."""
+    """No frame waits for the network: key frames are computed meanwhile, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("bundle")
     parser.add_argument("source", help="a camera (/dev/video0 or 0), a stream URL or a file")
@@ -32,12 +32,15 @@ def main() -> None:
         if cv2.waitKey(1) in (27, ord("q")):
             raise KeyboardInterrupt
 
-    with vss.open_source(args.source) as source:
+    with (
+        segmenter.session("continuous", background=True) as session,
+        vss.open_source(args.source) as source,
+    ):
         context = vss.SinkContext.of(segmenter.manifest, source.info)
         sinks = [vss.open_sink("video", args.out, context)] if args.headless else []
         on_frame = None if args.headless else show
         try:
-            vss.run(source, segmenter.session(), sinks, on_frame=on_frame, limit=args.limit)
+            vss.run(source, session, sinks, on_frame=on_frame, limit=args.limit)
         except KeyboardInterrupt:
             print("stopped", file=sys.stderr)
         except cv2.error:

@@ -25,7 +25,10 @@ def steer(free: NDArray[np.float64]) -> float:
 
 
 def main() -> None:
-    """One line per frame: time, free space straight ahead, where to steer."""
+    """One line per frame: time, free space straight ahead, where to steer, and how fast.
+
+    No frame waits for the network. Where labels may be out of date, the robot slows down.
+    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("bundle")
     parser.add_argument("source")
@@ -37,12 +40,13 @@ def main() -> None:
     names = segmenter.manifest.classes
     if unknown := set(args.floor) - set(names):
         sys.exit(f"error: no class is called {', '.join(sorted(unknown))}: choose from {', '.join(names)}")
-    floor, session = [names.index(name) for name in args.floor], segmenter.session()
-    with vss.open_source(args.source) as source:
+    floor = [names.index(name) for name in args.floor]
+    with segmenter.session(background=True) as session, vss.open_source(args.source) as source:
         for frame in source:
-            free = free_space(session.step(frame).labels, floor)
+            prediction = session.step(frame)
+            free, speed = free_space(prediction.labels, floor), max(0.1, 1 - prediction.staleness / 24)
             middle = free[len(free) * 2 // 5 : len(free) * 3 // 5].min()
-            order = "stop" if middle < args.stop else f"steer {steer(free):+.2f}"
+            order = "stop" if middle < args.stop else f"steer {steer(free):+.2f} at {speed:.0%}"
             print(f"{frame.pts_seconds:7.2f} s  free ahead {middle:4.0%}  {order}", flush=True)
 
 

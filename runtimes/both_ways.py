@@ -45,6 +45,11 @@ class BothWays:
     """
 
     def __init__(self, session: Session) -> None:
+        if session.late:
+            raise OptionError(
+                "key frames that come late (background, key_delay) do not go together with labels from both "
+                "sides, which wait for them: choose one"
+            )
         if not session.labels_from_key_frames:
             raise OptionError(
                 "this bundle's frames depend on the frames before them, so they cannot be labelled from both "

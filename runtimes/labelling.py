@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
+from edge_vss.decisions import Prediction
 from edge_vss.runtimes.both_ways import BothWays
 from edge_vss.runtimes.both_ways import Labelled as Labelled
 from edge_vss.runtimes.session import Session
@@ -40,6 +41,13 @@ def labelling(session: Session, both_ways: bool = False) -> Labelling:
     Raises OptionError where the bundle cannot be labelled from both sides.
     """
     return BothWays(session) if both_ways else _AsTheyCome(session)
+
+
+def is_key(prediction: Prediction, anchor_before: int) -> bool:
+    """Whether a key frame stands behind the labels that no frame before had: ``anchor_before`` is the
+    ``anchor_index`` of the last one."""
+    late = prediction.index != prediction.anchor_index > anchor_before >= 0
+    return late or prediction.decision.route != "nonkey"
 
 
 def labelled(frames: Iterable[Frame], by: Labelling) -> Iterator[Labelled]:

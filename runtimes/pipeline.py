@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import count
 from time import perf_counter
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol
 
 from edge_vss.decisions import Prediction
 from edge_vss.errors import OptionError
-from edge_vss.runtimes.labelling import Labelled, labelling
+from edge_vss.runtimes._channel import Channel, Pace, check_pace
+from edge_vss.runtimes.labelling import Labelled, is_key, labelling
+from edge_vss.runtimes.late_keys import LateSession
 from edge_vss.runtimes.motion import Measure
 from edge_vss.runtimes.session import Session
 from edge_vss.runtimes.sinks import SINKS, Sink
 from edge_vss.runtimes.sources import Source
+from edge_vss.runtimes.timeliness import Timing
 from edge_vss.video import Frame, StartReason
 
 QUEUE_FRAMES = 4
@@ -25,12 +28,7 @@ QUEUE_FRAMES = 4
 LIVE_SECONDS = 2.0
 """How far a live source may run ahead. If decoding waited for a graph, the network would lose packets."""
 
-QUEUE_BYTES = 128 * 2**20
-"""Most bytes that wait between two stages: 40 frames of 1080p, 10 of 4K. One frame may always wait."""
-
 _JOIN_SECONDS = 2.0
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -59,63 +57,13 @@ class RunReport:
     busy: dict[str, float] = field(default_factory=lambda: {"source": 0.0, "graphs": 0.0, "sinks": 0.0})
     """Seconds that each of the three threads worked; the largest is what the run cannot be faster than."""
 
+    timing: Timing = field(default_factory=Timing)
+    """How long after its packet each frame had labels, and how old they were."""
+
     @property
     def fps(self) -> float:
         """Frames per second, with and without labels."""
         return (self.frames + self.skipped) / self.seconds if self.seconds else 0.0
-
-
-class Channel(Generic[T]):
-    """A queue between two threads, bounded in items and bytes. Either thread can close it.
-
-    Once it is closed and empty, ``get`` gives None.
-    """
-
-    def __init__(self, capacity: int, capacity_bytes: int = QUEUE_BYTES) -> None:
-        self._capacity = capacity
-        self._capacity_bytes = capacity_bytes
-        self._items: deque[tuple[T, int]] = deque()
-        self._bytes = 0
-        self._changed = threading.Condition()
-        self._closed = False
-
-    def put(self, item: T, nbytes: int = 0) -> bool:
-        """Waits for room; an item larger than the queue waits until it is empty. False when nobody takes
-        anything any more."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._has_room(nbytes))
-            if not self._closed:
-                self._items.append((item, nbytes))
-                self._bytes += nbytes
-                self._changed.notify_all()
-            return not self._closed
-
-    def get(self) -> T | None:
-        """Waits for an item; None at the end."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed or bool(self._items))
-            if not self._items:
-                return None
-            item, nbytes = self._items.popleft()
-            self._bytes -= nbytes
-            self._changed.notify_all()
-            return item
-
-    def _has_room(self, nbytes: int) -> bool:
-        within = len(self._items) < self._capacity and self._bytes + nbytes <= self._capacity_bytes
-        return within or not self._items
-
-    def close(self, discard: bool = False) -> None:
-        """No more items; those that wait are still given out, unless ``discard``."""
-        with self._changed:
-            self._closed = True
-            if discard:
-                self._items.clear()
-                self._bytes = 0
-            self._changed.notify_all()
-
-    def __len__(self) -> int:
-        return len(self._items)
 
 
 class WantsMotion(Protocol):
@@ -160,6 +108,8 @@ def run(
     drop_inference: bool | None = None,
     limit: int | None = None,
     both_ways: bool = False,
+    pace: float | None = None,
+    timing: Timing | None = None,
 ) -> RunReport:
     """Segments every frame of a source into the sinks, which are closed whatever happens.
 
@@ -168,8 +118,13 @@ def run(
     inference. ``drop_inference`` (by default where the source is live) leaves a frame without labels when
     newer ones wait. Packets are never dropped, so motion stays whole. ``limit`` ends the run after so many
     frames. With ``both_ways``, frames in between take their labels from the key frames on both sides; every
-    answer then comes one interval late, and no frame is left without labels. The first error of any stage
-    ends the run and is raised here.
+    answer then comes one interval late, and no frame is left without labels. With ``pace``, frames are read
+    at so many a second, as from a camera, and inference is dropped as for a live source. ``timing`` is what
+    counts how late labels are, to be read meanwhile. The first error of any stage ends the run and is raised
+    here.
+
+    Where key frames come late (``background``), frames take little time. Then inference is dropped only where
+    more than a second of frames waits.
 
     Raises OptionError for ``both_ways`` together with ``drop_inference``, or with a bundle that cannot do it,
     and at once where the session needs pictures that the source was not opened for.
@@ -178,28 +133,36 @@ def run(
     if both_ways and drop_inference:
         raise OptionError("both_ways waits for later frames, drop_inference does not wait: choose one")
     if drop_inference is None:
-        drop_inference = info is not None and info.live and not both_ways
-    ahead = max(QUEUE_FRAMES, round(LIVE_SECONDS * info.fps)) if drop_inference and info else QUEUE_FRAMES
+        drop_inference = (pace is not None or (info is not None and info.live)) and not both_ways
+    check_pace(pace)
+    fps = pace or (info.fps if info else 0)
+    ahead = max(QUEUE_FRAMES, round(LIVE_SECONDS * fps)) if drop_inference else QUEUE_FRAMES
     if info is not None:
         check_pictures(session, info.pictures)
         if both_ways and info.pictures != "all":
             raise OptionError(
                 f"both_ways compares all pictures, and pictures is {info.pictures!r}: leave it out"
             )
-    report = RunReport()
+    report = RunReport(timing=timing or Timing())
     decoded: Channel[Frame] = Channel(ahead)
+    reading = Pace(pace, decoded)
     predicted: Channel[tuple[Frame, Prediction]] = Channel(QUEUE_FRAMES)
     errors: list[BaseException] = []
+    anchor = -1
     labels = labelling(session, both_ways)
 
     def decode() -> None:
         try:
             frames = iter(source)
-            for _ in range(limit) if limit is not None else iter(int, 1):
+            for number in range(limit) if limit is not None else count():
+                reading.wait(number)
                 began = perf_counter()
                 frame = next(frames, None)
                 report.busy["source"] += perf_counter() - began
-                if frame is None or not decoded.put(frame, frame.nbytes):
+                if frame is None:
+                    break
+                reading.read(frame, number)
+                if not decoded.put(frame, frame.nbytes):
                     break
         except BaseException as error:
             errors.append(error)
@@ -220,9 +183,15 @@ def run(
 
     def hand_on(made: list[Labelled]) -> bool:
         """False where nobody takes labels any more."""
+        nonlocal anchor
         for frame, prediction in made:
             report.frames += 1
-            report.keyframes += prediction.decision.route != "nonkey"
+            spent = reading.since(frame)
+            report.timing.shown(prediction, spent)
+            if isinstance(session, LateSession) and session.budget is not None:
+                session.budget.shown(spent, sum(prediction.seconds.values()))
+            report.keyframes += is_key(prediction, anchor)
+            anchor = prediction.anchor_index
             for stage, seconds in prediction.seconds.items():
                 report.stages[stage] = report.stages.get(stage, 0.0) + seconds
             if on_frame is not None:
@@ -247,13 +216,18 @@ def run(
             # ``behind`` counts the frames that wait now, and the last of them gets the graphs. Frames that
             # arrive meanwhile do not count: otherwise no frame would ever get labels.
             behind = (behind or 1 + len(decoded)) - 1
-            if (drop_inference and behind) or not session.can_step(frame):
+            late = len(decoded) > ahead // 2 if session.late else behind
+            if (drop_inference and late) or not session.can_step(frame):
                 session.skip(frame)
                 report.skipped += 1
+                report.timing.miss()
+                reading.since(frame)
                 report.busy["graphs"] += perf_counter() - began
                 if on_frame is not None:
                     on_frame(frame, None)
                 continue
+            if isinstance(session, LateSession):
+                session.spent_seconds = reading.so_far(frame)
             made = labels.push(frame)
             report.busy["graphs"] += perf_counter() - began
             if not hand_on(made):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from edge_vss.decisions import Cause, Decision, Policy, PolicyDescription, Track
 from edge_vss.errors import BundleError, OptionError
+from edge_vss.runtimes.staleness import staleness as staleness
 from edge_vss.video import Frame
 
 
@@ -103,32 +104,28 @@ class Adaptive:
         return f"adaptive:{self.limit:g}:{self.longest}"
 
 
-def staleness(track: Track) -> float:
-    """How far the carried result may be stale, in grey levels: the number that Adaptive compares with
-    its limit.
+@dataclass(frozen=True)
+class Continuous:
+    """A key frame as soon as the last one is done. It keeps the network busy all the time.
 
-    It adds up three parts. The brightness error of the anchor carried to this frame: it grows where things
-    come into view and where tracking fails. Three times what that error has above 10 grey levels: so much is
-    a cut. And the frames since the key frame, because results also decay in ways that brightness does not
-    show; they count for less where the picture stands still.
-
-    The weights were measured against a fixed interval with the same number of key frames: six intervals (4 to
-    12), nine clips made from CamVid's 0016E5, three first frames each. This won nine times in ten: by 0.2 to
-    0.4 mIoU on a steady drive, by 7 where there are cuts. The distance travelled, the share of motion that is
-    not known and other norms of the error won less often.
+    In a session that waits for its key frames, that is every frame.
     """
-    return staleness_of(track.error, track.frames_since_key)
 
+    def __call__(self, frame: Frame, track: Track) -> Decision:
+        return Decision("key", "continuous", Cause.CONTINUOUS)
 
-def staleness_of(error: float, frames_since_key: float) -> float:
-    """`staleness` of its two numbers."""
-    cut = 3 * max(0.0, error - 10)
-    return error + cut + 1.2 * frames_since_key * min(1.0, error / 2)
+    @property
+    def description(self) -> PolicyDescription:
+        """It needs no motion itself. Frames shown before a key frame is done are none."""
+        return PolicyDescription(frozenset({"key", "nonkey"}), measures=False)
+
+    def __str__(self) -> str:
+        return "continuous"
 
 
 def parse(text: str) -> Policy:
     """A policy from its spelling: ``interval:N``, ``gop``, ``gop:LONGEST``, ``adaptive``,
-    ``adaptive:LIMIT[:LONGEST]``.
+    ``adaptive:LIMIT[:LONGEST]``, ``continuous``.
 
     Raises OptionError for any other.
     """
@@ -140,9 +137,13 @@ def parse(text: str) -> Policy:
             return Gop(*(int(value) for value in values))
         if name == "adaptive" and len(values) <= 2:
             return Adaptive(*(kind(value) for kind, value in zip((float, int), values, strict=False)))
+        if name == "continuous" and not values:
+            return Continuous()
     except ValueError:
         pass
-    raise OptionError(f"no policy is spelled {text!r}: use interval:5, gop, gop:30, adaptive or adaptive:12")
+    raise OptionError(
+        f"no policy is spelled {text!r}: use interval:5, gop, gop:30, adaptive, adaptive:12 or continuous"
+    )
 
 
 def default(text: str, bundle: str | Path) -> Policy:

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_vss import bundle
 from edge_vss.bundle import GraphSpec, Manifest
 from edge_vss.decisions import Policy
-from edge_vss.errors import EngineError, MissingExtra, OptionError
+from edge_vss.errors import BundleError, EngineError, MissingExtra, OptionError
 from edge_vss.files import path_of
 from edge_vss.one_process import OneProcess
 from edge_vss.plugins import LOG
+from edge_vss.runtimes._behind import Behind
 from edge_vss.runtimes.engines import ENGINES, EngineOptions, Graph, engine_for
 from edge_vss.runtimes.engines._auto import choose
 from edge_vss.runtimes.engines._ways import Taken, Way
 from edge_vss.runtimes.operations import own_way
 from edge_vss.runtimes.policy import default, parse
 from edge_vss.runtimes.session import Session
+
+if TYPE_CHECKING:
+    from edge_vss.runtimes._requests import Workplace
+    from edge_vss.runtimes.budget import Budget
+    from edge_vss.runtimes.late_keys import LateSession
 
 OWN_WAY = "opencv"
 ENGINE_VARIABLE = "EDGE_VSS_ENGINE"
@@ -40,13 +49,74 @@ class Segmenter(OneProcess):
     taken: dict[str, Taken] = field(default_factory=dict)
     """Role → what runs the graph: ``opencv`` where it is a standard operation, done without an engine."""
 
-    def session(self, policy: str | Policy | None = None, logits: bool = False) -> Session:
+    behind: Mapping[str, Graph] = field(default_factory=dict, repr=False, compare=False)
+    """The graphs that only key frames need, for a thread behind the stream: with fewer threads of their own.
+    Each is compiled when it is called for the first time. Empty where ``graphs`` serve for that too."""
+
+    process: int = field(default_factory=os.getpid, repr=False, compare=False)
+    """The process that compiled the graphs."""
+
+    def session(
+        self,
+        policy: str | Policy | None = None,
+        logits: bool = False,
+        *,
+        background: bool = False,
+        key_delay: int = 0,
+        budget_ms: float | None = None,
+    ) -> Session:
         """A session for one video; by default with the bundle's own policy.
 
         ``policy`` is a policy or the spelling of one (``interval:5``). With ``logits``, predictions carry the
-        scores where the frame's route computes them. Raises OptionError for a policy that is not known, and
-        where the bundle gives no scores.
+        scores where the frame's route computes them.
+
+        With ``background``, key frames are computed by a thread behind the stream. No frame waits for them
+        but the first, and those where the state begins anew. Close such a session, or use it in a ``with``
+        block. With ``key_delay``, every key frame's labels come exactly so many frames late, as a background
+        network would give them that takes so long: for figures and tests. With ``budget_ms``, frames wait for
+        background key frames as long as 95 % of them have labels so many milliseconds after their packet; the
+        policy is then ``continuous`` where none is given.
+
+        Raises OptionError for a policy that is not known, where the bundle gives no scores, for a bundle
+        whose key frames cannot come late, and in a process that was forked after loading.
         """
+        policy = self.chosen(policy if policy is not None or budget_ms is None else "continuous")
+        background = background or budget_ms is not None
+        if background and key_delay:
+            raise OptionError(f"key_delay {key_delay} stands for a network in the background: leave one out")
+        if isinstance(key_delay, bool) or not isinstance(key_delay, int) or key_delay < 0:
+            raise OptionError(f"key_delay wants a whole number of frames, 0 or more, got {key_delay!r}")
+        if background:
+            from edge_vss.runtimes._key_workers import KeyWorkers
+            from edge_vss.runtimes.budget import Budget
+
+            workers, budget = KeyWorkers(), None if budget_ms is None else Budget(budget_ms)
+            return self.late(policy, workers.desk(), logits, workers.close, budget)
+        if key_delay:
+            from edge_vss.runtimes._key_delay import Delay
+
+            return self.late(policy, Delay(key_delay), logits)
+        return Session(self.manifest, self.graphs, policy, logits)
+
+    def late(
+        self,
+        policy: Policy,
+        workplace: Workplace,
+        logits: bool = False,
+        closing: Callable[[], None] = lambda: None,
+        budget: Budget | None = None,
+    ) -> LateSession:
+        """A session whose key frames ``workplace`` computes. ``closing`` is called when it is closed."""
+        from edge_vss.runtimes.late_keys import LateSession
+
+        graphs = {**self.graphs, **self.behind}
+        return LateSession(self.manifest, graphs, policy, logits, workplace, closing, budget)
+
+    def chosen(self, policy: str | Policy | None) -> Policy:
+        """The policy itself, of what `session` takes. Raises OptionError as that does."""
+        if os.getpid() != self.process:
+            # An engine's threads do not come along into a process that was forked: it would wait for ever.
+            raise OptionError(f"this bundle was loaded by process {self.process}: {self.INSTEAD}")
         if policy is None or isinstance(policy, str):
             policy = parse(policy or self.manifest.policy)
         if not callable(policy) or isinstance(policy, type):
@@ -54,7 +124,7 @@ class Segmenter(OneProcess):
                 f"a policy is a callable or a spelling such as interval:5, got {policy!r}: "
                 "give an object, as in Interval(5)"
             )
-        return Session(self.manifest, self.graphs, policy, logits)
+        return policy
 
 
 def load(
@@ -85,8 +155,9 @@ def load(
             graph = manifest.graph(role)
             graphs[role], taken[role] = _compiled(path, manifest, graph, taken[role], options)
     engines = dict.fromkeys(found.way.engine for found in taken.values())
+    behind = _behind(path, manifest, taken, options)
     taken |= dict.fromkeys(own, Taken(Way(OWN_WAY)))
-    return Segmenter(manifest, graphs, ", ".join(engines), taken)
+    return Segmenter(manifest, graphs, ", ".join(engines), taken, behind)
 
 
 def _compiled(
@@ -105,3 +176,34 @@ def _compiled(
     return usual.call(path / graph.file, graph, options), Taken(
         Way(usual.name, options.threads, options.provider)
     )
+
+
+def _behind(
+    path: Path, manifest: Manifest, taken: Mapping[str, Taken], options: EngineOptions
+) -> dict[str, Graph]:
+    """The graphs that only key frames need, in threads of a lower priority, by the engine that runs them in
+    the stream too."""
+    if options.threads or options.provider not in ("", "cpu"):
+        return {}
+    # Decoding, motion and the graphs in between get a core; what is left is for key frames.
+    threads = max(1, cores() - 1)
+    quiet, found = Behind(), {}
+    for graph in manifest.graphs:
+        if graph.role in taken and graph.role not in manifest.routes.get("nonkey", ()):
+            way = replace(taken[graph.role].way, threads=threads)
+            found[graph.role] = quiet.graph(partial(_again, path, manifest, graph, way, options.hint))
+    return found
+
+
+def _again(path: Path, manifest: Manifest, graph: GraphSpec, way: Way, hint: str) -> Graph:
+    # Read and checked again: the file may be another by now.
+    with bundle.loading(path) as now:
+        if now.graphs != manifest.graphs:
+            raise BundleError(f"{path} has changed since it was loaded: load it again")
+        own = EngineOptions(way.threads, way.provider, hint)
+        return ENGINES.find(way.engine).call(path / graph.file, graph, own)
+
+
+def cores() -> int:
+    """How many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from edge_vss.bundle import HeadSpec, Manifest
-from edge_vss.decisions import Decision, Policy, Prediction, described
-from edge_vss.errors import EngineError, OptionError
+from edge_vss.bundle import Manifest
+from edge_vss.decisions import Decision, Policy, Prediction, Track, described
+from edge_vss.errors import OptionError
 from edge_vss.one_process import OneProcess
-from edge_vss.runtimes.engines import Graph, Tensor, as_array
-from edge_vss.runtimes.fitting import Fitting
-from edge_vss.runtimes.operations import OwnWay, only_shown
+from edge_vss.runtimes._runner import Runner
+from edge_vss.runtimes.engines import Graph, Tensor
 from edge_vss.runtimes.scene_cut import Cuts
+from edge_vss.runtimes.staleness import Staling
 from edge_vss.runtimes.state import State
 from edge_vss.runtimes.tracing.root_map import Trace, Tracer, thumb
 from edge_vss.runtimes.tracing.trust import Carried, OwnLabels
 from edge_vss.text import kind_of
-from edge_vss.video import Frame, FrameStamp, Size
+from edge_vss.video import Frame, FrameStamp
 
 ROUTES = ("start", "key", "nonkey")
 """What a policy may decide on; the bundle says which graphs each of them runs."""
-
-
-UNSEEN = 255
-"""The label of what a cropped picture does not show, where the bundle has no id for that."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +46,8 @@ class Session(OneProcess):
     """
 
     INSTEAD = "load the bundle there, and hand the state over with state.save and state.restore"
+    late = False
+    """Whether key frames are computed meanwhile (`edge_vss.runtimes.late_keys`)."""
 
     def __init__(
         self, manifest: Manifest, graphs: Mapping[str, Graph], policy: Policy, logits: bool = False
@@ -66,22 +61,16 @@ class Session(OneProcess):
         self.policy = policy
         self.state = State(manifest)
         self._manifest = manifest
-        self._graphs = graphs
+        self._runner = Runner(manifest, graphs)
         self._logits = logits
+        self._process = os.getpid()
         self._tracer = Tracer(self.trace_mode)
         self._cuts = Cuts() if manifest.remembers else None
-        self._fitted: Fitting | None = None
         self._start_next = ""
         """Why the next step must begin anew, or empty."""
         self._key_owed: Decision | None = None
         """A key frame that the policy wanted where a frame passed without inference."""
-        self._inputs = {
-            route: {spec.name for role in roles for spec in manifest.graph(role).inputs}
-            for route, roles in manifest.routes.items()
-        }
-        self._only_shown = only_shown(manifest)
         self._trusts = self.labels_from_key_frames
-        self._carried = {state.next or state.name for state in manifest.state}
 
     @property
     def trace_mode(self) -> str:
@@ -110,12 +99,12 @@ class Session(OneProcess):
         policy = described(self.policy)
         # A session also takes the key route by itself, where a state was restored.
         chosen = {self._present(route) for route in policy.routes | {"key"}}
-        return policy.measures or ("nonkey" in chosen and "motion" in self._inputs["nonkey"])
+        return policy.measures or ("nonkey" in chosen and self._runner.reads("nonkey", "motion"))
 
     @property
     def why_pictures(self) -> str:
         """Why frames that are no I-frames need a picture, in a clause; empty where they do not."""
-        if "image" in self._inputs[self._present("nonkey")]:
+        if self._runner.reads(self._present("nonkey"), "image"):
             return f"the family {self._manifest.family} looks at every picture"
         if self._cuts is not None:
             return "this bundle remembers, and cuts are looked for in every picture"
@@ -144,7 +133,7 @@ class Session(OneProcess):
         A frame on the ``nonkey`` route may wait, also while those after it are planned: it needs the state of
         its own key frame, which `carry_out` takes. Raises OptionError as `step` does.
         """
-        _check_frame(frame)
+        self._check(frame)
         if not self.can_step(frame):
             raise OptionError(
                 f"frame {frame.index} has to begin anew and has no picture: skip it, up to the next I-frame"
@@ -163,51 +152,60 @@ class Session(OneProcess):
         if tensors is None:
             # From here on the anchor may have changed, while the state changes only when all graphs have run.
             self._start_next = "failed step"
+        seconds["motion"] = seconds.get("motion", 0.0) + plan.seconds
+        route = plan.decision.route
         given: dict[str, Tensor] = {
             **(self.state.tensors if tensors is None else tensors),
-            **self._prepare(plan, seconds),
+            **self._runner.prepare(frame, plan.trace, route, seconds),
         }
-        made: dict[str, Tensor] = {}
-        for role in self._manifest.routes[plan.decision.route]:
-            began = perf_counter()
-            outputs = self._called(role, given, frame.size)
-            seconds[role] = seconds.get(role, 0.0) + perf_counter() - began
-            self._check(role, outputs, frame.index)
-            given |= outputs
-            made |= outputs
+        made = self._run(route, given, seconds, frame)
         if tensors is None:
             stamp = FrameStamp(frame.index, frame.pts_seconds)
-            self.state.advance(given, stamp, plan.trace.anchor)
+            self.state.advance({**given, **made}, stamp, plan.trace.anchor)
             self._start_next = ""
+        return self._prediction(plan, made, seconds)
+
+    def _run(
+        self, route: str, given: Mapping[str, Tensor], seconds: dict[str, float], frame: Frame
+    ) -> dict[str, Tensor]:
+        return self._runner.run(route, given, seconds, frame.index, frame.size)
+
+    def _prediction(self, plan: Plan, made: Mapping[str, Tensor], seconds: dict[str, float]) -> Prediction:
+        frame, anchor = plan.frame, plan.trace.anchor
         began = perf_counter()
-        shown = {head.name: self._shown(head, made, frame.size) for head in self._manifest.maps}
+        shown = self._runner.shown(made, frame.size)
         labels = next(iter(shown.values()))
         seconds["post"] = perf_counter() - began
+        # A network that takes no motion sees every frame: its labels are this frame's own.
+        own = not plan.trace.frames_since_key or not self._runner.reads("nonkey", "motion")
         return Prediction(
             labels=labels,
             decision=plan.decision,
             frames_since_key=plan.trace.frames_since_key,
             index=frame.index,
             pts_seconds=frame.pts_seconds,
-            logits=self._scores(made) if self._logits else None,
+            logits=self._runner.scores(made) if self._logits else None,
             seconds=seconds,
             heads=shown if self._manifest.heads else {},
             trust=self._trust(plan) if self._trusts else None,
+            anchor_index=frame.index if own else anchor.index,
+            age_seconds=0.0 if own else frame.pts_seconds - anchor.pts_seconds,
+            measure_staleness=None if own else Staling(plan.trace, frame),
         )
-
-    def _called(self, role: str, given: Mapping[str, Tensor], size: Size) -> Mapping[str, Tensor]:
-        graph = self._graphs[role]
-        if role in self._only_shown and isinstance(graph, OwnWay):
-            height, width = self._manifest.frame_size
-            # A smaller frame shows only some of the pixels, so that the others need not be made.
-            if size[0] * size[1] < height * width and self._fitting(size).window is None:
-                return graph.at(given, size)
-        return graph(given)
 
     def _trust(self, plan: Plan) -> OwnLabels | Carried:
         if plan.decision.route != "nonkey":
             return OwnLabels(plan.frame.size)
         return Carried(plan.trace, thumb(plan.frame) if plan.frame.has_picture else None)
+
+    def close(self) -> None:
+        """Let go of threads, where the session has any. There is no step after this one."""
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def owe_key(self, decision: Decision) -> None:
         """Make the next frame a key frame, whatever the policy wants there."""
@@ -219,7 +217,7 @@ class Session(OneProcess):
         A key frame that the policy wanted here is made up for at the next step. Raises OptionError as step
         does.
         """
-        _check_frame(frame)
+        self._check(frame)
         reason = self._start_reason(frame)
         self.state.size = frame.size
         if reason:
@@ -235,16 +233,23 @@ class Session(OneProcess):
 
     def _decide(self, frame: Frame) -> Decision:
         """The frame's route; the tracer then knows the way from the frame back to its anchor."""
-        reason = self._start_reason(frame)
-        self.state.size = frame.size
-        if reason:
-            decision = Decision("start", reason)
-        elif self.state.restored:
-            decision = Decision("key", "restored state")
-        else:
+        decision = self._beginning(frame)
+        if decision is None:
             decision = self._asked(frame)
             if self._key_owed is not None and decision.route == "nonkey":
                 decision = self._key_owed
+        return self._settled(frame, decision)
+
+    def _beginning(self, frame: Frame) -> Decision | None:
+        """What there is to do where nothing can be carried to the frame; None where something can."""
+        reason = self._start_reason(frame)
+        self.state.size = frame.size
+        if reason:
+            return Decision("start", reason)
+        return Decision("key", "restored state") if self.state.restored else None
+
+    def _settled(self, frame: Frame, decision: Decision) -> Decision:
+        """The decision as the bundle's routes have it, with what it changes."""
         decision = replace(decision, route=self._present(decision.route))
         if decision.route == "start":
             self.state.reset()
@@ -261,7 +266,10 @@ class Session(OneProcess):
 
     def _asked(self, frame: Frame) -> Decision:
         """What the policy wants for the frame. The tracer follows the frame for it."""
-        decision = self.policy(frame, self._tracer.follow(frame))
+        return self._ask(frame, self._tracer.follow(frame))
+
+    def _ask(self, frame: Frame, track: Track) -> Decision:
+        decision = self.policy(frame, track)
         if not isinstance(decision, Decision):
             raise OptionError(
                 f"the policy gave {decision!r} at frame {frame.index}: let it give a Decision, "
@@ -287,72 +295,12 @@ class Session(OneProcess):
             return "size changed"
         return "scene cut" if cut else ""
 
-    def _prepare(self, plan: Plan, seconds: dict[str, float]) -> dict[str, NDArray[Any]]:
-        """What the route's graphs want besides state. Pixels are converted only where a graph reads them."""
-        began = perf_counter()
-        wanted, tensors = self._inputs[plan.decision.route], {}
-        if "motion" in wanted and self._manifest.motion is not None:
-            motion = self._manifest.motion
-            window = self._fitting(plan.frame.size).window
-            tensors["motion"] = plan.trace.root(motion.grid, motion.sampling, window)[None]
-        seconds["motion"] = seconds.get("motion", 0.0) + plan.seconds + perf_counter() - began
-        if "image" in wanted:
-            began = perf_counter()
-            image = self._fitting(plan.frame.size).image(plan.frame.picture)
-            tensors["image"] = np.ascontiguousarray(image[None])
-            seconds["image"] = perf_counter() - began
-        return tensors
-
-    def _check(self, role: str, outputs: Mapping[str, Tensor], index: int) -> None:
-        # A graph's score_check is the sum of its scores: NaN as soon as one score is, and quicker to read.
-        names = ["score_check"] if "score_check" in outputs else list(outputs)
-        for name in names:
-            if outputs[name].dtype.kind != "f":
-                continue
-            values = as_array(outputs[name])
-            # The minimum of an array that holds a NaN is NaN, and takes a tenth of the time of isnan().any().
-            if values.size and np.isnan(values.min()):
-                raise EngineError(
-                    f"the {role} graph gave NaN in {name} at frame {index}: check the model's weights, "
-                    "--mean, --std and --scale, or try another engine"
-                )
-        for head in self._manifest.maps:
-            if head.tensor not in outputs or head.is_matte:
-                continue
-            labels, known = as_array(outputs[head.tensor]), len(head.classes)
-            if int(labels.max()) < known:
-                continue
-            if unknown := set(np.unique(labels).tolist()) - {*range(known), head.ignore}:
-                where = f" in {head.tensor}" if self._manifest.heads else ""
-                raise EngineError(
-                    f"the {role} graph gave class {min(unknown)}{where} at frame {index}, and the bundle "
-                    f"knows {known} classes: convert the model with the class list it was trained on"
-                )
-
-    def _scores(self, made: Mapping[str, Tensor]) -> NDArray[np.float32] | None:
-        name = next((name for name in ("logits", "scores") if name in made), None)
-        if name is None:
-            return None
-        scores: NDArray[np.float32] = as_array(made[name])[0]
-        # A prediction is the caller's to change, and the session goes on with what it carries.
-        return scores.copy() if name in self._carried or not scores.flags.writeable else scores
-
-    def _shown(self, head: HeadSpec, made: Mapping[str, Tensor], size: Size) -> NDArray[np.uint8]:
-        """A map at the frame's size."""
-        values: NDArray[np.uint8] = as_array(made[head.tensor])[0]
-        if head.is_matte:
-            return self._fitting(size).matte(values)
-        return self._fitting(size).labels(values, UNSEEN if head.ignore is None else head.ignore)
-
-    def _fitting(self, size: Size) -> Fitting:
-        if self._fitted is None or self._fitted.frame != size:
-            self._fitted = Fitting(size, self._manifest.frame_size, self._manifest.fit)
-        return self._fitted
-
-
-def _check_frame(frame: object) -> None:
-    if not isinstance(frame, Frame):
-        raise OptionError(
-            f"a step takes a Frame, got {kind_of(frame)}: open RGB pictures with open_source, and "
-            "step over its frames"
-        )
+    def _check(self, frame: object) -> None:
+        if not isinstance(frame, Frame):
+            raise OptionError(
+                f"a step takes a Frame, got {kind_of(frame)}: open RGB pictures with open_source, and "
+                "step over its frames"
+            )
+        if os.getpid() != self._process:
+            # An engine's threads do not come along into a process that was forked: it would wait for ever.
+            raise OptionError(f"this session belongs to process {self._process}: {self.INSTEAD}")

@@ -6,8 +6,9 @@ import threading
 from collections.abc import Iterator
 
 from edge_vss.decisions import Prediction
+from edge_vss.runtimes._channel import QUEUE_BYTES, Channel
 from edge_vss.runtimes.motion import none
-from edge_vss.runtimes.pipeline import QUEUE_BYTES, Channel, run
+from edge_vss.runtimes.pipeline import run
 from edge_vss.runtimes.sources import Source
 from edge_vss.runtimes.sources.frames import ArrayPicture
 from edge_vss.video import Frame

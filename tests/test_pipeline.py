@@ -17,6 +17,7 @@ import pytest
 from edge_vss.decisions import Prediction
 from edge_vss.errors import EngineError, SinkError, SourceError
 from edge_vss.plugins import Plugin
+from edge_vss.runtimes._runner import Runner
 from edge_vss.runtimes.engines import Graph
 from edge_vss.runtimes.motion import Listener
 from edge_vss.runtimes.pipeline import QUEUE_FRAMES, motion_for, run
@@ -91,7 +92,7 @@ def test_stages_run_at_once() -> None:
     # All three have to be at work in the same moment for any of them to go on.
     together = threading.Barrier(3, timeout=60)
     session = toys.segmenter().session("interval:1")
-    graph, steps = session._graphs["key"], itertools.count()
+    graph, steps = toys.segmenter().graphs["key"], itertools.count()
 
     def camera() -> Iterator[Frame]:
         for frame in frames(30, step=1):
@@ -110,7 +111,7 @@ def test_stages_run_at_once() -> None:
                 together.wait()
             super().write(frame, prediction)
 
-    session._graphs = {**session._graphs, "key": key}
+    session._runner = Runner(toys.manifest(), {**toys.segmenter().graphs, "key": key})
     report = run(camera(), session, [Waiting()])
     assert report.frames == 30 and not together.broken
     assert all(0 < seconds <= report.seconds for seconds in report.busy.values())
@@ -299,6 +300,7 @@ INTERRUPTED = """
 import signal, sys, threading, _thread, time
 from tests.helpers import toys
 from tests.helpers.videos import pan
+from edge_vss.runtimes._runner import Runner
 from edge_vss.runtimes.pipeline import run
 from edge_vss.runtimes.sinks import SinkContext, open_sink
 from edge_vss.runtimes.sources import open_source

@@ -34,10 +34,20 @@ VALUES = (
         "Manifest",
     ),
     *("Measured", "MotionField", "MotionVectors", "Opening", "Packet", "Picture", "Policy"),
-    *("PolicyDescription", "Prediction", "StartReason", "StreamInfo", "Track"),
+    *("PolicyDescription", "Prediction", "Staleness", "StartReason", "StreamInfo", "Track"),
 )
-POLICIES = ("Adaptive", "Gop", "Interval")
-RUNNING = ("Segmenter", "Session", "Sink", "SinkContext", "Source", "State", "VectorFile", "VectorStream")
+POLICIES = ("Adaptive", "Continuous", "Gop", "Interval")
+RUNNING = (
+    "Fleet",
+    "Segmenter",
+    "Session",
+    "Sink",
+    "SinkContext",
+    "Source",
+    "State",
+    "VectorFile",
+    "VectorStream",
+)
 REPORTS = (
     "EvaluationReport",
     "LabelReport",
@@ -46,6 +56,8 @@ REPORTS = (
     "ScoreReport",
     "Scores",
     "SpeedReport",
+    "StreamReport",
+    "Timeliness",
 )
 FUNCTIONS = (
     *("both_ways", "compose_motion", "convert", "evaluate", "find_classes", "label", "load", "load_vectors"),

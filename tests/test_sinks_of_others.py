@@ -88,13 +88,13 @@ def test_another_packages_sink_is_profiled_like_ours(
 
 
 def test_what_a_run_says_of_another_packages_sink(tmp_path: Path) -> None:
-    from edge_vss.cli.run import _Counted, _written
+    from edge_vss.cli._written import Counted, written
 
-    counted = _Counted(Telling(tmp_path / "o"))
+    counted = Counted(Telling(tmp_path / "o"))
     description = SinkDescription("counts", unit="pulses", behind=True)
-    assert _written(description, "o", counted, False) == "no pulses were written to o"
+    assert written(description, "o", counted, False) == "no pulses were written to o"
     counted.write(*result(0))
-    assert _written(description, "o", counted, False) == "1 pulses in o; and that is all"
-    assert _written(description, "o", counted, True) == "at most 1 pulses in o; and that is all"
+    assert written(description, "o", counted, False) == "1 pulses in o; and that is all"
+    assert written(description, "o", counted, True) == "at most 1 pulses in o; and that is all"
     counted.sink = Theirs(tmp_path / "o")
-    assert _written(description, "o", counted, False) == "1 pulses in o"
+    assert written(description, "o", counted, False) == "1 pulses in o"

@@ -19,6 +19,7 @@ from edge_vss.cli.options import (
     Html,
     Ignore,
     Json,
+    KeyDelay,
     Limit,
     Match,
     Motion,
@@ -50,6 +51,7 @@ def evaluate(
     ] = None,
     policy: PolicyName = None,
     both_ways: BothWays = False,
+    key_delay: KeyDelay = 0,
     limit: Limit = None,
     motion: Motion = "auto",
     timeout: Timeout = 10.0,
@@ -98,6 +100,7 @@ def evaluate(
             limit=limit,
             both_ways=both_ways,
             on_scored=None if html is None else worst.take,
+            key_delay=key_delay,
         )
     emit(found, json)
     if html is not None:

@@ -29,6 +29,15 @@ Source = Annotated[
         show_default=False,
     ),
 ]
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SOURCE...",
+        help="A video file, stream URL, camera (or its number), image folder, or - for standard input. "
+        "Several share the network.",
+        show_default=False,
+    ),
+]
 Json = Annotated[
     str | None,
     typer.Option("--json", metavar="FILE|-", help="Write the result as JSON; - is standard output."),
@@ -43,7 +52,7 @@ PolicyName = Annotated[
     typer.Option(
         "--policy",
         metavar="NAME",
-        help="interval:N, gop, gop:N, adaptive or adaptive:X; without it, the bundle's own.",
+        help="interval:N, gop, gop:N, adaptive, adaptive:X or continuous; without it, the bundle's own.",
     ),
 ]
 Motion = Annotated[
@@ -119,6 +128,17 @@ BothWays = Annotated[
     bool,
     typer.Option(
         "--both-ways", help="Labels from the key frames on both sides: better, and one interval late."
+    ),
+]
+
+Background = Annotated[
+    bool,
+    typer.Option("--background", help="Compute key frames meanwhile: no frame waits for the network."),
+]
+KeyDelay = Annotated[
+    int,
+    typer.Option(
+        "--key-delay", min=0, metavar="N", help="Each key frame's labels come exactly N frames late."
     ),
 ]
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edge_vss.cli._contents import show_engines
 from edge_vss.cli.options import (
+    Background,
     Bundle,
     Debug,
     Engine,
@@ -31,6 +32,13 @@ from edge_vss.cli.options import (
 from edge_vss.cli.terminal import emit, places, save_page, say, table
 from edge_vss.text import without_password
 
+if TYPE_CHECKING:
+    from edge_vss.runtimes._stream import StreamReport
+    from edge_vss.runtimes.tools.pacing import PaceReport, PaceSide
+
+TIMES = ("p50 ms", "p95 ms", "p99 ms", "age p50 ms", "missed frames", "jitter ms")
+"""Columns of the times from packet to labels."""
+
 NOISE = 0.03
 """Share by which two runs of the same thing may differ."""
 
@@ -40,6 +48,16 @@ def profile(
     source: Source,
     policy: PolicyName = None,
     limit: Limit = None,
+    background: Background = False,
+    pace: Annotated[
+        float | None,
+        typer.Option(
+            metavar="FPS", help="Frames come at this rate, as from a camera; the video's own is usual."
+        ),
+    ] = None,
+    streams: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Run so many of it at once, as cameras do.")
+    ] = None,
     against: Annotated[
         Path | None,
         typer.Option(metavar="BUNDLE", help="Compare with this bundle (the same in fp32) under the policy."),
@@ -71,6 +89,18 @@ def profile(
     how = opening(motion=motion, timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg, stream=stream)
     check_places(places(json, html=html), source)
     segmenter = EngineChoice(engine, threads, provider, hint).load(bundle)
+    if background or pace is not None or streams is not None:
+        if against is not None:
+            raise typer.BadParameter("a pace is for one bundle: leave it out", param_hint="--against")
+        from edge_vss.runtimes.tools.pacing import at_pace, streams_at_pace
+
+        if streams is not None:
+            several = streams_at_pace(segmenter, source, streams, policy, pace=pace, opening=how, limit=limit)
+            emit(several, json)
+            table(("stream", *TIMES), [_times(name, one) for name, one in several.streams.items()])
+            return
+        _paced(at_pace(segmenter, source, policy, pace=pace, opening=how, limit=limit), json)
+        return
     # The other bundle may be for another engine: the options of this one say nothing to it.
     other = None if against is None else EngineChoice(None, threads, "", "").load(against)
     line = TimeLine()
@@ -103,3 +133,17 @@ def profile(
             say("to find out whether int8 is faster here, give the bundle in fp32 as --against")
         elif found.speedup < 1 - NOISE:
             say(f"int8 is slower than {against} here: take that")
+
+
+def _times(name: str, side: PaceSide | StreamReport) -> tuple[str | float, ...]:
+    figures = side.timeliness
+    spent, age = figures.packet_to_label_ms, figures.age_ms
+    return name, spent.p50, spent.p95, spent.p99, age.p50, figures.missed, figures.jitter_ms
+
+
+def _paced(found: PaceReport, json: str | None) -> None:
+    emit(found, json)
+    sides = (("in the background", found.background), ("waited for", found.waiting))
+    rows = [(*_times(name, side), side.key_ms) for name, side in sides]
+    say(f"{found.policy}, {found.pace_fps:g} frames a second; from packet to labels, in ms:")
+    table(("key frames", *TIMES, "key graph"), rows)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
+from edge_vss.cli._fleet import run_fleet
+from edge_vss.cli._written import Counted, Tally, written
 from edge_vss.cli.options import (
+    Background,
     BothWays,
     Bundle,
     Debug,
@@ -18,12 +21,13 @@ from edge_vss.cli.options import (
     Ffmpeg,
     Hint,
     Json,
+    KeyDelay,
     Limit,
     Motion,
     PolicyName,
     Provider,
     Reconnect,
-    Source,
+    Sources,
     Stream,
     Threads,
     Timeout,
@@ -31,19 +35,20 @@ from edge_vss.cli.options import (
     pair_of,
 )
 from edge_vss.cli.terminal import emit, places, progress, say
-from edge_vss.decisions import Cause
 from edge_vss.report import Report
 
 if TYPE_CHECKING:
     from edge_vss.decisions import Prediction
-    from edge_vss.runtimes.sinks import Sink, SinkDescription
+    from edge_vss.runtimes.budget import BudgetReport
+    from edge_vss.runtimes.late_keys import KeyFigures
+    from edge_vss.runtimes.timeliness import Timeliness
     from edge_vss.runtimes.tools.opening import Opening
     from edge_vss.video import Frame
 
 
 def run(
     bundle: Bundle,
-    source: Source,
+    source: Sources,
     policy: PolicyName = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write an overlay video.")] = None,
     save_labels: Annotated[
@@ -63,6 +68,15 @@ def run(
     ] = None,
     audio: Annotated[bool, typer.Option("--audio", help="Copy the sound into the overlay video.")] = False,
     both_ways: BothWays = False,
+    background: Background = False,
+    key_delay: KeyDelay = 0,
+    budget_ms: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="95 % of the frames have labels X ms after their packet, as fresh as that allows.",
+        ),
+    ] = None,
     limit: Limit = None,
     live: Annotated[
         bool, typer.Option("--live", help="Never fall behind: leave frames without inference when late.")
@@ -102,29 +116,47 @@ def run(
         raise typer.BadParameter("sound goes into an overlay video: give --out too", param_hint="--audio")
     if [*sinks.values(), json].count("-") > 1:
         raise typer.BadParameter("only one of the outputs can go to standard output: give the others a file")
+    how = opening(
+        motion=motion,
+        timeout=timeout,
+        reconnect=reconnect,
+        ffmpeg=ffmpeg,
+        live=True if live else None,
+        stream=stream,
+        pictures=pictures,
+        parts=both_ways,
+    )
+    chosen = EngineChoice(engine, threads, provider, hint)
+    if len(source) > 1:
+        if both_ways or key_delay or audio or state is not None or budget_ms is not None:
+            raise typer.BadParameter(
+                "several sources take none of --both-ways, --key-delay, --budget-ms, --audio and --state"
+            )
+        run_fleet(chosen.load(bundle), source, sinks, json, policy, how, limit)
+        return
     _run(
         bundle,
-        source,
+        source[0],
         sinks,
         json,
         policy=policy,
-        how=opening(
-            motion=motion,
-            timeout=timeout,
-            reconnect=reconnect,
-            ffmpeg=ffmpeg,
-            live=True if live else None,
-            stream=stream,
-            pictures=pictures,
-            parts=both_ways,
-        ),
-        engine=EngineChoice(engine, threads, provider, hint),
+        how=how,
+        engine=chosen,
         audio=audio,
         both_ways=both_ways,
+        late={"background": background, "key_delay": key_delay, "budget_ms": budget_ms},
         limit=limit,
         state=state,
         state_every=state_every,
     )
+
+
+class Late(TypedDict):
+    """Whether key frames are computed meanwhile, as `Segmenter.session` takes it."""
+
+    background: bool
+    key_delay: int
+    budget_ms: float | None
 
 
 @dataclass(frozen=True)
@@ -148,6 +180,10 @@ class RunSummary(Report):
     """How long each of the three threads worked."""
     outputs: dict[str, str]
     """Sink → place."""
+    timeliness: Timeliness
+    budget: BudgetReport | None
+    late_keys: KeyFigures | None
+    """What became of key frames that were computed meanwhile; None where none were."""
 
     def __str__(self) -> str:
         counts = {
@@ -156,7 +192,12 @@ class RunSummary(Report):
             "packet losses": self.packet_losses,
         }
         notes = [f"{self.frames} frames", *(f"{number} {name}" for name, number in counts.items() if number)]
-        return f"{', '.join(notes)}; {self.key_share:.1%} key frames, {self.fps:.1f} fps"
+        if self.late_keys is not None:
+            counts = {"dropped": self.late_keys.dropped, "failed": self.late_keys.failed}
+            notes += [f"{number} key frames {what}" for what, number in counts.items() if number]
+        spent = self.timeliness.packet_to_label_ms
+        times = f"packet to labels p50 {spent.p50:.0f}, p95 {spent.p95:.0f}, p99 {spent.p99:.0f} ms"
+        return f"{', '.join(notes)}; {self.key_share:.1%} key frames, {self.fps:.1f} fps; {times}"
 
 
 def _sinks(short: dict[str, str], pairs: list[str]) -> dict[str, str]:
@@ -184,22 +225,29 @@ def _run(
     engine: EngineChoice,
     audio: bool,
     both_ways: bool,
+    late: Late,
     limit: int | None,
     state: Path | None,
     state_every: float,
 ) -> None:
     """``sinks`` maps a sink's name to its place."""
     from edge_vss.runtimes._state_keeper import StateKeeper
+    from edge_vss.runtimes.late_keys import LateSession
     from edge_vss.runtimes.motion._coded import why_none
     from edge_vss.runtimes.pipeline import run as segment
     from edge_vss.runtimes.sinks import SINKS, SinkContext, check_places, open_sink
+    from edge_vss.runtimes.timeliness import Timing
     from edge_vss.runtimes.tools.first_look import FirstLook
 
     check_places(places(json, **sinks, state=state), source)
     segmenter = engine.load(bundle)
-    session = segmenter.session(policy)
-    tally, look = _Tally(), FirstLook(segmenter.manifest)
+    session = segmenter.session(policy, **late)
+    if both_ways and session.late:
+        raise typer.BadParameter("labels from both sides wait for key frames: leave it out, or --both-ways")
+    timing = Timing()
+    tally, look = Tally(), FirstLook(segmenter.manifest)
     with ExitStack() as stack:
+        stack.callback(session.close)
         keeper: StateKeeper | None = None
         if state is not None:
             keeper = stack.enter_context(StateKeeper(state, session.state, state_every, tell=say))
@@ -211,12 +259,12 @@ def _run(
             there, taken = ", ".join(opened.info.streams), opened.info.stream
             say(f"several video streams ({there}): {taken} is read; --stream N takes another")
         context = replace(SinkContext.of(segmenter.manifest, opened.info), sound=source if audio else "")
-        outs: dict[str, _Counted] = {}
+        outs: dict[str, Counted] = {}
         for name, place in sinks.items():
-            outs[name] = _Counted(open_sink(name, place, context))
+            outs[name] = Counted(open_sink(name, place, context))
             stack.callback(outs[name].close)
         total = min((n for n in (opened.info.frames, limit) if n), default=None)
-        advance = stack.enter_context(progress(total))
+        advance = stack.enter_context(progress(total, note=lambda: timing))
         failed = False
 
         def on_frame(frame: Frame, prediction: Prediction | None) -> None:
@@ -238,6 +286,9 @@ def _run(
                 drop_inference=False if both_ways else None,
                 limit=limit,
                 both_ways=both_ways,
+                timing=timing,
+                # A file is read as a camera would send it: a budget says nothing of frames that come at once.
+                pace=opened.info.fps if late["budget_ms"] is not None and not opened.info.live else None,
             )
         except KeyboardInterrupt:
             say(f"interrupted after {tally.frames} frames; what is written is whole")
@@ -248,7 +299,10 @@ def _run(
         finally:
             for name, place in sinks.items():
                 if place != "-":
-                    say(_written(SINKS.find(name).description, place, outs[name], failed))
+                    say(written(SINKS.find(name).description, place, outs[name], failed))
+    kept: BudgetReport | None = None
+    if isinstance(session, LateSession) and session.budget is not None:
+        kept = session.budget.report(session.figures.seconds / max(session.figures.taken, 1))
     summary = RunSummary(
         frames=report.frames,
         skipped=report.skipped,
@@ -261,51 +315,15 @@ def _run(
         stages_seconds=report.stages,
         busy_seconds=report.busy,
         outputs=sinks,
+        timeliness=timing.figures(),
+        budget=kept,
+        late_keys=session.figures if isinstance(session, LateSession) else None,
     )
     emit(summary, json)
     if line := look.warning(ended=True):
         say(f"warning: {line}")
     say(str(summary))
+    if kept is not None:
+        say(str(kept))
     if tally.forced:
         say(f"{tally.forced} key frames came without an I-frame, because the policy is {session.policy}")
-
-
-def _written(description: SinkDescription, place: str, out: _Counted, failed: bool) -> str:
-    """What is in a sink's place now."""
-    from edge_vss.runtimes.sinks import Remarks
-
-    if not out.frames:
-        return f"no {description.unit} were written to {place}"
-    # Where a disk is full, the last frames that the encoder took are not in the file.
-    most = "at most " if failed and description.behind else ""
-    remark = out.sink.remark() if isinstance(out.sink, Remarks) else ""
-    return f"{most}{out.frames} {description.unit} in {place}{'; ' if remark else ''}{remark}"
-
-
-class _Counted:
-    """A sink that counts what it has taken."""
-
-    def __init__(self, sink: Sink) -> None:
-        self.sink = sink
-        self.frames = 0
-
-    def write(self, frame: Frame, prediction: Prediction) -> None:
-        self.sink.write(frame, prediction)
-        self.frames += 1
-
-    def close(self) -> None:
-        self.sink.close()
-
-
-class _Tally:
-    """A sink that counts what the sinks before it have written."""
-
-    frames = 0
-    forced = 0
-
-    def write(self, frame: Frame, prediction: Prediction) -> None:
-        self.frames += 1
-        self.forced += prediction.decision.cause is Cause.NO_I_FRAME
-
-    def close(self) -> None:
-        pass

@@ -188,8 +188,11 @@ def flat(value: Any, name: str = "") -> list[tuple[str, Any]]:
 
 
 @contextmanager
-def progress(total: int | None, what: str = "frames") -> Iterator[Callable[[], None]]:
-    """Show a bar with frames per second and the time left, where standard error is a terminal.
+def progress(
+    total: int | None, what: str = "frames", note: Callable[[], object] = lambda: ""
+) -> Iterator[Callable[[], None]]:
+    """Show a bar with frames per second and the time left, where standard error is a terminal. What ``note``
+    gives is shown behind it.
 
     Gives a function to call after every frame.
     """
@@ -211,7 +214,11 @@ def progress(total: int | None, what: str = "frames") -> Iterator[Callable[[], N
         def render(self, task: Task) -> Text:
             return Text(f"{task.speed:.1f} fps" if task.speed else "- fps")
 
-    columns = (BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn(compact=True))
+    class Note(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(printable(str(note())))
+
+    columns = (BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn(compact=True), Note())
     with Progress(what, *columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda: bar.advance(task)

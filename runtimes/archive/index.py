@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from edge_vss.bundle import Manifest
 from edge_vss.decisions import Prediction
 from edge_vss.errors import MissingExtra
-from edge_vss.runtimes.policy import staleness_of
 from edge_vss.runtimes.sinks.jsonl import class_names
+from edge_vss.runtimes.staleness import staleness_of
 from edge_vss.video import Frame
 
 Ids = NDArray[np.uint8]

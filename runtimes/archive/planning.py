@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 from edge_vss.runtimes.motion import _parts as parts
 from edge_vss.runtimes.sources import SourceOptions, plugin_of
-from edge_vss.runtimes.sources._decoding import Decoding
+from edge_vss.runtimes.sources._coded_stream import CodedStream
 from edge_vss.video import Packet
 
 
@@ -71,18 +71,18 @@ def plan(path: str, fingerprint: str, shard_frames: int) -> Plan:
     """
     packets: list[Packet] = []
     _, target = plugin_of(path)
-    decoding = Decoding(target, SourceOptions(vectors=False), frozenset())
+    coded = CodedStream(target, SourceOptions(vectors=False), frozenset())
     try:
-        decoding.listen(lambda packet: packets.append(Packet(b"", packet.pts, packet.key, packet.start)))
-        for _ in decoding.packets():
+        coded.listen(lambda packet: packets.append(Packet(b"", packet.pts, packet.key, packet.start)))
+        for _ in coded.packets():
             pass
-        unit, guessed = decoding.time_base, decoding.guessed
-        rate = decoding.fps
+        unit, guessed = coded.time_base, coded.guessed
+        rate = coded.fps
     finally:
-        decoding.close()
+        coded.close()
     times = sorted(packet.pts for packet in packets if packet.pts is not None)
     whole = Plan(fingerprint, len(packets), len(packets) / rate, (_WHOLE,))
-    if len(set(times)) < len(packets) or guessed or decoding.errors or any(p.start for p in packets):
+    if len(set(times)) < len(packets) or guessed or coded.errors or any(p.start for p in packets):
         return whole
     keys = sorted(packet.pts for packet in packets if packet.key and packet.pts is not None)
     joints, part, shard = [], 0, 0

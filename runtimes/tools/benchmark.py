@@ -91,9 +91,9 @@ def profile(
     """
     check_repeatable(uri)
     with tempfile.TemporaryDirectory(prefix="edge-vss-profile-") as folder:
-        _warm_up(segmenter, uri, policy, opening)
+        warm_up(segmenter, uri, policy, opening)
         if against is not None:
-            _warm_up(against, uri, policy, opening)
+            warm_up(against, uri, policy, opening)
         session = segmenter.session(policy)
         # A network with a memory runs its full frames one after the other, and remembers across them.
         anew = against is None and not segmenter.manifest.remembers
@@ -216,8 +216,11 @@ def _sinks(segmenter: Segmenter, source: Source, name: str, path: Path) -> list[
     return [_Timed(open_sink(name, place, SinkContext.of(segmenter.manifest, source.info)))]
 
 
-def _warm_up(segmenter: Segmenter, uri: str | Path, policy: str | Policy | None, opening: Opening) -> None:
-    # Engines plan their memory on the first call, and libraries load on first use.
+def warm_up(segmenter: Segmenter, uri: str | Path, policy: str | Policy | None, opening: Opening) -> None:
+    """Run a few frames: engines plan their memory on the first call, and libraries load on first use.
+
+    Raises OptionError for a live source.
+    """
     session = segmenter.session(policy)
     with opening.open(uri, session) as source:
         if source.info.live:

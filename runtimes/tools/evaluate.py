@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edge_vss.decisions import Policy, Prediction
 from edge_vss.errors import OptionError
 from edge_vss.metrics import ScoreReport, Scores
-from edge_vss.runtimes.labelling import labelled, labelling
+from edge_vss.runtimes.labelling import is_key, labelled, labelling
 from edge_vss.runtimes.segmenter import Segmenter
 from edge_vss.runtimes.sources import Uri
 from edge_vss.runtimes.tools.frame_matching import BREAKS, MatchReport
@@ -40,7 +40,11 @@ class EvaluationReport(ScoreReport):
     policy: str
 
     keyframes: int
-    """Frames on the start or key route, of all that were read."""
+    """Frames that were key frames, of all that were read: those on the start or key route, and those whose
+    labels came late."""
+
+    key_delay: int
+    """How many frames late each key frame's labels came."""
 
     gmac_per_frame: float
     """Billions of multiply-accumulates per frame, averaged over the routes taken."""
@@ -62,6 +66,7 @@ def evaluate(
     limit: int | None = None,
     both_ways: bool = False,
     on_scored: Callable[[Frame, Prediction, Labels, Labels], None] | None = None,
+    key_delay: int = 0,
 ) -> EvaluationReport:
     """Compares a session's labels with the ground truth, at the frames that have a label map.
 
@@ -71,8 +76,9 @@ def evaluate(
     ``ignore`` is the id that counts for nothing; by default it is the bundle's own. ``head`` names
     the map that is scored, by default the first. ``on_frame`` is called after every frame. ``limit`` ends
     the run after so many frames; more label maps may be there then. ``both_ways`` labels frames in between
-    from the key frames on both sides. ``on_scored`` is called after every frame that has a label map, with
-    its labels and that map, both uint8 (H, W).
+    from the key frames on both sides. ``key_delay`` is how many frames late each key frame's labels come.
+    ``on_scored`` is called after every frame that has a label map, with its labels and that map, both uint8
+    (H, W).
 
     Raises SourceError where it cannot be told which label map belongs to which frame, or their sizes differ,
     OptionError where a label map has an id that is neither a class nor ignored, for a ``limit`` below 1, and
@@ -82,7 +88,7 @@ def evaluate(
         raise OptionError(f"limit wants 1 frame or more, got {limit}: leave it out to read all")
     maps = ground_truth if isinstance(ground_truth, GroundTruth) else GroundTruth(ground_truth)
     manifest = segmenter.manifest
-    session = segmenter.session(policy)
+    session = segmenter.session(policy, key_delay=key_delay)
     scored = manifest.head(head)
     if scored.is_matte:
         raise OptionError(f"{scored.name} is a matte, which has no classes to score: choose another --head")
@@ -91,7 +97,7 @@ def evaluate(
     scores = Scores(len(scored.classes), unlabelled)
     routes: Counter[str] = Counter()
     began = perf_counter()
-    frames, losses, last = 0, 0, -1
+    frames, losses, last, keyframes, anchor = 0, 0, -1, 0, -1
     with opening.open(uri, session) as source:
         matching = maps.matched(source, again(uri, opening))
         wanted = matching.maps
@@ -102,6 +108,8 @@ def evaluate(
             frames += 1
             losses += frame.start in BREAKS
             routes[prediction.decision.route] += 1
+            keyframes += is_key(prediction, anchor)
+            anchor = prediction.anchor_index
             if (path := wanted.get(frame.index)) is not None:
                 if last != frame.index - 1:
                     scores.begin()
@@ -121,14 +129,17 @@ def evaluate(
     cost = {
         route: sum(manifest.graph(role).gmac for role in roles) for route, roles in manifest.routes.items()
     }
+    # Of key frames whose labels came late, all frames had another route.
+    late = cost.get("key", 0.0) * (keyframes - frames + routes["nonkey"])
     result = scores.result(scored.classes)
     return EvaluationReport(
         **{field.name: getattr(result, field.name) for field in fields(result)},
         ignore=unlabelled,
         ground_truth=found,
         policy=str(session.policy),
-        keyframes=frames - routes["nonkey"],
-        gmac_per_frame=sum(cost[route] * count for route, count in routes.items()) / frames,
+        key_delay=key_delay,
+        keyframes=keyframes,
+        gmac_per_frame=(late + sum(cost[route] * count for route, count in routes.items())) / frames,
         seconds=seconds,
     )
 

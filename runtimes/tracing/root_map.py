@@ -100,17 +100,22 @@ class Trace:
         """What there is to measure, for the frame that the trace belongs to."""
         # In this order: what is known and the root share their first step.
         known = self._smooth.known()
-        dx, dy = self._sampled(grid_of(self.size))
+        dx, dy = self._sampled(self.cells)
         return Measured(
             known=float(known.mean()),
             travel_px=float(cv2.magnitude(dx, dy).mean()),
             error=float(self._unlike(dx, dy, thumb(frame)).mean()),
         )
 
+    @property
+    def cells(self) -> Size:
+        """How many cells of 8 by 8 pixels cover the frame: rows and columns."""
+        return grid_of(self.size)
+
     def unlike(self, thumb: Bytes) -> Bytes:
         """How unlike the frame its anchor is, carried here: grey levels (h, w) uint8 for every cell.
         ``thumb`` is the frame's own."""
-        dx, dy = self._sampled(grid_of(self.size))
+        dx, dy = self._sampled(self.cells)
         return self._unlike(dx, dy, thumb)
 
     def _unlike(self, dx: NDArray[np.float32], dy: NDArray[np.float32], thumb: Bytes) -> Bytes:
@@ -170,6 +175,10 @@ class Tracer:
     def anchor(self, frame: Frame) -> None:
         """Make a frame the anchor: every position of it is its own root."""
         self._trace = self.start(frame)
+
+    def switch(self, trace: Trace) -> None:
+        """Go on with another trace of the frame last followed."""
+        self._trace = trace
 
     def follow(self, frame: Frame) -> Track:
         """Add the frame shown next. Raises OptionError as `Trace.and_then` does, and before any anchor."""

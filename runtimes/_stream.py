@@ -1,0 +1,209 @@
+"""One stream of a fleet: its threads, and what its reader takes of it."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from edge_vss.decisions import Prediction
+from edge_vss.plugins import LOG
+from edge_vss.report import Report
+from edge_vss.runtimes._channel import QUEUE_BYTES, Channel, Pace
+from edge_vss.runtimes.late_keys import KeyFigures, LateSession
+from edge_vss.runtimes.motion import Measure
+from edge_vss.runtimes.pipeline import LIVE_SECONDS, QUEUE_FRAMES
+from edge_vss.runtimes.sources import Source
+from edge_vss.runtimes.timeliness import Timeliness, Timing
+from edge_vss.runtimes.tools.opening import Opening
+from edge_vss.video import Frame
+
+Shown = tuple[str, Frame, Prediction]
+
+_JOIN_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class StreamReport(Report):
+    """What became of one stream of a fleet."""
+
+    timeliness: Timeliness
+    keys: KeyFigures
+    ended: bool
+    """Whether it has ended."""
+    error: str
+    """Why it ended, where that was an error; else empty."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a stream is read."""
+
+    opening: Opening
+    motion: str | Measure
+    pace: float | None
+    limit: int | None
+
+
+class Out:
+    """What all streams have ready, for one reader. Each stream has room of its own."""
+
+    def __init__(self, streams: int) -> None:
+        self._changed = threading.Condition()
+        self._items: deque[tuple[Shown, int]] = deque()
+        self._held: dict[str, list[int]] = {}
+        self._live = streams
+        self._closed = False
+
+    def put(self, item: Shown, nbytes: int) -> bool:
+        """Waits for room among the stream's own; False when nobody takes anything any more."""
+        with self._changed:
+            held = self._held.setdefault(item[0], [])
+            self._changed.wait_for(
+                lambda: (
+                    self._closed
+                    or not held
+                    or (len(held) < QUEUE_FRAMES and sum(held) + nbytes <= QUEUE_BYTES)
+                )
+            )
+            if not self._closed:
+                held.append(nbytes)
+                self._items.append((item, nbytes))
+                self._changed.notify_all()
+            return not self._closed
+
+    def get(self) -> Shown | None:
+        """Waits for what comes first; None when all streams have ended."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or bool(self._items) or not self._live)
+            if self._closed or not self._items:
+                return None
+            item, nbytes = self._items.popleft()
+            self._held[item[0]].remove(nbytes)
+            self._changed.notify_all()
+            return item
+
+    def end(self) -> None:
+        """One stream has ended."""
+        with self._changed:
+            self._live -= 1
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Nobody takes anything any more."""
+        with self._changed:
+            self._closed = True
+            self._items.clear()
+            self._changed.notify_all()
+
+
+@dataclass
+class Stream:
+    """A source, its session, and its two threads."""
+
+    name: str
+    uri: Any
+    session: LateSession
+    reading: Reading
+    out: Out
+    source: Source | None = None
+    error: BaseException | None = None
+    ended: bool = False
+    timing: Timing = field(default_factory=Timing)
+    decoded: Channel[Frame] | None = None
+    threads: list[threading.Thread] = field(default_factory=list)
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    def begin(self) -> None:
+        """Start the threads."""
+        self._start(self._labels, "labels")
+
+    def _start(self, work: Callable[[], None], what: str) -> None:
+        # Daemon threads: a silent camera must not keep the program from ending.
+        thread = threading.Thread(target=work, name=f"edge-vss {self.name} {what}", daemon=True)
+        self.threads.append(thread)
+        thread.start()
+
+    def _labels(self) -> None:
+        try:
+            frames, fps, live = self._opened()
+            self._run(frames, fps, live or self.reading.pace is not None)
+        except BaseException as error:
+            if not self.stopped.is_set():
+                self.error = error
+                LOG.warning("the stream %s has ended: %s", self.name, error)
+        finally:
+            if self.decoded is not None:
+                self.decoded.close(discard=True)
+            if self.source is not None:
+                self.source.close()
+            self.session.close()
+            self.ended = True
+            self.out.end()
+
+    def _opened(self) -> tuple[Iterable[Frame], float, bool]:
+        if isinstance(self.uri, Source):
+            self.source = self.uri
+        elif isinstance(self.uri, Iterator):
+            return self.uri, 0.0, False
+        else:
+            opening, motion = self.reading.opening, self.reading.motion
+            self.source = opening.open(self.uri, self.session, None if motion == "auto" else motion)
+        return self.source, self.source.info.fps, self.source.info.live
+
+    def _run(self, frames: Iterable[Frame], fps: float, live: bool) -> None:
+        ahead = max(QUEUE_FRAMES, round(LIVE_SECONDS * (self.reading.pace or fps))) if live else QUEUE_FRAMES
+        decoded: Channel[Frame] = Channel(ahead)
+        self.decoded = decoded
+        reading = Pace(self.reading.pace, decoded)
+        failed: list[BaseException] = []
+
+        def decode() -> None:
+            try:
+                number, given = 0, iter(frames)
+                while self.reading.limit is None or number < self.reading.limit:
+                    reading.wait(number)
+                    frame = next(given, None)
+                    if frame is None:
+                        break
+                    reading.read(frame, number)
+                    if not decoded.put(frame, frame.nbytes):
+                        break
+                    number += 1
+            except BaseException as error:
+                failed.append(error)
+            finally:
+                decoded.close()
+
+        self._start(decode, "decode")
+        while (frame := decoded.get()) is not None:
+            if (live and len(decoded) > ahead // 2) or not self.session.can_step(frame):
+                self.session.skip(frame)
+                self.timing.miss()
+                reading.since(frame)
+                continue
+            prediction = self.session.step(frame)
+            self.timing.shown(prediction, reading.since(frame))
+            if not self.out.put((self.name, frame, prediction), frame.nbytes + prediction.nbytes):
+                return
+        if failed:
+            raise failed[0]
+
+    def report(self) -> StreamReport:
+        """How it went, up to now."""
+        error = "" if self.error is None else str(self.error)
+        return StreamReport(self.timing.figures(), self.session.figures, self.ended, error)
+
+    def stop(self) -> None:
+        """End it, without waiting for that."""
+        self.stopped.set()
+        if self.decoded is not None:
+            self.decoded.close(discard=True)
+
+    def join(self) -> None:
+        """Wait until it has ended. A source that is silent is not waited for long."""
+        for thread in list(self.threads):
+            if thread is not threading.current_thread():
+                thread.join(_JOIN_SECONDS)
