@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from edge_vss.cli.terminal import say
 from edge_vss.decisions import Prediction
-from edge_vss.errors import SourceError
+from edge_vss.errors import OptionError, SourceError
 from edge_vss.metrics import confusion, miou
 from edge_vss.runtimes._key_delay import Delay
 from edge_vss.runtimes._requests import Computed, Job, Request
@@ -169,8 +169,12 @@ def budget(data: Path, folder: Path) -> list[Row]:
         clip, segmenter = to_and_fro(data, folder / "paced.mp4", size, 450), load(made)
         for limit in (50, 100, 200) if size[0] == 720 else (25, 40, 60):
             with segmenter.session(budget_ms=limit) as session, open_source(clip) as source:
-                report = run(source, session, pace=FPS)
                 assert isinstance(session, LateSession) and session.budget is not None
+                try:
+                    report = run(source, session, pace=FPS)
+                except OptionError as error:
+                    say(f"{name}: {error}")
+                    continue
                 told = str(session.budget.report(session.figures.seconds / max(session.figures.taken, 1)))
             p95 = report.timing.figures().packet_to_label_ms.p95
             rows.append(Row(f"{name}, {limit} ms: p95 / budget", p95 / limit, "", 1.0, True, told))
