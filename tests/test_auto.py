@@ -22,6 +22,7 @@ from edge_vss.runtimes.tools import doctor
 from tests.helpers import third_party
 from tests.helpers.cli import CliRunner
 from tests.helpers.videos import pan
+from tests.helpers.warps import without_operations
 
 pytest.importorskip("openvino", reason="one engine leaves no choice")
 pytest.importorskip("onnxruntime", reason="one engine leaves no choice")
@@ -53,6 +54,12 @@ def load(path, graph, options=EngineOptions()):
 
     return other
 """
+
+
+@pytest.fixture(scope="module")
+def tiny_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as an older writer made it: both graphs are the engine's."""
+    return without_operations(tiny_bundle, tmp_path_factory.mktemp("older") / "tiny.vss")
 
 
 @pytest.fixture

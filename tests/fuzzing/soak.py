@@ -44,6 +44,7 @@ CODECS = {
 HANG_SECONDS = 60.0
 WARM_FRAMES = 2_000
 AT_ONCE = 24
+FIRST_PICTURES = 2
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,8 @@ def kills(vss: Path, folder: Path, share: float) -> list[Count]:
             frames += _whole(place)
         except (av.error.FFmpegError, AssertionError) as error:
             wrong += 1
-            say(f"kill {number}: {error}")
+            maps = len(list(place.glob("labels/*.png")))
+            say(f"kill {number}: {error}; {(place / 'overlay.mp4').stat().st_size} bytes, {maps} label maps")
         shutil.rmtree(place)
     # Where nothing was written, nothing was tried.
     wrong += frames == 0
@@ -214,8 +216,8 @@ def _whole(place: Path) -> int:
         assert cv2.imread(str(path), cv2.IMREAD_UNCHANGED) is not None, path
         count += 1
     overlay = place / "overlay.mp4"
-    # Before its first fragment a file holds nothing that could play.
-    if overlay.exists() and overlay.stat().st_size:
+    # A picture is in the file when the next one comes: with one or two, there may be nothing to play.
+    if overlay.exists() and (overlay.stat().st_size > 0) and count > FIRST_PICTURES:
         with av.open(str(overlay)) as container:
             count += sum(1 for _ in container.decode(video=0))
     return count

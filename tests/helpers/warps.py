@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,3 +44,13 @@ def motions(size: Size, grid: Size) -> dict[str, Motion]:
         "far beyond": rng.choice([-1e6, -3e4, 0, 3e4, 1e6], shape).astype(np.float32),
         "tiny": rng.normal(0, 1e-7, shape).astype(np.float32),
     }
+
+
+def without_operations(bundle: Path, copy: Path) -> Path:
+    """A copy whose manifest names no standard operation."""
+    shutil.copytree(bundle, copy)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    for graph in manifest["graphs"]:
+        graph.pop("operation", None)
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    return copy
