@@ -22,8 +22,6 @@ import cv2
 import numpy as np
 
 from edge_vss.cli.terminal import say, table
-from edge_vss.converters.convert import convert
-from edge_vss.demo.show import sample_model
 from edge_vss.runtimes.archive.driver import LabelReport, label
 from edge_vss.runtimes.archive.jobs import Labelling, Planning, Task
 from edge_vss.runtimes.archive.on_ray import OnRay
@@ -45,6 +43,10 @@ def main() -> None:
     if not video.is_file():
         say("label needs video/ and camvid/: set EDGE_VSS_DATA to the folder that holds them")
         return
+    # Not above: a worker, whose memory is measured, has no torch.
+    from edge_vss.converters.convert import convert
+    from edge_vss.demo.show import sample_model
+
     with tempfile.TemporaryDirectory(prefix="edge-vss-label-") as scratch:
         folder = Path(scratch)
         bundle = folder / "sample.vss"
