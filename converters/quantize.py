@@ -19,9 +19,9 @@ from edge_vss.converters.quantizers import QUANTIZERS
 from edge_vss.errors import OptionError
 from edge_vss.metrics import confusion, miou
 from edge_vss.report import plain
+from edge_vss.runtimes.opening import Opening
 from edge_vss.runtimes.segmenter import load
 from edge_vss.runtimes.tools.ground_truth import GroundTruth, again
-from edge_vss.runtimes.tools.opening import Opening
 from edge_vss.text import whole
 
 PRECISIONS = ("fp32", "fp16", "int8")

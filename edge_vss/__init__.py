@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from edge_vss.runtimes.fleet import Fleet
     from edge_vss.runtimes.labelling import both_ways
     from edge_vss.runtimes.motion import Feed
+    from edge_vss.runtimes.opening import Opening
     from edge_vss.runtimes.pipeline import RunReport, run
     from edge_vss.runtimes.policy import Adaptive, Continuous, Gop, Interval
     from edge_vss.runtimes.segmenter import Segmenter, load
@@ -62,7 +63,6 @@ if TYPE_CHECKING:
     from edge_vss.runtimes.tools.benchmark import ProfileReport, SpeedReport, profile
     from edge_vss.runtimes.tools.evaluate import EvaluationReport, evaluate
     from edge_vss.runtimes.tools.ground_truth import GroundTruth, open_labels
-    from edge_vss.runtimes.tools.opening import Opening
     from edge_vss.runtimes.tools.vector_file import VectorFile, load_vectors
     from edge_vss.runtimes.tools.vectors import (
         ComposedMotion,
@@ -193,7 +193,7 @@ _HOMES = {
     "Measured": ("decisions", "Measured"),
     "MotionField": ("video", "MotionField"),
     "MotionVectors": ("video", "MotionVectors"),
-    "Opening": ("runtimes.tools.opening", "Opening"),
+    "Opening": ("runtimes.opening", "Opening"),
     "Packet": ("video", "Packet"),
     "Picture": ("video", "Picture"),
     "Policy": ("decisions", "Policy"),

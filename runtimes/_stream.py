@@ -14,10 +14,10 @@ from edge_vss.report import Report
 from edge_vss.runtimes._channel import QUEUE_BYTES, Channel, Pace
 from edge_vss.runtimes.late_keys import KeyFigures, LateSession
 from edge_vss.runtimes.motion import Measure
+from edge_vss.runtimes.opening import Opening
 from edge_vss.runtimes.pipeline import LIVE_SECONDS, QUEUE_FRAMES
 from edge_vss.runtimes.sources import Source
 from edge_vss.runtimes.timeliness import Timeliness, Timing
-from edge_vss.runtimes.tools.opening import Opening
 from edge_vss.video import Frame
 
 Shown = tuple[str, Frame, Prediction]

@@ -12,9 +12,9 @@ from edge_vss.runtimes._key_workers import KeyWorkers
 from edge_vss.runtimes._requests import Request
 from edge_vss.runtimes._stream import Out, Reading, Shown, Stream, StreamReport
 from edge_vss.runtimes.motion import Measure
+from edge_vss.runtimes.opening import Opening
 from edge_vss.runtimes.segmenter import Segmenter
 from edge_vss.runtimes.sources import Source
-from edge_vss.runtimes.tools.opening import Opening
 
 SCHEDULERS = ("doubt", "turns")
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from edge_vss.decisions import Prediction
 from edge_vss.report import Report
-from edge_vss.runtimes.tools.timing import Latency
+from edge_vss.runtimes.timing import Latency
 
 _SHORTEST_SECONDS, _LONGEST_SECONDS, _STEP = 1e-6, 1e4, 1.01
 

@@ -7,13 +7,13 @@ import pytest
 from edge_vss.cli import app
 from edge_vss.errors import OptionError, SourceError
 from edge_vss.plugins import Plugin
+from edge_vss.runtimes import opening
 from edge_vss.runtimes.segmenter import Segmenter, load
 from edge_vss.runtimes.sinks import SINKS, video
 from edge_vss.runtimes.sources import Source, open_source
+from edge_vss.runtimes.timing import STAGES
 from edge_vss.runtimes.tools import benchmark as measure
-from edge_vss.runtimes.tools import opening
 from edge_vss.runtimes.tools.benchmark import profile
-from edge_vss.runtimes.tools.timing import STAGES
 from tests.helpers.cli import CliRunner
 
 

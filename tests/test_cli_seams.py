@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from edge_vss.runtimes import opening
 from edge_vss.runtimes.sources import Source, open_source
-from edge_vss.runtimes.tools import opening
 from edge_vss.runtimes.tools.ground_truth import GroundTruth
 from tests.helpers import third_party
 from tests.test_cli import Done

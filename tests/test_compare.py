@@ -14,6 +14,7 @@ import pytest
 from edge_vss import bundle
 from edge_vss.cli import app
 from edge_vss.errors import ModelError, OptionError
+from edge_vss.runtimes.timing import Latency
 from edge_vss.runtimes.tools import doctor
 from edge_vss.runtimes.tools.compare import (
     Candidate,
@@ -24,7 +25,6 @@ from edge_vss.runtimes.tools.compare import (
     recommendation,
     slower_than_full,
 )
-from edge_vss.runtimes.tools.timing import Latency
 from edge_vss.runtimes.tools.worker import Measurement
 from tests.helpers import third_party
 from tests.helpers.cli import CliRunner

@@ -11,8 +11,8 @@ import pytest
 from edge_vss.runtimes.motion import flow
 from edge_vss.runtimes.motion._doubt import EVERY, Doubt, mixed, roughness
 from edge_vss.runtimes.motion._references import keep
+from edge_vss.runtimes.opening import Opening
 from edge_vss.runtimes.sources import open_source
-from edge_vss.runtimes.tools.opening import Opening
 from edge_vss.runtimes.tools.stream_report import _carry
 from edge_vss.video import Frame, MotionField
 from tests.helpers.videos import B_FRAMES, P_ONLY, Image, encode, pan, texture

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from edge_vss.decisions import Decision, Prediction, Track
 from edge_vss.errors import OptionError, SourceError
 from edge_vss.runtimes.engines import Tensor, giving_arrays
+from edge_vss.runtimes.opening import Opening
 from edge_vss.runtimes.segmenter import Segmenter, load
 from edge_vss.runtimes.tools.evaluate import evaluate
 from edge_vss.runtimes.tools.ground_truth import GroundTruth
-from edge_vss.runtimes.tools.opening import Opening
 from edge_vss.video import Frame
 from tests.helpers.server import serving
 from tests.helpers.videos import decoded

@@ -22,8 +22,8 @@ from edge_vss.runtimes.budget import Budget
 from edge_vss.runtimes.fleet import Fleet, Scheduler
 from edge_vss.runtimes.segmenter import load
 from edge_vss.runtimes.timeliness import Durations, Timing
+from edge_vss.runtimes.timing import rss_mb
 from edge_vss.runtimes.tools.pacing import at_pace, streams_at_pace
-from edge_vss.runtimes.tools.timing import rss_mb
 from edge_vss.runtimes.tracing.root_map import Tracer
 from edge_vss.video import Frame, FrameStamp, StartReason
 from tests.helpers import toys

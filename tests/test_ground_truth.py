@@ -12,8 +12,8 @@ from PIL import Image
 
 from edge_vss.errors import SourceError
 from edge_vss.runtimes.sinks.labels import encode_png
+from edge_vss.runtimes.timing import peak_rss_mb
 from edge_vss.runtimes.tools.ground_truth import GroundTruth, read_labels
-from edge_vss.runtimes.tools.timing import peak_rss_mb
 
 LABELS = np.random.default_rng(0).integers(0, 11, (33, 47), np.uint8)
 

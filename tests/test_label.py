@@ -22,9 +22,9 @@ from edge_vss.runtimes.archive.recordings import find
 from edge_vss.runtimes.archive.store import Local, open_store
 from edge_vss.runtimes.labelling import both_ways
 from edge_vss.runtimes.motion import _parts as parts
+from edge_vss.runtimes.opening import Opening
 from edge_vss.runtimes.segmenter import load
 from edge_vss.runtimes.tools.ground_truth import open_labels
-from edge_vss.runtimes.tools.opening import Opening
 from tests.helpers.archive import BUNDLE, PARTS, Deadly, Raising, SmallParts, footage, noise
 from tests.helpers.cli import CliRunner
 from tests.helpers.videos import annex_b, encode

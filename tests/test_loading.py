@@ -12,7 +12,8 @@ from edge_vss import bundle
 from edge_vss.bundle import GraphSpec, TensorSpec
 from edge_vss.errors import BundleError
 from edge_vss.files import sha256
-from edge_vss.runtimes.engines import ENGINES, as_array, engine_for
+from edge_vss.runtimes.engines import ENGINES, as_array
+from edge_vss.runtimes.engines._auto import choose
 from edge_vss.runtimes.segmenter import load
 from tests.helpers import vectors
 
@@ -57,9 +58,9 @@ def test_a_bundle_replaced_while_an_engine_opens_it_is_refused(
     def slow(*wanted: object) -> object:
         with bundle.building(target) as folder:
             vectors.write_bundle(folder, motion)
-        return engine_for(*wanted)  # type: ignore[arg-type]
+        return choose(*wanted)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("edge_vss.runtimes.segmenter.engine_for", slow)
+    monkeypatch.setattr("edge_vss.runtimes.segmenter.choose", slow)
     with pytest.raises(BundleError, match="was changed while it was loaded: load the bundle again"):
         load(target, "onnxruntime")
     monkeypatch.undo()

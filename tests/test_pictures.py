@@ -13,13 +13,13 @@ import pytest
 from edge_vss.errors import OptionError, SourceError
 from edge_vss.runtimes.motion import flow
 from edge_vss.runtimes.motion._hevc import parser
+from edge_vss.runtimes.opening import Opening
 from edge_vss.runtimes.pipeline import run
 from edge_vss.runtimes.policy import Gop, Interval
 from edge_vss.runtimes.segmenter import load
 from edge_vss.runtimes.sinks import SinkContext, open_sink
 from edge_vss.runtimes.sources import open_source
 from edge_vss.runtimes.sources._decoding import Decoding
-from edge_vss.runtimes.tools.opening import Opening
 from edge_vss.video import Frame
 from tests.helpers.cli import CliRunner
 from tests.helpers.hevc import encode_hevc, scene

@@ -15,10 +15,10 @@ import psutil
 import pytest
 
 from edge_vss.errors import SourceError
+from edge_vss.runtimes.opening import Opening
 from edge_vss.runtimes.pipeline import run
 from edge_vss.runtimes.sources import Source, open_source
-from edge_vss.runtimes.tools.opening import Opening
-from edge_vss.runtimes.tools.timing import percentiles, rss_mb
+from edge_vss.runtimes.timing import percentiles, rss_mb
 from edge_vss.runtimes.web.stream import Keeping, Stream
 from edge_vss.video import Frame
 from tests.helpers import toys

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_vss.runtimes.tools.timing import percentiles
+from edge_vss.runtimes.timing import percentiles
 from edge_vss.runtimes.web.app import page
 from edge_vss.runtimes.web.figures import temperatures
 from edge_vss.runtimes.web.stream import Keeping, Stream

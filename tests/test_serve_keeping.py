@@ -18,12 +18,12 @@ import pytest
 
 from edge_vss.decisions import Decision, Prediction
 from edge_vss.errors import OptionError, SinkError
+from edge_vss.runtimes.opening import Opening
 from edge_vss.runtimes.pipeline import run
 from edge_vss.runtimes.segmenter import Segmenter
 from edge_vss.runtimes.sinks import SinkContext, open_sink
 from edge_vss.runtimes.sinks.ring import Ring
 from edge_vss.runtimes.sources import open_source
-from edge_vss.runtimes.tools.opening import Opening
 from edge_vss.runtimes.web.notify import notify, watchdog_seconds
 from edge_vss.runtimes.web.stream import Keeping, Stream
 from edge_vss.runtimes.web.watch import Watch

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from edge_vss.errors import EdgeVssError, OptionError, SinkError, SourceError
+from edge_vss.runtimes.opening import check_repeatable
 from edge_vss.runtimes.sinks import check_places
 from edge_vss.runtimes.sources import open_source
-from edge_vss.runtimes.tools.opening import check_repeatable
 from tests.helpers.videos import remux
 
 

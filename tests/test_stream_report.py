@@ -11,10 +11,10 @@ import pytest
 
 from edge_vss.errors import OptionError, SinkError, SourceError
 from edge_vss.metrics import miou
+from edge_vss.runtimes import opening
 from edge_vss.runtimes.motion._hevc import parser
 from edge_vss.runtimes.sinks.labels import encode_png
 from edge_vss.runtimes.sources import Source, open_source
-from edge_vss.runtimes.tools import opening
 from edge_vss.runtimes.tools.motion_video import draw
 from edge_vss.runtimes.tools.stream_report import Findings, report
 from tests.helpers.hevc import encode_hevc

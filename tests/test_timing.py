@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_vss.runtimes.tools.timing import STAGES, Percentiles, Stopwatch, peak_rss_mb, percentiles, rss_mb
+from edge_vss.runtimes.timing import STAGES, Percentiles, Stopwatch, peak_rss_mb, percentiles, rss_mb
 
 
 def test_percentiles_of_a_hundred_known_durations() -> None:
@@ -47,7 +47,7 @@ def test_a_block_that_raises_is_not_counted() -> None:
 
 def test_peak_memory_sees_a_buffer_that_is_gone_again() -> None:
     script = (
-        "import numpy as np; from edge_vss.runtimes.tools.timing import peak_rss_mb, rss_mb\n"
+        "import numpy as np; from edge_vss.runtimes.timing import peak_rss_mb, rss_mb\n"
         "before = peak_rss_mb(); np.ones(60_000_000, np.uint8); print(before, peak_rss_mb(), rss_mb())"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -59,7 +59,7 @@ def test_peak_memory_sees_a_buffer_that_is_gone_again() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_peak_memory_is_this_process_own_not_its_parents() -> None:
     held = np.ones(200_000_000, np.uint8)
-    script = "from edge_vss.runtimes.tools.timing import peak_rss_mb; print(peak_rss_mb())"
+    script = "from edge_vss.runtimes.timing import peak_rss_mb; print(peak_rss_mb())"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert float(done.stdout) < 150
     now = rss_mb()

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edge_vss.runtimes._stream import StreamReport
+    from edge_vss.runtimes.opening import Opening
     from edge_vss.runtimes.segmenter import Segmenter
     from edge_vss.runtimes.sinks import Sink
-    from edge_vss.runtimes.tools.opening import Opening
 
 
 @dataclass(frozen=True)

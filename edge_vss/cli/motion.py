@@ -46,11 +46,11 @@ def motion(
     debug: Debug = False,
 ) -> None:
     """What a stream's motion vectors are worth, and how to encode better."""
+    from edge_vss.runtimes.opening import check_repeatable
     from edge_vss.runtimes.sinks import check_places
     from edge_vss.runtimes.tools.ground_truth import GroundTruth
     from edge_vss.runtimes.tools.html_reports import motion_page
     from edge_vss.runtimes.tools.motion_video import draw
-    from edge_vss.runtimes.tools.opening import check_repeatable
     from edge_vss.runtimes.tools.stream_report import Findings, report
     from edge_vss.runtimes.tools.vectors import check_name, save_vectors
 

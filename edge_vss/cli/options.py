@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from edge_vss.runtimes.opening import Opening
     from edge_vss.runtimes.segmenter import Segmenter
-    from edge_vss.runtimes.tools.opening import Opening
 
 Bundle = Annotated[Path, typer.Argument(help="A bundle that convert wrote (NAME.vss).", show_default=False)]
 Factory = Annotated[
@@ -197,7 +197,7 @@ def opening(
 ) -> Opening:
     """What ``--motion``, ``--timeout``, ``--reconnect``, ``--ffmpeg``, ``--stream``, ``--pictures`` say."""
     pairs = dict(pair_of(text, "--ffmpeg", "rtsp_transport=tcp") for text in ffmpeg or ())
-    from edge_vss.runtimes.tools.opening import Opening
+    from edge_vss.runtimes.opening import Opening
 
     return Opening(motion, live, timeout, reconnect, pairs, stream, pictures, parts)
 

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from edge_vss.decisions import Prediction
     from edge_vss.runtimes.budget import BudgetReport
     from edge_vss.runtimes.late_keys import KeyFigures
+    from edge_vss.runtimes.opening import Opening
     from edge_vss.runtimes.timeliness import Timeliness
-    from edge_vss.runtimes.tools.opening import Opening
     from edge_vss.video import Frame
 
 

@@ -23,6 +23,7 @@ from edge_vss.runtimes.archive.planning import Plan, Shard, plan
 from edge_vss.runtimes.archive.recordings import Recording
 from edge_vss.runtimes.archive.store import Store, fingerprint, open_store, reading
 from edge_vss.runtimes.labelling import both_ways
+from edge_vss.runtimes.opening import Opening
 from edge_vss.runtimes.segmenter import Segmenter, load
 from edge_vss.runtimes.sinks import writing
 from edge_vss.runtimes.sinks.confidence import grey
@@ -30,7 +31,6 @@ from edge_vss.runtimes.sinks.labels import encode_png
 from edge_vss.runtimes.sources import Source
 from edge_vss.runtimes.tools.label_video import LabelVideoWriter
 from edge_vss.runtimes.tools.label_video import joined as joined_videos
-from edge_vss.runtimes.tools.opening import Opening
 from edge_vss.video import Frame
 
 MAPS = ("png", "mkv")

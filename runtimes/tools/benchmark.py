@@ -13,13 +13,13 @@ from edge_vss.decisions import Policy, Prediction
 from edge_vss.errors import OptionError, SourceError
 from edge_vss.report import Report
 from edge_vss.runtimes.engines._ways import Taken
+from edge_vss.runtimes.opening import Opening, check_repeatable
 from edge_vss.runtimes.pipeline import run
 from edge_vss.runtimes.segmenter import Segmenter
 from edge_vss.runtimes.session import Session
 from edge_vss.runtimes.sinks import SINKS, Sink, SinkContext, open_sink
 from edge_vss.runtimes.sources import Source
-from edge_vss.runtimes.tools.opening import Opening, check_repeatable
-from edge_vss.runtimes.tools.timing import Latency, Percentiles, Stopwatch, peak_rss_mb, percentiles
+from edge_vss.runtimes.timing import Latency, Percentiles, Stopwatch, peak_rss_mb, percentiles
 from edge_vss.text import without_password
 from edge_vss.video import Frame, StartReason
 

@@ -20,7 +20,7 @@ from edge_vss.errors import OptionError
 from edge_vss.plugins import Plugin
 from edge_vss.report import Json, Report
 from edge_vss.runtimes.engines import ENGINES, EngineDescription, Load, usual_engine
-from edge_vss.runtimes.tools.opening import Opening, check_repeatable
+from edge_vss.runtimes.opening import Opening, check_repeatable
 from edge_vss.runtimes.tools.worker import Job, Measurement, parse
 
 ROUNDS = 2

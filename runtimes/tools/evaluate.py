@@ -16,11 +16,11 @@ from edge_vss.decisions import Policy, Prediction
 from edge_vss.errors import OptionError
 from edge_vss.metrics import ScoreReport, Scores
 from edge_vss.runtimes.labelling import is_key, labelled, labelling
+from edge_vss.runtimes.opening import Opening
 from edge_vss.runtimes.segmenter import Segmenter
 from edge_vss.runtimes.sources import Uri
 from edge_vss.runtimes.tools.frame_matching import BREAKS, MatchReport
 from edge_vss.runtimes.tools.ground_truth import GroundTruth, again
-from edge_vss.runtimes.tools.opening import Opening
 from edge_vss.text import without_password
 from edge_vss.video import Frame
 

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from edge_vss.errors import SourceError
 from edge_vss.files import open_plain, path_of, read_plain
+from edge_vss.runtimes.opening import Opening
 from edge_vss.runtimes.sources import Source, Uri, natural_order
 from edge_vss.runtimes.tools.frame_matching import MatchChoice, Matching, match
 from edge_vss.runtimes.tools.label_video import LabelVideo
-from edge_vss.runtimes.tools.opening import Opening
 from edge_vss.video import Size
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"

@@ -13,11 +13,11 @@ from edge_vss.bundle import HeadSpec
 from edge_vss.decisions import Prediction
 from edge_vss.runtimes.drawing.contact_sheet import paint
 from edge_vss.runtimes.drawing.html import Page
+from edge_vss.runtimes.timing import STAGES
 from edge_vss.runtimes.tools.benchmark import ProfileReport
 from edge_vss.runtimes.tools.compare import CompareReport
 from edge_vss.runtimes.tools.evaluate import EvaluationReport
 from edge_vss.runtimes.tools.stream_report import StreamReport
-from edge_vss.runtimes.tools.timing import STAGES
 from edge_vss.video import Frame
 
 WORST_FRAMES = 6

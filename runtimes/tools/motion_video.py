@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from edge_vss.runtimes.drawing.overlays import badge
 from edge_vss.runtimes.drawing.video_file import VideoFile
+from edge_vss.runtimes.opening import Opening
 from edge_vss.runtimes.sinks import check_places
 from edge_vss.runtimes.sources import Uri
-from edge_vss.runtimes.tools.opening import Opening
 from edge_vss.video import Frame
 
 

@@ -12,12 +12,12 @@ from edge_vss.runtimes._channel import check_pace
 from edge_vss.runtimes._stream import StreamReport
 from edge_vss.runtimes.fleet import Fleet
 from edge_vss.runtimes.late_keys import KeyFigures, LateSession
+from edge_vss.runtimes.opening import Opening, check_repeatable
 from edge_vss.runtimes.pipeline import run
 from edge_vss.runtimes.segmenter import Segmenter
 from edge_vss.runtimes.session import Session
 from edge_vss.runtimes.timeliness import Timeliness
 from edge_vss.runtimes.tools.benchmark import warm_up
-from edge_vss.runtimes.tools.opening import Opening, check_repeatable
 from edge_vss.text import without_password
 from edge_vss.video import Frame
 

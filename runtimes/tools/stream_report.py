@@ -17,10 +17,10 @@ from edge_vss.errors import MissingExtra, OptionError, SourceError
 from edge_vss.metrics import confusion, miou
 from edge_vss.report import Json, Report
 from edge_vss.runtimes.motion._coded import provider_of, why_none, with_vectors
+from edge_vss.runtimes.opening import Opening, check_repeatable
 from edge_vss.runtimes.sources import Uri
 from edge_vss.runtimes.tools.frame_matching import BREAKS, MatchReport
 from edge_vss.runtimes.tools.ground_truth import GroundTruth, again, labels_of_size
-from edge_vss.runtimes.tools.opening import Opening, check_repeatable
 from edge_vss.runtimes.tracing.cells import cells, grid_of
 from edge_vss.runtimes.tracing.root_map import Tracer
 from edge_vss.video import Frame, Size, StreamInfo

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from edge_vss.errors import OptionError, SinkError, SourceError
 from edge_vss.runtimes.motion._coded import provider_of, why_none
+from edge_vss.runtimes.opening import Opening
 from edge_vss.runtimes.sinks import check_places
 from edge_vss.runtimes.sources import Source, Uri
 from edge_vss.runtimes.tools._vector_writer import VectorWriter
-from edge_vss.runtimes.tools.opening import Opening
 from edge_vss.runtimes.tracing._smooth import Positions, SmoothMap
 from edge_vss.video import MotionField, MotionVectors, Size, StreamInfo
 

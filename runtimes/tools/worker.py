@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_vss.decisions import Prediction
-    from edge_vss.runtimes.tools.timing import Latency
+    from edge_vss.runtimes.timing import Latency
     from edge_vss.video import Frame
 
 WARM_UP_FRAMES = 4
@@ -65,10 +65,10 @@ def measure(job: Job) -> Measurement:
     """Load the bundle, run the frames, and leave their labels in ``job.labels``."""
     import numpy as np
 
+    from edge_vss.runtimes.opening import Opening
     from edge_vss.runtimes.pipeline import run
     from edge_vss.runtimes.segmenter import load
-    from edge_vss.runtimes.tools.opening import Opening
-    from edge_vss.runtimes.tools.timing import Stopwatch, peak_rss_mb, percentiles
+    from edge_vss.runtimes.timing import Stopwatch, peak_rss_mb, percentiles
 
     empty = peak_rss_mb()
     segmenter = load(job.bundle, job.engine, job.threads, job.provider)
@@ -110,7 +110,7 @@ def measure(job: Job) -> Measurement:
 
 def parse(text: str) -> Measurement | str:
     """What `main` has written: a measurement, or what went wrong."""
-    from edge_vss.runtimes.tools.timing import Latency
+    from edge_vss.runtimes.timing import Latency
 
     found = json.loads(text)
     if "problem" in found:

@@ -16,7 +16,7 @@ from typing import Any
 
 from edge_vss import __version__
 from edge_vss.report import Json, Report, plain
-from edge_vss.runtimes.tools.timing import rss_mb
+from edge_vss.runtimes.timing import rss_mb
 from edge_vss.runtimes.web.board import Shown
 from edge_vss.runtimes.web.figures import StreamReport, temperatures
 from edge_vss.runtimes.web.guard import App, Guarded, Lock, headers_for

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edge_vss.decisions import Prediction
 from edge_vss.report import Report
-from edge_vss.runtimes.tools.timing import Latency, percentiles
+from edge_vss.runtimes.timing import Latency, percentiles
 from edge_vss.video import Frame, StartReason
 
 WINDOW_SECONDS = 10.0

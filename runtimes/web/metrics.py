@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from edge_vss.runtimes.tools.timing import rss_mb
+from edge_vss.runtimes.timing import rss_mb
 from edge_vss.runtimes.web.figures import StreamReport, temperatures
 
 _QUANTILES = {"0.5": "p50", "0.95": "p95", "0.99": "p99"}

@@ -14,12 +14,12 @@ from edge_vss.decisions import Decision, Policy, PolicyDescription, Prediction, 
 from edge_vss.errors import EdgeVssError, OptionError, one_line
 from edge_vss.plugins import LOG
 from edge_vss.report import Json, plain
+from edge_vss.runtimes.opening import Opening
 from edge_vss.runtimes.pipeline import run
 from edge_vss.runtimes.policy import staleness
 from edge_vss.runtimes.segmenter import Segmenter
 from edge_vss.runtimes.sinks import Sink, SinkContext
 from edge_vss.runtimes.sources import Source
-from edge_vss.runtimes.tools.opening import Opening
 from edge_vss.runtimes.web._watched import GuardedSink, WatchedSource
 from edge_vss.runtimes.web.board import Board
 from edge_vss.runtimes.web.figures import Figures, StreamReport

@@ -36,7 +36,7 @@ import numpy as np
 import onnxruntime
 from pathlib import Path
 from edge_vss.bundle import read
-from edge_vss.runtimes.tools.timing import peak_rss_mb
+from edge_vss.runtimes.timing import peak_rss_mb
 from edge_vss.runtimes.engines.onnxruntime import load
 empty = peak_rss_mb()
 folder, roles = Path(sys.argv[1]), sys.argv[2].split(",")

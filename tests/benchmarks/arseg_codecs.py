@@ -16,9 +16,9 @@ import av
 from edge_vss.cli.terminal import say, table
 from edge_vss.converters.conversion import Conversion
 from edge_vss.converters.convert import convert
+from edge_vss.runtimes.opening import Opening
 from edge_vss.runtimes.segmenter import load
 from edge_vss.runtimes.tools.evaluate import evaluate
-from edge_vss.runtimes.tools.opening import Opening
 from tests.helpers.videos import Image, encode, stills
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "data" / "arseg_camvid"

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_vss.cli.terminal import say, table
-from edge_vss.runtimes.tools.opening import Opening
+from edge_vss.runtimes.opening import Opening
 from edge_vss.runtimes.tools.stream_report import _carry
 from tests.helpers.videos import decoded, encode
 

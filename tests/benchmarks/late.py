@@ -30,9 +30,9 @@ from edge_vss.runtimes.pipeline import run
 from edge_vss.runtimes.segmenter import Segmenter, load
 from edge_vss.runtimes.sources import open_source
 from edge_vss.runtimes.timeliness import Timing
+from edge_vss.runtimes.timing import rss_mb
 from edge_vss.runtimes.tools.ground_truth import GroundTruth
 from edge_vss.runtimes.tools.pacing import at_pace, streams_at_pace
-from edge_vss.runtimes.tools.timing import rss_mb
 from edge_vss.runtimes.tracing.root_map import Trace
 from edge_vss.video import Frame, StartReason
 from tests.benchmarks.both_ways import IGNORED, TruePicture, knowing

@@ -32,7 +32,7 @@ WINDOWS, TOKENS, CHANNELS, STATES = 18, 400, 512, 16
 GROWTH = """
 import sys
 import numpy as np
-from edge_vss.runtimes.tools.timing import peak_rss_mb
+from edge_vss.runtimes.timing import peak_rss_mb
 from edge_vss.runtimes.segmenter import load
 from edge_vss.runtimes.sources import open_source
 session, rng = load(sys.argv[1]).session("interval:2"), np.random.default_rng(0)

@@ -30,7 +30,7 @@ from time import perf_counter
 from edge_vss.converters import verify
 from edge_vss.converters.conversion import Conversion
 from edge_vss.converters.convert import convert
-from edge_vss.runtimes.tools.timing import peak_rss_mb
+from edge_vss.runtimes.timing import peak_rss_mb
 verify.STEPS = ("start", "nonkey")
 variant, target, semantic, out = sys.argv[1:]
 began = perf_counter()
@@ -42,7 +42,7 @@ RUN = """
 import sys
 from edge_vss.runtimes.segmenter import load
 from edge_vss.runtimes.sources import open_source
-from edge_vss.runtimes.tools.timing import peak_rss_mb
+from edge_vss.runtimes.timing import peak_rss_mb
 session = load(sys.argv[1]).session()
 with open_source(sys.argv[2]) as source:
     for frame in source:

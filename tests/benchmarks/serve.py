@@ -21,7 +21,7 @@ from edge_vss.converters.convert import convert
 from edge_vss.demo.scene.encode import write
 from edge_vss.demo.show import SEED, sample_model
 from edge_vss.runtimes.segmenter import load
-from edge_vss.runtimes.tools.timing import percentiles
+from edge_vss.runtimes.timing import percentiles
 from edge_vss.runtimes.web.app import page
 from edge_vss.runtimes.web.stream import Stream
 from tests.helpers.page import TOKEN, Client, answering, browser, until

@@ -26,7 +26,7 @@ from edge_vss.runtimes.pipeline import run
 from edge_vss.runtimes.segmenter import Segmenter, load
 from edge_vss.runtimes.sinks import SinkContext, open_sink
 from edge_vss.runtimes.sources import open_source
-from edge_vss.runtimes.tools.timing import rss_mb
+from edge_vss.runtimes.timing import rss_mb
 from edge_vss.runtimes.tracing.root_map import Tracer
 from tests.helpers.videos import B_FRAMES, P_ONLY
 

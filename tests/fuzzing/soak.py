@@ -28,7 +28,7 @@ from edge_vss import bundle, load, open_source
 from edge_vss.cli.terminal import say, table
 from edge_vss.errors import BundleError
 from edge_vss.runtimes.pipeline import run
-from edge_vss.runtimes.tools.timing import rss_mb
+from edge_vss.runtimes.timing import rss_mb
 from tests.helpers.videos import encode, pan
 
 CODECS = {
