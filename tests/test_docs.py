@@ -56,6 +56,10 @@ def at(page: Path, language: str) -> list[Block]:
     return [block for block in blocks(page) if block.language == language]
 
 
+NEEDED = {"label": "pyarrow", "serve": "starlette"}
+"""Verb → the package of its extra. Without it, a command of that verb is only read."""
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with everything that the documents name: a model, a bundle, a video, its ground truth."""
@@ -68,6 +72,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("documents")
     (folder / "network.py").write_text(FACTORY)
     make_video(folder / "drive.mp4", ground_truth=folder / "ground_truth")
+    for place in ("footage", "other"):
+        (folder / place).mkdir()
+        shutil.copy(folder / "drive.mp4", folder / place)
     (folder / "images").mkdir()
     for index in range(3):
         cv2.imwrite(str(folder / "images" / f"{index}.png"), scene(index)[0][..., ::-1])
@@ -125,7 +132,7 @@ def run(words: list[str]) -> None:
     if small[0] == "convert" and "-o" in small and "--force" not in small:
         # A page may convert to the same place twice, to show another option.
         shutil.rmtree(small[small.index("-o") + 1], ignore_errors=True)
-    if small[0] == "serve" and find_spec("starlette") is None:
+    if (package := NEEDED.get(small[0])) and find_spec(package) is None:
         parse(small)
         return
     if small[0] == "serve":
