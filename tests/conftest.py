@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from edge_vss import bundle
 from edge_vss.bundle import Manifest
 from edge_vss.runtimes.engines import _auto
 from tests.helpers.engine_choice import Made, finder
-from tests.helpers.exporter import read_operators_once
 from tests.helpers.scene import make_video
 from tests.helpers.selection import SLOW, SLOW_TESTS, is_long, needs_torch
 from tests.helpers.videos import B_FRAMES, encode, pan
@@ -47,8 +45,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.name in SLOW or item.name.partition("[")[0] in SLOW_TESTS:
             item.add_marker("slow")
     items.sort(key=lambda item: item.path.name not in SLOW)
-    if "torch" in sys.modules:
-        read_operators_once()
 
 
 @pytest.fixture(scope="session")

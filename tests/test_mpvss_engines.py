@@ -21,6 +21,8 @@ from edge_vss.runtimes.sources import open_source
 from tests.helpers.mpvss import flow_file, folder
 from tests.helpers.videos import encode, pan
 
+pytestmark = pytest.mark.timeout(1200)  # a conversion takes minutes on a busy machine
+
 SIZE = (64, 96)
 
 
