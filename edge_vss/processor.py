@@ -37,9 +37,14 @@ def cpu(root: Path) -> Cpu:
     return Cpu(
         model=fields.get("model name") or platform.processor() or platform.machine(),
         machine=platform.machine(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        cores=usable_cores(),
         features=tuple(name for name in _CPU_FEATURES if name in flags),
     )
+
+
+def usable_cores() -> int | None:
+    """How many cores this process may use; None where the system does not tell."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def text_of(path: Path) -> str:

@@ -16,6 +16,7 @@ from edge_vss.errors import BundleError, EngineError, MissingExtra, OptionError
 from edge_vss.files import path_of
 from edge_vss.one_process import OneProcess
 from edge_vss.plugins import LOG
+from edge_vss.processor import usable_cores
 from edge_vss.runtimes._behind import Behind
 from edge_vss.runtimes.engines import ENGINES, EngineOptions, Graph, engine_for
 from edge_vss.runtimes.engines._auto import choose
@@ -186,7 +187,7 @@ def _behind(
     if options.threads or options.provider not in ("", "cpu"):
         return {}
     # Decoding, motion and the graphs in between get a core; what is left is for key frames.
-    threads = max(1, cores() - 1)
+    threads = max(1, (usable_cores() or 1) - 1)
     quiet, found = Behind(), {}
     for graph in manifest.graphs:
         if graph.role in taken and graph.role not in manifest.routes.get("nonkey", ()):
@@ -202,8 +203,3 @@ def _again(path: Path, manifest: Manifest, graph: GraphSpec, way: Way, hint: str
             raise BundleError(f"{path} has changed since it was loaded: load it again")
         own = EngineOptions(way.threads, way.provider, hint)
         return ENGINES.find(way.engine).call(path / graph.file, graph, own)
-
-
-def cores() -> int:
-    """How many processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

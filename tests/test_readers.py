@@ -7,9 +7,7 @@ import onnx
 import pytest
 import torch
 
-from edge_vss.converters.conversion import Conversion, Preprocess
-from edge_vss.converters.readers import _load as models
-from edge_vss.converters.values import Network
+from edge_vss.converters.conversion import Preprocess
 from edge_vss.errors import ModelError, OptionError
 from tests.helpers.conversion import (
     CLASSES,
@@ -23,16 +21,7 @@ from tests.helpers.conversion import (
     save_state_dict,
     trained,
 )
-
-
-def load(path: Path, **options: Any) -> Network:
-    return models.load_network(Conversion(path, **{"classes": CLASSES, "size": SIZE, **options}))
-
-
-def scores_of(network: Network, image: torch.Tensor) -> torch.Tensor:
-    with torch.no_grad():
-        result: torch.Tensor = network.after(network.model(network.before(image)))
-    return result
+from tests.helpers.networks import load, scores_of
 
 
 @pytest.fixture
@@ -263,3 +252,11 @@ def test_outputs_that_do_not_fit(tmp_path: Path, form: str, options: dict[str, A
     with pytest.raises(ModelError, match=message) as caught:
         load(tmp_path / "model.pt", trust_pickle=True, **options)
     assert "\n" not in str(caught.value)
+
+
+def test_a_module_saved_in_training_mode_is_evaluated(
+    tmp_path: Path, image: torch.Tensor, expected: torch.Tensor
+) -> None:
+    torch.save(trained().train(), tmp_path / "module.pt")
+    torch.testing.assert_close(scores_of(load(tmp_path / "module.pt", trust_pickle=True), image), expected)
+    torch.testing.assert_close(scores_of(load(save_script(tmp_path, trained().train())), image), expected)

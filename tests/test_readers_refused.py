@@ -9,9 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-from edge_vss.converters.conversion import Conversion
-from edge_vss.converters.readers import _load as models
-from edge_vss.converters.values import Network
 from edge_vss.errors import ModelError, OptionError
 from tests.helpers.conversion import (
     CLASSES,
@@ -25,29 +22,7 @@ from tests.helpers.conversion import (
     save_state_dict,
     trained,
 )
-
-
-def load(path: Path, **options: Any) -> Network:
-    return models.load_network(Conversion(path, **{"classes": CLASSES, "size": SIZE, **options}))
-
-
-def scores_of(network: Network, image: torch.Tensor) -> torch.Tensor:
-    with torch.no_grad():
-        result: torch.Tensor = network.after(network.model(network.before(image)))
-    return result
-
-
-@pytest.fixture
-def image() -> torch.Tensor:
-    return torch.randint(0, 256, (1, *SIZE, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
-
-
-@pytest.fixture
-def expected(image: torch.Tensor) -> torch.Tensor:
-    with torch.no_grad():
-        result: torch.Tensor = trained()(image.permute(0, 3, 1, 2) / 255)
-    return result
-
+from tests.helpers.networks import load
 
 # --- models that a graph cannot stand for
 
@@ -66,14 +41,6 @@ def test_a_mutated_buffer_is_refused_in_every_form(tmp_path: Path) -> None:
 def test_batch_norm_exported_in_training_mode_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"norm\.running_mean.*model\.eval\(\)"):
         load(save_exported(tmp_path, trained().train()))
-
-
-def test_a_module_saved_in_training_mode_is_evaluated(
-    tmp_path: Path, image: torch.Tensor, expected: torch.Tensor
-) -> None:
-    torch.save(trained().train(), tmp_path / "module.pt")
-    torch.testing.assert_close(scores_of(load(tmp_path / "module.pt", trust_pickle=True), image), expected)
-    torch.testing.assert_close(scores_of(load(save_script(tmp_path, trained().train())), image), expected)
 
 
 class Hidden(Net):

@@ -11,6 +11,7 @@ import typer
 
 from edge_vss.cli.options import Bundle, Debug, Engine, Json, Motion, PolicyName, Provider
 from edge_vss.cli.terminal import emit, say, table, writable
+from edge_vss.processor import usable_cores
 
 if TYPE_CHECKING:
     from edge_vss.runtimes.archive.driver import OnProgress
@@ -60,13 +61,13 @@ def label(
     """Label many recordings from both sides; stopped at any moment, the same command goes on."""
     from edge_vss.runtimes.archive import worst as least
     from edge_vss.runtimes.archive.driver import label as label_all
-    from edge_vss.runtimes.archive.processes import Processes, cores
+    from edge_vss.runtimes.archive.processes import Processes
 
     writable(json)
 
     def runner(task: Task) -> Runner:
         if ray is None:
-            return Processes(workers or max(1, cores() // threads))
+            return Processes(workers or max(1, (usable_cores() or 1) // threads))
         from edge_vss.runtimes.archive.on_ray import OnRay
 
         return OnRay(ray, task.bundle, threads)

@@ -124,12 +124,6 @@ class Processes:
         self._workers = []
 
 
-def cores() -> int:
-    """How many cores this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
-
-
 def _how(code: int | None) -> str:
     if code is None or code >= 0:
         return f"exit status {code}"

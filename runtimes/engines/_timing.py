@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import statistics
 import sys
 from pathlib import Path
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from edge_vss import bundle
 from edge_vss.bundle import GraphSpec, Manifest, TensorSpec
 from edge_vss.errors import EdgeVssError
+from edge_vss.processor import usable_cores
 from edge_vss.runtimes.engines import ENGINES, Array, ArrayGraph, EngineOptions, giving_arrays
 
 EACH_SECONDS = 0.15
@@ -66,7 +66,7 @@ def main(job: dict[str, Any], lines: Path) -> None:
 
 def thread_counts() -> list[int]:
     """What is tried where the user leaves it open: the engine's own number, one, and half of the cores."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores() or 1
     return [0] + [1] * (cores > 1) + [cores // 2] * (cores >= 4)
 
 

@@ -4,7 +4,6 @@ BiSeNet18 at CamVid's 720x960, untrained: speed does not depend on weights. What
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import subprocess
@@ -25,7 +24,7 @@ from edge_vss.runtimes.sources import open_source
 from edge_vss.runtimes.tools.compare import engines_of
 from edge_vss.vendors import without_telemetry
 from tests.benchmarks.arseg import write_clip
-from tests.benchmarks.speed import Row, show
+from tests.benchmarks.speed import Row, chosen_rows, show
 
 ENGINES = {"onnxruntime": "onnx", "openvino": "openvino", "tflite": "tflite"}
 VARIANT = "camvid-bise18"
@@ -52,15 +51,11 @@ def main() -> None:
         "int8": int8,
         "start": start,
     }
-    parser = argparse.ArgumentParser(description="Measures the speed rows of the engines.")
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(rows)}")
-    args = parser.parse_args()
-    if unknown := set(args.rows) - set(rows):
-        parser.error(f"no row is called {', '.join(unknown)}: choose from {', '.join(rows)}")
+    chosen = chosen_rows(rows, "Measures the speed rows of the engines.")
     measured: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="edge-vss-bench-") as folder:
         os.environ["EDGE_VSS_CACHE"] = ""
-        for name in args.rows or rows:
+        for name in chosen:
             found = rows[name](Path(folder))
             for row in found:
                 say(f"{row.what}: {row.notes}")

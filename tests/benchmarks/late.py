@@ -5,7 +5,6 @@ Ratios are of one run. The row ``accelerator`` draws docs/late.svg.
 
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
 import time
@@ -36,7 +35,7 @@ from edge_vss.runtimes.tools.pacing import at_pace, streams_at_pace
 from edge_vss.runtimes.tracing.root_map import Trace
 from edge_vss.video import Frame, StartReason
 from tests.benchmarks.both_ways import IGNORED, TruePicture, knowing
-from tests.benchmarks.speed import Row, show
+from tests.benchmarks.speed import Row, chosen_rows, show
 from tests.helpers import toys
 from tests.helpers.videos import P_ONLY, Image, encode, stills
 from tests.test_session import frames as toy_frames
@@ -415,18 +414,14 @@ def main() -> None:
         },
         **{"dying": dying, "memory": memory, "short-memory": partial(memory, count=25_000)},
     }
-    parser = argparse.ArgumentParser(description="Measures late key frames.")
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(rows)}")
-    args = parser.parse_args()
-    if unknown := set(args.rows) - set(rows):
-        parser.error(f"no row is called {', '.join(unknown)}: choose from {', '.join(rows)}")
+    chosen = chosen_rows(rows, "Measures late key frames.", list(rows)[:-1])
     data = Path(os.environ.get("EDGE_VSS_DATA", "."))
     if not (data / "video").is_dir():
         say("late needs camvid/ and video/: set EDGE_VSS_DATA to the folder that holds them")
         return
     measured: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="edge-vss-late-") as folder:
-        for name in args.rows or list(rows)[:-1]:
+        for name in chosen:
             for row in rows[name](data, Path(folder)):
                 say(f"{row.what}: {row.measured:.3f}; {row.notes}")
                 measured.append(row)

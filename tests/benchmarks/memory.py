@@ -4,7 +4,6 @@ speed does not depend on weights.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from edge_vss.runtimes.engines.onnxruntime import load as compile_onnx
 from edge_vss.runtimes.segmenter import load
 from edge_vss.runtimes.tools.benchmark import profile
 from tests.benchmarks.arseg import write_clip
-from tests.benchmarks.speed import Row, show
+from tests.benchmarks.speed import Row, chosen_rows, show
 
 Graph = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 TURNS = 7
@@ -57,14 +56,10 @@ def main() -> None:
         "lmanet": partial(skipping, "lmanet", "erf", ("feature", "keys"), (512, 1024)),
         "tv3s": partial(skipping, "tv3s", "mit-b1", ("seen", "feature"), (480, 864)),
     }
-    parser = argparse.ArgumentParser(description="Measures the speed rows of LMANet and TV3S.")
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(rows)}; all without one")
-    args = parser.parse_args()
-    if unknown := set(args.rows) - set(rows):
-        parser.error(f"no row is called {', '.join(unknown)}: choose from {', '.join(rows)}")
+    chosen = chosen_rows(rows, "Measures the speed rows of LMANet and TV3S.")
     measured = []
     with tempfile.TemporaryDirectory(prefix="edge-vss-bench-") as folder:
-        for name in args.rows or rows:
+        for name in chosen:
             for row in rows[name](Path(folder)):
                 say(f"{row.what}: {row.measured:.2f} {row.unit}; {row.notes}")
                 measured.append(row)

@@ -4,7 +4,6 @@ depend on weights.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import subprocess
 import sys
@@ -20,7 +19,7 @@ import numpy as np
 from edge_vss.cli.terminal import say
 from edge_vss.runtimes.segmenter import load
 from tests.benchmarks.arseg import write_clip
-from tests.benchmarks.speed import Row, show
+from tests.benchmarks.speed import Row, chosen_rows, show
 
 SIZE, CLASSES = (480, 864), "vspw"
 TURNS = 5
@@ -65,14 +64,10 @@ def main() -> None:
         "memory": memory,
     }
     usual = ("convert-swin-t-onnx", "speed", "semantic", "vectors", "memory")
-    parser = argparse.ArgumentParser(description="Measures cost, speed and memory of MPVSS.")
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(rows)}; without one: {usual}")
-    args = parser.parse_args()
-    if unknown := set(args.rows) - set(rows):
-        parser.error(f"no row is called {', '.join(unknown)}: choose from {', '.join(rows)}")
+    chosen = chosen_rows(rows, "Measures cost, speed and memory of MPVSS.", usual)
     measured = []
     with tempfile.TemporaryDirectory(prefix="edge-vss-bench-") as folder:
-        for name in args.rows or usual:
+        for name in chosen:
             for row in rows[name](Path(folder)):
                 say(f"{row.what}: {row.measured:.2f} {row.unit}; {row.notes}")
                 measured.append(row)

@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -51,6 +51,17 @@ class Row:
         if self.target is None:
             return None
         return self.measured <= self.target if self.at_most else self.measured >= self.target
+
+
+def chosen_rows(rows: Collection[str], description: str, usual: Sequence[str] = ()) -> list[str]:
+    """The rows that the command line names; without names the ``usual`` ones, or all."""
+    parser = argparse.ArgumentParser(description=description)
+    alone = f"without one: {', '.join(usual)}" if usual else "all without one"
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(rows)}; {alone}")
+    args = parser.parse_args()
+    if unknown := set(args.rows) - set(rows):
+        parser.error(f"no row is called {', '.join(unknown)}: choose from {', '.join(rows)}")
+    return list(args.rows or usual or rows)
 
 
 def show(rows: Sequence[Row]) -> None:
