@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from edge_vss.bundle import GraphSpec, Manifest
+from edge_vss.claim import Claim
 from edge_vss.runtimes.engines import ENGINES as KINDS
 from edge_vss.runtimes.engines import EngineOptions, giving_arrays
 from tests.helpers.engine_bundles import make
@@ -27,23 +28,20 @@ NEEDS = {"numpy": ("onnx",), "tflite": ("ai_edge_litert", "tflite_runtime")}
 
 Made = Callable[..., Path]
 
-_LOCK_SECONDS = 600
-
 
 @contextmanager
 def only_one(lock: Path) -> Iterator[None]:
-    """Of several processes, one at a time in the block. A lock that is ten minutes old counts no more."""
-    ends = time.monotonic() + _LOCK_SECONDS
-    while time.monotonic() < ends:
+    """Of several processes, one at a time in the block."""
+    while True:
         try:
-            lock.mkdir()
+            claim = Claim(lock)
             break
-        except FileExistsError:
+        except BlockingIOError:
             time.sleep(0.2)
     try:
         yield
     finally:
-        lock.rmdir()
+        claim.release()
 
 
 def finder(made_in: Path) -> Made:
