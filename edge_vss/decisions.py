@@ -163,8 +163,7 @@ class Prediction:
     """How much earlier than this frame that key frame was shown."""
 
     measure_staleness: Callable[[], Staleness] | None = field(default=None, repr=False, compare=False)
-    """Measures the two numbers below; None where the labels are the frame's own. Until it is called, it holds
-    the frame."""
+    """Measures the two numbers below; None where the labels are the frame's own."""
 
     @property
     def staleness(self) -> float:

@@ -17,7 +17,7 @@ from edge_vss.errors import OptionError
 from edge_vss.runtimes.engines import Tensor
 from edge_vss.runtimes.session import Plan, Session
 from edge_vss.runtimes.tracing.reversal import reversed_motion
-from edge_vss.runtimes.tracing.root_map import Trace, Tracer, thumb
+from edge_vss.runtimes.tracing.root_map import Trace, Tracer
 from edge_vss.runtimes.tracing.trust import of_two_sides
 from edge_vss.runtimes.tracing.two_sides import Look, apart, lead_of_later, look_at, merged
 from edge_vss.video import Frame
@@ -137,9 +137,9 @@ class BothWays:
         # What decoding and measuring the frame took is in both.
         for name, spent in waiting.plan.frame.seconds.items():
             seconds[name] -= spent
-        trust = of_two_sides(
-            waiting.plan.trace, ahead.trace, thumb(waiting.plan.frame), lead, one.labels, other.labels
-        )
+        seen = waiting.plan.thumb
+        assert seen is not None, "the sides are compared by pictures"
+        trust = of_two_sides(waiting.plan.trace, ahead.trace, seen, lead, one.labels, other.labels)
         seconds["choose"] = perf_counter() - began
         return replace(one, labels=labels, heads=heads, seconds=seconds, logits=None, trust=trust)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from time import perf_counter
 
 from edge_vss.bundle import Manifest
@@ -16,7 +17,7 @@ from edge_vss.runtimes.engines import Graph, Tensor
 from edge_vss.runtimes.scene_cut import Cuts
 from edge_vss.runtimes.staleness import Staling
 from edge_vss.runtimes.state import State
-from edge_vss.runtimes.tracing.root_map import Trace, Tracer, thumb
+from edge_vss.runtimes.tracing.root_map import Bytes, Trace, Tracer, thumb
 from edge_vss.runtimes.tracing.trust import Carried, OwnLabels
 from edge_vss.text import kind_of
 from edge_vss.video import Frame, FrameStamp
@@ -35,6 +36,12 @@ class Plan:
     """The way from the frame back to its key frame."""
     seconds: float
     """What deciding took."""
+
+    @cached_property
+    def thumb(self) -> Bytes | None:
+        """The frame's brightness, one sample a cell; None where it has no picture. Looked at once for all
+        that asks how well labels follow, so that no prediction holds the frame."""
+        return thumb(self.frame) if self.frame.has_picture else None
 
 
 class Session(OneProcess):
@@ -178,6 +185,7 @@ class Session(OneProcess):
         seconds["post"] = perf_counter() - began
         # A network that takes no motion sees every frame: its labels are this frame's own.
         own = not plan.trace.frames_since_key or not self._runner.reads("nonkey", "motion")
+        stale = None if own else Staling(plan.trace, plan.thumb)
         return Prediction(
             labels=labels,
             decision=plan.decision,
@@ -190,13 +198,13 @@ class Session(OneProcess):
             trust=self._trust(plan) if self._trusts else None,
             anchor_index=frame.index if own else anchor.index,
             age_seconds=0.0 if own else frame.pts_seconds - anchor.pts_seconds,
-            measure_staleness=None if own else Staling(plan.trace, frame),
+            measure_staleness=stale,
         )
 
     def _trust(self, plan: Plan) -> OwnLabels | Carried:
         if plan.decision.route != "nonkey":
             return OwnLabels(plan.frame.size)
-        return Carried(plan.trace, thumb(plan.frame) if plan.frame.has_picture else None)
+        return Carried(plan.trace, plan.thumb)
 
     def close(self) -> None:
         """Let go of threads, where the session has any. There is no step after this one."""

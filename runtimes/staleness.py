@@ -10,9 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_vss.decisions import Measured, Staleness, Track
-from edge_vss.runtimes.tracing.root_map import Trace, thumb
-from edge_vss.video import Frame
+from edge_vss.decisions import Staleness, Track
+from edge_vss.runtimes.tracing.root_map import Bytes, Trace
 
 Floats = NDArray[np.float32]
 
@@ -43,18 +42,18 @@ def staleness_of(error: float, frames_since_key: float) -> float:
     return error + cut + 1.2 * frames_since_key * min(1.0, error / 2)
 
 
-def measured(trace: Trace, frame: Frame) -> Staleness:
-    """Of labels that were carried to the frame along its trace.
+def measured(trace: Trace, thumb: Bytes | None) -> Staleness:
+    """Of labels that were carried to a frame along its trace. ``thumb`` is the frame's brightness, one sample
+    a cell.
 
     Where the frame has no picture to compare with, the number of frames since the key frame alone counts.
     """
     decay = 1.2 * trace.frames_since_key
-    if not frame.has_picture:
+    if thumb is None:
         error = np.zeros(trace.cells, np.float32)
         return Staleness(decay, error + np.float32(decay))
-    error = trace.unlike(thumb(frame)).astype(np.float32)
-    mean = float(error.mean())
-    number = staleness(Track(trace.frames_since_key, lambda: Measured(1.0, 0.0, mean)))
+    error = trace.unlike(thumb).astype(np.float32)
+    number = staleness_of(float(error.mean()), trace.frames_since_key)
     # One cell's brightness says little: it is averaged with its neighbours.
     error = np.asarray(cv2.blur(error, (3, 3)), np.float32)
     cut = np.float32(3) * np.maximum(error - np.float32(CUT), 0)
@@ -62,11 +61,11 @@ def measured(trace: Trace, frame: Frame) -> Staleness:
 
 
 class Staling:
-    """Measures when it is asked, once, and then lets go of the frame and its trace."""
+    """Measures when it is asked, once, and then lets go of the trace."""
 
-    def __init__(self, trace: Trace, frame: Frame) -> None:
+    def __init__(self, trace: Trace, thumb: Bytes | None) -> None:
         self._lock = threading.Lock()
-        self._source: tuple[Trace, Frame] | None = (trace, frame)
+        self._source: tuple[Trace, Bytes | None] | None = (trace, thumb)
         self._found: Staleness | None = None
 
     def __call__(self) -> Staleness:
@@ -77,7 +76,7 @@ class Staling:
             return self._found
 
     def __reduce__(self) -> tuple[Callable[[Staleness], Callable[[], Staleness]], tuple[Any, ...]]:
-        # A prediction can be sent to another process, and a frame cannot.
+        # A prediction can be sent to another process, and a trace cannot.
         return _Known, (self(),)
 
 
