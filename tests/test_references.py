@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_vss.runtimes.motion._references import Hypothesis, Match, Shown, elect, hypotheses
+from edge_vss.runtimes.motion._references import Hypothesis, Shown, elect, hypotheses, matching
 from edge_vss.runtimes.sources import open_source
 from tests.helpers.videos import encode, pan, texture
 from tests.test_vectors import block, together
@@ -98,7 +98,7 @@ def test_a_flashing_picture_is_read_through_its_older_reference(tmp_path: Path) 
 
 def test_a_motion_that_is_judged_already_is_not_judged_again() -> None:
     before, now = pan(2, (96, 128), (4, 0))
-    match = Match(shown(now), shown(before))
+    match = matching(shown(now), shown(before))
     moved = hypothesis(-4, 0, 1)
     nothing = np.zeros_like(moved.known)
     assert not match.offer(moved.displacement, nothing).any()

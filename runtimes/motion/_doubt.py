@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_vss.runtimes.motion._references import Match, Shown, keep
+from edge_vss.runtimes.motion._references import Shown, keep, matching
 from edge_vss.runtimes.motion.codec import ENOUGH
 from edge_vss.runtimes.motion.flow import MATCHED
 from edge_vss.runtimes.tracing.cells import CELL_PX
@@ -93,7 +93,7 @@ def roughness(field: MotionField) -> float:
 
 def missed(field: MotionField, current: Shown, previous: Shown) -> float:
     """Share of the cells, 0 to 1, that look different where their motion points."""
-    return float((Match(current, previous).differences(field.displacement_px) > MATCHED).mean())
+    return float((matching(current, previous).differences(field.displacement_px) > MATCHED).mean())
 
 
 def mixed(
@@ -103,7 +103,7 @@ def mixed(
 
     Where vectors were ``elected`` by that brightness it speaks for them too much, so flow has a lead.
     """
-    match = Match(current, previous)
+    match = matching(current, previous)
     better = match.differences(flow.displacement_px) - match.differences(vectors.displacement_px)
     side, lead = (5, ELECTED_LEAD) if elected else (3, 0.0)
     taken: NDArray[np.bool_] = cv2.blur(better, (side, side)) > lead

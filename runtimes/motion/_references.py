@@ -15,27 +15,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_vss.runtimes.tracing.cells import (
-    CELL_PX,
-    Displacement,
-    Known,
-    cells,
-    fill,
-    grid_of,
-    samples_per_side,
-)
+from edge_vss.runtimes.motion._election import compiled
+from edge_vss.runtimes.motion._election.match import Match
+from edge_vss.runtimes.tracing.cells import CELL_PX, Displacement, Known, at_centres, cells, fill, grid_of
 from edge_vss.video import Frame, MotionVectors, Size
 
 SPANS = (1, 2)
 """How many frames a vector from or to a B-frame may span. More guesses match by chance: 0.1 mIoU worse."""
 
-_NEIGHBOURS = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1))
+_FEW = 3 * len(SPANS)
+"""Guesses that are offered one after the other: putting them together would take longer."""
 
 
 @dataclass(frozen=True)
@@ -120,19 +114,25 @@ def elect(
     Returns displacement (2, h, w) in pixels, filled everywhere; known (h, w), True where the cell had a
     vector; and the span (h, w) int8 of the vector taken, negative where it pointed ahead.
     """
-    match = Match(current, previous)
-    known = np.zeros(match.grid, np.bool_)
-    span = np.ones(match.grid, np.int8)
-    for layer in _layers(found):
-        better = match.offer(layer.displacement, layer.known)
-        np.copyto(span, layer.span, where=better)
-        known |= layer.known
+    match = matching(current, previous)
+    known = np.zeros(grid_of(current.size), np.bool_)
+    span = np.ones(known.shape, np.int8)
+    # Where references are told, a stream has many spans, and a cell only a few of them.
+    for guess in _layers(found) if len(found) > _FEW else found:
+        better = match.offer(guess.displacement, guess.known)
+        np.copyto(span, np.asarray(guess.span, np.int8), where=better)
+        known |= guess.known
     match.restart(fill(match.best, known))
-    for rows, columns in _NEIGHBOURS:
-        match.offer(np.roll(match.best, (rows, columns), (1, 2)))
+    match.offer_neighbours()
     smooth = cv2.GaussianBlur(np.ascontiguousarray(match.best.transpose(1, 2, 0)), (0, 0), 1.0)
     match.offer(np.ascontiguousarray(smooth.transpose(2, 0, 1)))
     return match.best, known, span
+
+
+def matching(current: Shown, previous: Shown) -> Match:
+    """Judges motions from one frame to the one shown before. Both have their pictures."""
+    assert current.half is not None and previous.half is not None, "without pixels nobody elects"
+    return compiled.matching(current.half, previous.half, grid_of(current.size))
 
 
 @dataclass
@@ -145,8 +145,7 @@ class _Layer:
 
 
 def _layers(found: list[Hypothesis]) -> list[_Layer]:
-    """The same guesses on as few grids as hold them: where references are told, a stream has many spans, and
-    a cell only a few of them. The order of a cell's guesses stays."""
+    """The same guesses on as few grids as hold them. The order of a cell's guesses stays."""
     layers: list[_Layer] = []
     for hypothesis in found:
         left = hypothesis.known
@@ -177,119 +176,11 @@ def nearest(found: list[Hypothesis], grid: Size) -> tuple[Displacement, Known, N
     return fill(displacement, known), known, span
 
 
-_WIDE = 4096
-"""Places in one row of the maps that OpenCV gets: it takes no more than 32766 rows or columns."""
-
-
-@lru_cache(maxsize=4)
-def _samples(grid: Size) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Where the cells of a grid are looked at, in pictures of half the width and height: x and y, each
-    (samples, cells)."""
-    h, w = grid
-    per_side = samples_per_side(grid)
-    step = CELL_PX / 2 / per_side
-    across, down = np.arange(w * per_side, dtype=np.float32), np.arange(h * per_side, dtype=np.float32)
-    planes = np.meshgrid((across + 0.5) * step - 0.5, (down + 0.5) * step - 0.5)
-    x, y = (
-        np.ascontiguousarray(
-            plane.reshape(h, per_side, w, per_side).transpose(1, 3, 0, 2).reshape(-1, h * w), np.float32
-        )
-        for plane in planes
-    )
-    x.flags.writeable = y.flags.writeable = False
-    return x, y
-
-
-class Match:
-    """The best motion so far of every cell, judged by the brightness it finds in the previous shown frame."""
-
-    def __init__(self, current: Shown, previous: Shown) -> None:
-        self.grid = h, w = grid_of(current.size)
-        self._places = _samples(self.grid)
-        assert current.half is not None and previous.half is not None, "without pixels nobody elects"
-        self._previous = previous.half
-        # Used again and again: fresh memory costs more than filling it.
-        rows = -(-self._places[0].size // _WIDE)
-        self._maps = np.zeros((2, rows, _WIDE), np.float32)
-        self._seen = np.empty((rows, _WIDE), np.uint8)
-        self._every = np.arange(h * w)
-        still = np.zeros((2, h, w), np.float32)
-        self._current = self._looked_at(current.half, still, self._every).copy()
-        self.best: Displacement = still
-        self._cost = np.full(h * w, np.inf, np.float32)
-
-    def restart(self, displacement: Displacement) -> None:
-        """Replace every cell's motion and judge it anew."""
-        chosen = np.flatnonzero(self._not_judged(displacement))
-        self.best = displacement.copy()
-        self._cost[chosen] = self._differences(displacement, chosen)
-
-    def offer(self, displacement: Displacement, known: Known | None = None) -> Known:
-        """Take a motion where it matches better than the best so far; returns where (h, w) it was taken."""
-        # Many cells move as their neighbours do: the same motion is not judged twice.
-        other = self._not_judged(displacement)
-        chosen = np.flatnonzero(other if known is None else other & known)
-        cost = self._differences(displacement, chosen)
-        taken = np.flatnonzero(cost < self._cost.take(chosen))
-        chosen = chosen.take(taken)
-        self._cost[chosen] = cost.take(taken)
-        better = np.zeros(self.grid, np.bool_)
-        better.ravel()[chosen] = True
-        for mine, theirs in zip(self.best, displacement, strict=True):
-            mine.ravel()[chosen] = theirs.ravel().take(chosen)
-        return better
-
-    def _not_judged(self, displacement: Displacement) -> Known:
-        """Where a motion is another than the best, or the best has not been judged."""
-        other: Known = (displacement[0] != self.best[0]) | (displacement[1] != self.best[1])
-        other |= (self._cost == np.inf).reshape(self.grid)
-        return other
-
-    def differences(self, displacement: Displacement) -> NDArray[np.float32]:
-        """Mean difference in brightness of each cell (h, w) to the place that a motion points to."""
-        return self._differences(displacement, self._every).reshape(self.grid)
-
-    def _differences(self, displacement: Displacement, chosen: NDArray[np.intp]) -> NDArray[np.float32]:
-        """Of the chosen cells alone, by their numbers."""
-        if not len(chosen):
-            return np.zeros(0, np.float32)
-        seen = self._looked_at(self._previous, displacement, chosen)
-        current = self._current if chosen is self._every else self._current.take(chosen, axis=1)
-        # Sums of whole numbers: exact in any order.
-        sums = np.add.reduce(cv2.absdiff(seen, current), axis=0, dtype=np.uint16)
-        means: NDArray[np.float32] = sums.astype(np.float32)
-        means *= np.float32(1 / len(seen))
-        return means
-
-    def _looked_at(
-        self, picture: NDArray[np.uint8], displacement: Displacement, chosen: NDArray[np.intp]
-    ) -> NDArray[np.uint8]:
-        """A picture's brightness where the chosen cells' motion points to: (samples, chosen). The next call
-        writes over it."""
-        samples = len(self._places[0])
-        count = samples * len(chosen)
-        for into, places, part in zip(self._maps, self._places, displacement, strict=True):
-            there = into.ravel()[:count].reshape(samples, -1)
-            half = part.ravel().take(chosen)
-            half *= np.float32(0.5)
-            if chosen is self._every:
-                np.add(places, half, out=there)
-            else:
-                # Not "raise", which would make a copy first.
-                np.take(places, chosen, axis=1, out=there, mode="clip")
-                there += half
-        rows = -(-count // _WIDE)
-        x, y, seen = self._maps[0, :rows], self._maps[1, :rows], self._seen[:rows]
-        if rows:
-            cv2.remap(picture, x, y, cv2.INTER_LINEAR, dst=seen, borderMode=cv2.BORDER_REPLICATE)
-        return seen.ravel()[:count].reshape(samples, -1)
-
-
 def _arriving(motion: Displacement, known: Known, span: int) -> Hypothesis:
     # The previous frame's vectors say where its content goes. Here the question is where this frame's content
     # came from. The answer is found one step of that motion away, and points the other way.
-    h, w = known.shape
-    across, down = np.meshgrid(np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32))
+    across, down = at_centres(known.shape, known.shape, 1.0)
     x, y = across - motion[0] / CELL_PX, down - motion[1] / CELL_PX
-    moved = cv2.remap(np.dstack([motion[0], motion[1], known.astype(np.float32)]), x, y, cv2.INTER_LINEAR)
-    return Hypothesis(np.ascontiguousarray(-moved[..., :2].transpose(2, 0, 1)), moved[..., 2] > 0.5, -span)
+    moved = cv2.remap(cv2.merge([*motion, known.astype(np.float32)]), x, y, cv2.INTER_LINEAR)
+    dx, dy, found = cv2.split(moved)
+    return Hypothesis(-np.array([dx, dy]), found > 0.5, -span)

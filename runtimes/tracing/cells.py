@@ -48,23 +48,28 @@ def cells(vectors: MotionVectors | None, grid: Size, *, ahead: bool = False) -> 
     same block, the last one counts. Cells without a vector are zero and not known.
     """
     h, w = grid
+    chosen: NDArray[np.intp] | None = None
     if vectors is not None and (ahead or (len(vectors) and vectors.direction.max() > 0)):
-        vectors = vectors.only(vectors.direction > 0 if ahead else vectors.direction < 0)
-    if vectors is None or not len(vectors):
+        chosen = np.flatnonzero(vectors.direction > 0 if ahead else vectors.direction < 0)
+    if vectors is None or not len(vectors if chosen is None else chosen):
         return np.zeros((2, h, w), np.float32), np.zeros((h, w), np.bool_)
-    row = _within(vectors.top_px >> _CELL_BITS, h)
-    column = _within(vectors.left_px >> _CELL_BITS, w)
+    left, top, width, height, x, y = (
+        values if chosen is None else values.take(chosen)
+        for values in (
+            *(vectors.left_px, vectors.top_px, vectors.width_px, vectors.height_px),
+            *vectors.displacement_px,
+        )
+    )
+    row = _within(top >> _CELL_BITS, h)
+    column = _within(left >> _CELL_BITS, w)
     padded_w = w + 2 * _HALO
     first = row.astype(np.intp) * padded_w + column
     # One complex number a cell, so that x and y are scattered in one pass; NaN where no vector comes.
-    motion = np.empty(len(vectors), np.complex64)
-    motion.real, motion.imag = vectors.displacement_px
+    motion = np.empty(len(x), np.complex64)
+    motion.real, motion.imag = x, y
     field = np.full((h + 2 * _HALO) * padded_w, np.nan, np.complex64)
     # Blocks of one shape are laid down together. Its code has two digits: height and width in cells.
-    tall, wide = (
-        np.minimum(np.maximum(side >> _CELL_BITS, 1), _LARGEST)
-        for side in (vectors.height_px, vectors.width_px)
-    )
+    tall, wide = (np.minimum(np.maximum(side >> _CELL_BITS, 1), _LARGEST) for side in (height, width))
     shape = (tall - 1) * _LARGEST + (wide - 1)
     for code in np.flatnonzero(np.bincount(shape)).tolist():
         of_shape = np.flatnonzero(shape == code)
@@ -99,13 +104,13 @@ def fill(displacement: Displacement, known: Known) -> Displacement:
     for reach_cells in (1, 4, 16):
         side = 2 * reach_cells + 1
         sums = cv2.boxFilter(weighted, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
-        around = sums.reshape(-1, 3)[missing]
-        reached = around[:, 2] > 0.5
-        found, around = missing[reached], around[reached]
+        around = sums.reshape(-1, 3).take(missing, axis=0)
+        reached = np.flatnonzero(around[:, 2] > 0.5)
+        found, around = missing.take(reached), around.take(reached, axis=0)
         x[found], y[found] = around[:, 0] / around[:, 2], around[:, 1] / around[:, 2]
-        missing = missing[~reached]
-        if not len(missing):
+        if len(found) == len(missing):
             return filled
+        missing = np.delete(missing, reached)
     x[missing], y[missing] = weighted[known][:, :2].mean(axis=0)
     return filled
 

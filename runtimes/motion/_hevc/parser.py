@@ -7,9 +7,7 @@ corrupted process.
 
 from __future__ import annotations
 
-import atexit
 import functools
-import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_vss.errors import MissingExtra, one_line
+from edge_vss.runtimes.motion._wasm import Machine, Module, compiled
 
 WASM = Path(__file__).with_name("hevc.wasm")
 
@@ -135,8 +133,9 @@ class Parser:
         return told
 
     def _begin(self) -> None:
-        self._machine = _Machine(_module())
-        self._decoder = self._machine.create(self._blocks)
+        self._machine = Machine(_module(), _STEPS_PER_PACKET)
+        start = self._machine.heap_base
+        self._decoder = self._call("hevc_create", start, self._machine.size - start, int(self._blocks))
         for unit in self._parameter_sets:
             self._packet(unit, 0)
 
@@ -153,7 +152,7 @@ class Parser:
         self._machine.write(packet, at)
         pictures = []
         try:
-            self._machine.refuel()
+            self._machine.allow(_STEPS_PER_PACKET)
             self._call("hevc_start_packet", self._decoder, len(packet), length_size)
             while self._call("hevc_next_picture", self._decoder):
                 pictures.append(self._picture())
@@ -203,69 +202,10 @@ def check() -> None:
     _module()
 
 
-class _Machine:
-    """An instance of the WebAssembly module: a memory of its own, and functions."""
-
-    def __init__(self, module: Any) -> None:
-        import wasmtime
-
-        self.errors = (wasmtime.Trap, wasmtime.WasmtimeError)
-        self._store = wasmtime.Store(module.engine)
-        # Also at the end of the process, while wasmtime can still do it.
-        weakref.finalize(self, self._store.close)
-        self.refuel()
-        exports = wasmtime.Instance(self._store, module.code, []).exports(self._store)
-        self._exports = {name: exports[name] for name in exports}
-        self._memory = self._exports["memory"]
-        self._start = int(self._exports["__heap_base"].value(self._store))
-
-    def create(self, blocks: bool) -> int:
-        """The decoder in all of the memory."""
-        room = int(self._memory.data_len(self._store)) - self._start
-        return self.call("hevc_create", self._start, room, int(blocks))
-
-    def refuel(self) -> None:
-        """Allow one packet's worth of steps."""
-        self._store.set_fuel(_STEPS_PER_PACKET)
-
-    def call(self, name: str, *values: int) -> int:
-        """One of the functions; pointers are numbers."""
-        result = self._exports[name](self._store, *values)
-        return 0 if result is None else int(result)
-
-    def write(self, data: bytes, at: int) -> None:
-        """Copy into the machine."""
-        self._memory.write(self._store, data, at)
-
-    def read(self, at: int, size: int) -> bytearray:
-        """Copy out of the machine."""
-        copy: bytearray = self._memory.read(self._store, at, at + size)
-        return copy
-
-
-@dataclass(frozen=True)
-class _Module:
-    engine: Any
-    code: Any
-
-
 @functools.cache
-def _module() -> _Module:
+def _module() -> Module:
     # Compiling takes a third of a second: once a process.
-    purpose = "reading the motion of HEVC"
-    try:
-        import wasmtime
-    except ModuleNotFoundError:
-        raise MissingExtra("wasmtime", "hevc", purpose) from None
-    except Exception as broken:  # on a machine that it was not built for it fails in ways of its own
-        raise MissingExtra("wasmtime", "hevc", purpose, one_line(broken, named=True)) from None
-    settings = wasmtime.Config()
-    settings.consume_fuel = True
-    engine = wasmtime.Engine(settings)
-    code = wasmtime.Module.from_file(engine, str(WASM))
-    atexit.register(engine.close)
-    atexit.register(code.close)
-    return _Module(engine, code)
+    return compiled(WASM, "reading the motion of HEVC", counts_steps=True)
 
 
 def _configuration(extradata: bytes) -> tuple[int, list[bytes]]:
