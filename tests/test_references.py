@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_vss.runtimes.motion._references import Hypothesis, Shown, elect, hypotheses, matching
+from edge_vss.runtimes.motion._references import Hypothesis, Shown, elect, hypotheses, matching, nearest
 from edge_vss.runtimes.sources import open_source
 from tests.helpers.videos import encode, pan, texture
 from tests.test_vectors import block, together
@@ -23,7 +23,7 @@ def shown(image: np.ndarray) -> Shown:
 def hypothesis(dx: float, dy: float, span: int, grid: tuple[int, int] = (12, 16)) -> Hypothesis:
     displacement = np.empty((2, *grid), np.float32)
     displacement[0], displacement[1] = dx, dy
-    return Hypothesis(displacement, np.ones(grid, bool), span)
+    return Hypothesis(displacement, np.ones(grid, bool), np.full(grid, span, np.int8))
 
 
 def test_the_pixels_choose_the_span() -> None:
@@ -76,14 +76,35 @@ def test_a_reference_that_is_known_is_not_guessed() -> None:
         block(0, 0, 16, 16, (-8, 0)), block(32, 32, 16, 16, (-12, 0)), block(64, 0, 8, 8, (4, 2), 1)
     )
     guessed = hypotheses(replace(now, vectors=both), before, 1)
-    assert [guess.span for guess in guessed] == [1, 2, -1, -2]
+    assert [guess.span.max() for guess in guessed] == [1, 2, -1, -2]
     known = replace(both, reference=np.array([2, 3, 0], np.int8))
     told = hypotheses(replace(now, vectors=known), before, 1)
-    # Two spans are known; of the vector that points ahead, nothing is.
-    assert [guess.span for guess in told] == [2, 3, -1, -2]
-    assert told[0].known.sum() == 4 and told[0].displacement[0, 0, 0] == -4
-    assert told[1].known.sum() == 4 and told[1].displacement[0, 4, 4] == -4
-    assert told[2].known.sum() == 1 and told[2].displacement[:, 0, 8].tolist() == [-4, -2]
+    # Two spans are known, and no cell has both; of the vector that points ahead, nothing is.
+    assert len(told) == 3
+    assert told[0].known.sum() == 8
+    assert told[0].span[0, 0] == 2 and told[0].displacement[0, 0, 0] == -4
+    assert told[0].span[4, 4] == 3 and told[0].displacement[0, 4, 4] == -4
+    for guess, span in zip(told[1:], (-1, -2), strict=True):
+        assert guess.known.sum() == 1 and (guess.span == span).all()
+    assert told[1].displacement[:, 0, 8].tolist() == [-4, -2]
+
+
+def test_a_cell_with_several_references_has_a_guess_for_each() -> None:
+    before, now = (shown(image) for image in pan(2, (96, 128), (4, 0)))
+    vectors = together(
+        block(8, 8, 8, 8, (-9, 3)),
+        block(8, 8, 8, 8, (-2, 0)),
+        block(-8, 8, 8, 8, (1, 1)),
+        block(8, 8, 8, 8, (6, 0), 1),
+    )
+    told = replace(vectors, reference=np.array([3, 1, 2, -2], np.int8))
+    guesses = hypotheses(replace(now, vectors=told), before, 1)
+    cell = [(int(guess.span[1, 1]), guess.displacement[:, 1, 1].tolist()) for guess in guesses]
+    # The shortest first, and nothing of the block outside the frame.
+    assert cell == [(1, [-2, 0]), (3, [-3, 1]), (-2, [-3, 0])]
+    assert [guess.known.sum() for guess in guesses] == [1, 1, 1]
+    displacement, known, span = nearest(guesses, (12, 16))
+    assert known.sum() == 1 and span[1, 1] == 1 and displacement[:, 1, 1].tolist() == [-2, 0]
 
 
 def test_a_flashing_picture_is_read_through_its_older_reference(tmp_path: Path) -> None:

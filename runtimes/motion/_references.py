@@ -28,9 +28,6 @@ from edge_vss.video import Frame, MotionVectors, Size
 SPANS = (1, 2)
 """How many frames a vector from or to a B-frame may span. More guesses match by chance: 0.1 mIoU worse."""
 
-_FEW = 3 * len(SPANS)
-"""Guesses that are offered one after the other: putting them together would take longer."""
-
 
 @dataclass(frozen=True)
 class Shown:
@@ -46,12 +43,12 @@ class Shown:
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A possible motion towards the previous shown frame: displacement (2, h, w) px, where it is known, and
-    its span."""
+    """A possible motion towards the previous shown frame: displacement (2, h, w) px, where it is known
+    (h, w), and the span (h, w) int8 of the vectors that it comes from, negative where they point ahead."""
 
     displacement: Displacement
     known: Known
-    span: int
+    span: NDArray[np.int8]
 
 
 def keep(frame: Frame) -> Shown:
@@ -72,38 +69,97 @@ def hypotheses(current: Shown, previous: Shown, since_anchor: int) -> list[Hypot
     """
     grid = grid_of(current.size)
     spans = (since_anchor, 2 * since_anchor) if current.picture_type == "P" else SPANS
-    found = [
-        Hypothesis(back / np.float32(span), known, span)
-        for back, known, span in _by_span(current.vectors, grid, spans)
+    back = _by_span(current.vectors, grid, spans)
+    ahead = _by_span(current.vectors, grid, SPANS, ahead=True)
+    # Moved to where they arrive, neighbours are mixed: only those of one span.
+    arriving = _by_span(previous.vectors, grid, SPANS, ahead=True, apart=True)
+    return [
+        *(Hypothesis(_each(motion, span), known, span) for motion, known, span in back),
+        *(Hypothesis(_each(motion, -span), known, -span) for motion, known, span in ahead),
+        *(_arriving(_each(motion, span), known, span) for motion, known, span in arriving),
     ]
-    found += [
-        Hypothesis(ahead / np.float32(-span), known, -span)
-        for ahead, known, span in _by_span(current.vectors, grid, SPANS, ahead=True)
-    ]
-    found += [
-        _arriving(before / np.float32(span), known, span)
-        for before, known, span in _by_span(previous.vectors, grid, SPANS, ahead=True)
-    ]
-    return found
+
+
+def _each(motion: Displacement, span: NDArray[np.int8]) -> Displacement:
+    """The motion of one frame, of vectors that span several."""
+    return np.asarray(motion / span.astype(np.float32), np.float32)
+
+
+_Laid = tuple[Displacement, Known, NDArray[np.int8]]
+"""Vectors on a grid, with their spans, which are positive everywhere."""
 
 
 def _by_span(
-    vectors: MotionVectors | None, grid: Size, guesses: Sequence[int], *, ahead: bool = False
-) -> Iterator[tuple[Displacement, Known, int]]:
-    """One direction's vectors on the grid, once for every span that they have or may have."""
+    vectors: MotionVectors | None,
+    grid: Size,
+    guesses: Sequence[int],
+    *,
+    ahead: bool = False,
+    apart: bool = False,
+) -> Iterator[_Laid]:
+    """One direction's vectors on the grid: those whose spans are told, and the others once for every span
+    that they may have. ``apart``: each span has a grid of its own."""
     if vectors is None:
         return
     unknown = vectors
     if vectors.reference is not None:
-        spans = np.abs(vectors.reference)
-        for span in np.unique(spans[spans > 0]).tolist():
-            displacement, known = cells(vectors.only(spans == span), grid, ahead=ahead)
-            if known.any():
-                yield displacement, known, span
-        unknown = vectors.only(spans == 0)
+        yield from _told(vectors, grid, ahead, apart)
+        unknown = vectors.only(vectors.reference == 0)
     displacement, known = cells(unknown, grid, ahead=ahead)
     if known.any():
-        yield from ((displacement, known, span) for span in guesses)
+        yield from ((displacement, known, np.full(grid, span, np.int8)) for span in guesses)
+
+
+def _told(vectors: MotionVectors, grid: Size, ahead: bool, apart: bool) -> list[_Laid]:
+    """The vectors whose spans are told, the shortest first. Unless they are to be ``apart``, they are on as
+    few grids as hold them: a stream has many spans, and a cell only a few of them."""
+    assert vectors.reference is not None
+    spans = np.abs(vectors.reference.astype(np.int16))
+    spans[(vectors.direction > 0) != ahead] = 0
+    fits = vectors.width_px.max(initial=0) <= CELL_PX and vectors.height_px.max(initial=0) <= CELL_PX
+    places_of = _single_cells if fits else _many_cells
+    grids: list[_Laid] = []
+    for span, places, motion in places_of(vectors, spans, grid):
+        for number in range(len(grids) if apart else 0, len(grids) + 1):
+            if not len(places):
+                break
+            if number == len(grids):
+                empty = np.zeros((2, *grid), np.float32), np.zeros(grid, np.bool_), np.ones(grid, np.int8)
+                grids.append(empty)
+            displacement, known, spans_here = grids[number]
+            taken = known.ravel().take(places)
+            here = places[~taken]
+            displacement.reshape(2, -1)[:, here] = motion[:, ~taken]
+            known.ravel()[here] = True
+            spans_here.ravel()[here] = span
+            places, motion = places[taken], motion[:, taken]
+    return grids
+
+
+_Placed = Iterator[tuple[int, NDArray[np.intp], Displacement]]
+"""Spans, the shortest first; the numbers of the cells (n,) that vectors of this span lie in; the motion
+there, (2, n). Of two in one cell the last one counts."""
+
+
+def _single_cells(vectors: MotionVectors, spans: NDArray[np.int16], grid: Size) -> _Placed:
+    row, column = vectors.top_px.astype(np.intp) // CELL_PX, vectors.left_px.astype(np.intp) // CELL_PX
+    spans[(row < 0) | (row >= grid[0]) | (column < 0) | (column >= grid[1])] = 0
+    cell = row * grid[1] + column
+    for span in _told_spans(spans):
+        chosen = np.flatnonzero(spans == span)
+        yield span, cell.take(chosen), vectors.displacement_px.take(chosen, axis=1)
+
+
+def _many_cells(vectors: MotionVectors, spans: NDArray[np.int16], grid: Size) -> _Placed:
+    for span in _told_spans(spans):
+        only = vectors.only(spans == span)
+        displacement, known = cells(only, grid, ahead=bool(only.direction[0] > 0))
+        places = np.flatnonzero(known)
+        yield span, places, displacement.reshape(2, -1).take(places, axis=1)
+
+
+def _told_spans(spans: NDArray[np.int16]) -> list[int]:
+    return [span for span in np.flatnonzero(np.bincount(spans)).tolist() if span]
 
 
 def elect(
@@ -117,10 +173,9 @@ def elect(
     match = matching(current, previous)
     known = np.zeros(grid_of(current.size), np.bool_)
     span = np.ones(known.shape, np.int8)
-    # Where references are told, a stream has many spans, and a cell only a few of them.
-    for guess in _layers(found) if len(found) > _FEW else found:
+    for guess in found:
         better = match.offer(guess.displacement, guess.known)
-        np.copyto(span, np.asarray(guess.span, np.int8), where=better)
+        np.copyto(span, guess.span, where=better)
         known |= guess.known
     match.restart(fill(match.best, known))
     match.offer_neighbours()
@@ -135,48 +190,22 @@ def matching(current: Shown, previous: Shown) -> Match:
     return compiled.matching(current.half, previous.half, grid_of(current.size))
 
 
-@dataclass
-class _Layer:
-    """One guess for each cell that has one: displacement (2, h, w), known (h, w), span (h, w)."""
-
-    displacement: Displacement
-    known: Known
-    span: NDArray[np.int8]
-
-
-def _layers(found: list[Hypothesis]) -> list[_Layer]:
-    """The same guesses on as few grids as hold them. The order of a cell's guesses stays."""
-    layers: list[_Layer] = []
-    for hypothesis in found:
-        left = hypothesis.known
-        for layer in layers:
-            free = left & ~layer.known
-            np.copyto(layer.displacement, hypothesis.displacement, where=free)
-            np.copyto(layer.span, np.int8(hypothesis.span), where=free)
-            left = left & layer.known
-            layer.known |= free
-            if not left.any():
-                break
-        else:
-            span = np.full(left.shape, hypothesis.span, np.int8)
-            layers.append(_Layer(hypothesis.displacement.copy(), left.copy(), span))
-    return layers
-
-
 def nearest(found: list[Hypothesis], grid: Size) -> tuple[Displacement, Known, NDArray[np.int8]]:
     """As `elect`, without pixels: each cell takes the guess that spans the fewest frames, and of two the one
     from its own frame that points back."""
     displacement = np.zeros((2, *grid), np.float32)
     known = np.zeros(grid, np.bool_)
     span = np.ones(grid, np.int8)
-    for hypothesis in sorted(found, key=lambda guess: (abs(guess.span), guess.span < 0), reverse=True):
-        np.copyto(displacement, hypothesis.displacement, where=hypothesis.known)
-        np.copyto(span, np.int8(hypothesis.span), where=hypothesis.known)
-        known |= hypothesis.known
+    for guess in found:
+        shorter, as_short = np.abs(guess.span) < np.abs(span), np.abs(guess.span) == np.abs(span)
+        better = guess.known & (~known | shorter | (as_short & ((guess.span > 0) | (span < 0))))
+        np.copyto(displacement, guess.displacement, where=better)
+        np.copyto(span, guess.span, where=better)
+        known |= guess.known
     return fill(displacement, known), known, span
 
 
-def _arriving(motion: Displacement, known: Known, span: int) -> Hypothesis:
+def _arriving(motion: Displacement, known: Known, span: NDArray[np.int8]) -> Hypothesis:
     # The previous frame's vectors say where its content goes. Here the question is where this frame's content
     # came from. The answer is found one step of that motion away, and points the other way.
     across, down = at_centres(known.shape, known.shape, 1.0)
