@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import subprocess
@@ -23,6 +24,7 @@ from edge_vss.cli import app
 from edge_vss.cli.options import EngineChoice
 from edge_vss.decisions import Prediction
 from edge_vss.errors import OptionError
+from edge_vss.runtimes._behind import Behind
 from edge_vss.runtimes._key_workers import KeyWorkers
 from edge_vss.runtimes._requests import Computed
 from edge_vss.runtimes.engines import Graph
@@ -237,3 +239,26 @@ def test_the_program_serves_two_cameras_in_the_background(tiny_bundle: Path, tin
         rest = process.stderr.read()
         assert process.wait(LONG) == 0
     assert rest == "stopped\n" and all(report["ok"] and not report["skipped"] for report in found)
+
+
+def test_calls_of_a_graph_behind_share_a_thread_that_ends_with_it() -> None:
+    def threads() -> set[threading.Thread]:
+        return {one for one in threading.enumerate() if one.name.startswith("edge-vss graph")}
+
+    before, used = threads(), set[threading.Thread]()
+
+    def named(tensors: Mapping[str, Any]) -> dict[str, Any]:
+        used.add(threading.current_thread())
+        if not tensors:
+            raise ZeroDivisionError("of the graph's own")
+        return dict(tensors)
+
+    graph = Behind().graph(lambda: named)
+    for number in range(20):
+        assert graph({"number": number}) == {"number": number}  # type: ignore[dict-item]
+    with pytest.raises(ZeroDivisionError, match="of the graph's own"):
+        graph({})
+    assert used == threads() - before and len(used) == 1
+    del graph
+    gc.collect()
+    until(lambda: threads() == before)
