@@ -243,6 +243,7 @@ def test_the_program_serves_two_cameras_in_the_background(tiny_bundle: Path, tin
         process.terminate()
         rest = process.stderr.read()
         assert process.wait(LONG) == 0
+    assert [report["name"] for report in found] == [tiny_video.name, f"{tiny_video.name} (2)"]
     assert rest == "stopped\n" and all(report["ok"] and not report["skipped"] for report in found)
 
 

@@ -99,6 +99,7 @@ def serve(
     from edge_vss.runtimes.fleet import Scheduler
     from edge_vss.runtimes.sinks import check_places
     from edge_vss.runtimes.sinks.ring import Ring
+    from edge_vss.runtimes.web.names import names_of
     from edge_vss.runtimes.web.protocol import Limits
     from edge_vss.runtimes.web.server import Place, Server, given_token
     from edge_vss.runtimes.web.stream import Keeping
@@ -125,10 +126,19 @@ def serve(
             folder = record if len(sources) == 1 else record / str(number)
             return [Ring(folder, context, record_mb * 10**6)]
 
+        names = names_of(sources)
         keeping = Keeping(how, policy, hang, silent)
         desk = partial(workers.desk, patient=len(sources) == 1) if background else None
         streams = [
-            Kept(source, segmenter, keeping, sinks=partial(sinks, number), reload=load, desk=desk)
+            Kept(
+                source,
+                segmenter,
+                keeping,
+                sinks=partial(sinks, number),
+                name=names[number],
+                reload=load,
+                desk=desk,
+            )
             for number, source in enumerate(sources)
         ]
         if server.in_the_clear:

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import av.error
 
@@ -26,8 +25,8 @@ from edge_vss.runtimes.sources import Source
 from edge_vss.runtimes.web._watched import GuardedSink, WatchedSource
 from edge_vss.runtimes.web.board import Board
 from edge_vss.runtimes.web.figures import Figures, StreamReport
+from edge_vss.runtimes.web.names import name_of
 from edge_vss.runtimes.web.watch import Watch
-from edge_vss.text import without_password
 from edge_vss.video import Frame, StreamInfo
 
 PAUSES_SECONDS = (0.1, 0.5)
@@ -74,8 +73,7 @@ class Stream:
         """``sinks`` are opened besides the board, each time that the source is. ``reload`` gives the bundle
         with other compiled graphs, after one that hung. ``desk`` gives a place at workers that compute key
         frames in the background; without it, frames wait for their key frames."""
-        # A page need not tell where files lie.
-        self.name = name or (without_password(uri) if "://" in uri else Path(uri).name)
+        self.name = name or name_of(uri)
         self.board = Board()
         self.figures = Figures()
         self.keeping = keeping
