@@ -134,6 +134,17 @@ def test_labels_are_carried_meanwhile_and_their_age_is_told(p_only: Path) -> Non
     assert all(fact["reason"].startswith("carried") for fact in facts if fact["frames_since_key"])
 
 
+def test_doubt_is_measured_at_every_distance_from_the_key_frame(p_only: Path) -> None:
+    stream = Stream(str(p_only), toy(policy="interval:4"))
+    facts = facts_of(stream)
+    stream.start()
+    until(lambda: len(facts) >= 29)
+    stream.stop()
+    measured = [fact for fact in facts if fact["doubt"] is not None]
+    assert {fact["frames_since_key"] for fact in measured} == {1, 2, 3}
+    assert len(measured) <= len(facts) / 3
+
+
 def test_stopping_while_the_network_hangs_ends_in_time(p_only: Path) -> None:
     hanging = Hanging(toy().graphs["key"], after=1)
     workers = KeyWorkers()

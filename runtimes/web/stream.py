@@ -262,8 +262,10 @@ class _Life:
         """How far the labels are in doubt, of the frames that this is measured on."""
         if prediction is None or key:
             return None
+        turn, place = divmod(self._between, DOUBT_EVERY)
         self._between += 1
-        return prediction.staleness if self._between % DOUBT_EVERY == 1 else None
+        # Another one of the three each time: else an interval of four would only show the freshest.
+        return prediction.staleness if place == turn % DOUBT_EVERY else None
 
 
 def _facts(
