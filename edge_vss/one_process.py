@@ -1,7 +1,8 @@
-"""What cannot be sent to another process says so, and what to do instead."""
+"""What cannot be used in another process says so, and what to do instead."""
 
 from __future__ import annotations
 
+import os
 from typing import ClassVar, NoReturn
 
 from edge_vss.errors import OptionError
@@ -22,3 +23,11 @@ class OneProcess:
         raise OptionError(
             f"a {type(self).__name__} belongs to one process and cannot be pickled: {self.INSTEAD}"
         )
+
+    def _check_process(self, process: int) -> None:
+        """Raises OptionError in any process but this one, which loaded the graphs."""
+        # An engine's threads do not come along into a process that was forked: it would wait for ever.
+        if os.getpid() != process:
+            raise OptionError(
+                f"this {type(self).__name__} belongs to process {process}, and was forked: {self.INSTEAD}"
+            )

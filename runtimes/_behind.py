@@ -9,37 +9,104 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass, field
+from queue import SimpleQueue
 
 from edge_vss.runtimes.engines import Graph, Tensor
 
 NICENESS = 10
 """How much lower than the stream's own the priority is."""
-_MOST_THREADS = 8
+
+Tensors = Mapping[str, Tensor]
+
+
+@dataclass
+class _Call:
+    graph: Graph
+    given: Tensors
+    done: threading.Event = field(default_factory=threading.Event)
+    made: Tensors | None = None
+    error: BaseException | None = None
+
+    def carry_out(self) -> None:
+        try:
+            self.made = self.graph(self.given)
+        except BaseException as error:
+            self.error = error
+
+    def result(self) -> Tensors:
+        self.done.wait()
+        if self.error is not None:
+            raise self.error
+        assert self.made is not None
+        return self.made
+
+
+@dataclass
+class _Threads:
+    """As many as there are calls at once. They must not know `Behind`: they would keep it alive."""
+
+    calls: SimpleQueue[_Call | None] = field(default_factory=SimpleQueue)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    count: int = 0
+    idle: int = 0
+
+    def take(self, call: _Call) -> None:
+        with self.lock:
+            if self.idle:
+                self.idle -= 1
+            else:
+                # Daemon threads, which no executor of Python's own has: a graph that hangs must not keep the
+                # program from ending.
+                name = f"edge-vss graph {self.count}"
+                threading.Thread(target=self.work, name=name, daemon=True).start()
+                self.count += 1
+        self.calls.put(call)
+
+    def work(self) -> None:
+        lower_priority()
+        while (call := self.calls.get()) is not None:
+            call.carry_out()
+            # Before the caller goes on: its next call then finds this thread.
+            with self.lock:
+                self.idle += 1
+            call.done.set()
+            del call  # an idle thread holds no tensors
+
+    def end(self) -> None:
+        for _ in range(self.count):
+            self.calls.put(None)
 
 
 class Behind:
     """Threads for the graphs of one bundle. Those that an engine starts there have the low priority too."""
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(_MOST_THREADS, "edge-vss graph", lower_priority)
+        self._threads = _Threads()
+        weakref.finalize(self, self._threads.end)
 
     def graph(self, compiled: Callable[[], Graph]) -> Graph:
         """A graph that is compiled when it is called for the first time."""
         lock, made = threading.Lock(), list[Graph]()
 
-        def compute(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        def compute(tensors: Tensors) -> Tensors:
             with lock:
                 if not made:
                     made.append(compiled())
             return made[0](tensors)
 
-        def call(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-            return self._threads.submit(compute, tensors).result()
+        def call(tensors: Tensors) -> Tensors:
+            return self._run(compute, tensors)
 
         return call
+
+    def _run(self, graph: Graph, tensors: Tensors) -> Tensors:
+        call = _Call(graph, tensors)
+        self._threads.take(call)
+        return call.result()
 
 
 def lower_priority() -> None:

@@ -23,6 +23,7 @@ _JOIN_SECONDS = 5.0
 
 @dataclass
 class _Urgent:
+    desk: int
     job: Job
     done: bool = False
     computed: Computed | None = None
@@ -39,10 +40,11 @@ class _Shared:
 
     choose: Choose
     changed: threading.Condition = field(default_factory=threading.Condition)
+    count: int = 1
     waiting: dict[int, Request] = field(default_factory=dict)
-    running: set[int] = field(default_factory=set)
     urgent: list[_Urgent] = field(default_factory=list)
-    threads: list[threading.Thread] = field(default_factory=list)
+    threads: dict[threading.Thread, int | None] = field(default_factory=dict)
+    """Thread → the desk that it works for now."""
     idle: int = 0
     closed: bool = False
 
@@ -53,33 +55,54 @@ class _Shared:
             self.waiting.clear()
             self.urgent.clear()
             self.changed.notify_all()
-        for thread in self.threads:
+        for thread in list(self.threads):
             if thread is not threading.current_thread():
                 thread.join(_JOIN_SECONDS)
 
-    def next(self) -> tuple[int, Request | _Urgent] | None:
-        """Waits for work; None at the end."""
+    def begin(self) -> None:
+        """Start a thread where one more has something to do. Called with ``changed`` held."""
+        if len(self.threads) < self.count and not self.idle:
+            name = f"edge-vss key {len(self.threads)}"
+            thread = threading.Thread(target=self.work, name=name, daemon=True)
+            self.threads[thread] = None
+            thread.start()
+
+    def abandon(self, desk: int) -> None:
+        """Take no more of a desk's work, and give its thread up, which may hang: another takes its place."""
         with self.changed:
-            while True:
-                if self.closed:
-                    return None
+            self.waiting.pop(desk, None)
+            self.urgent = [urgent for urgent in self.urgent if urgent.desk != desk]
+            self.threads = {thread: at for thread, at in self.threads.items() if at != desk}
+            if self.waiting or self.urgent:
+                self.begin()
+            self.changed.notify_all()
+
+    def next(self) -> Request | _Urgent | None:
+        """Waits for work; None at the end."""
+        me = threading.current_thread()
+        with self.changed:
+            while not self.closed and me in self.threads:
+                self.threads[me] = None
                 if self.urgent:
-                    return -1, self.urgent.pop(0)
-                free = {desk: request for desk, request in self.waiting.items() if desk not in self.running}
+                    urgent = self.urgent.pop(0)
+                    self.threads[me] = urgent.desk
+                    return urgent
+                busy = self.threads.values()
+                free = {desk: request for desk, request in self.waiting.items() if desk not in busy}
                 if free:
                     desk = self.choose(free) if len(free) > 1 else next(iter(free))
                     request = self.waiting.pop(desk)
                     request.started, request.began = True, perf_counter()
-                    self.running.add(desk)
-                    return desk, request
+                    self.threads[me] = desk
+                    return request
                 self.idle += 1
                 self.changed.wait()
                 self.idle -= 1
+        return None
 
     def work(self) -> None:
         """The threads' own loop."""
-        while (found := self.next()) is not None:
-            desk, request = found
+        while (request := self.next()) is not None:
             if isinstance(request, _Urgent):
                 try:
                     request.computed = request.job()
@@ -89,18 +112,16 @@ class _Shared:
                 request.carry_out()
             with self.changed:
                 request.done = True
-                self.running.discard(desk)
                 self.changed.notify_all()
-            del found, request  # an idle worker holds no frame
+            del request  # an idle worker holds no frame
 
 
 class KeyWorkers:
     """Threads that compute key frames, for one stream or several."""
 
     def __init__(self, count: int = 1, choose: Choose = lambda waiting: next(iter(waiting))) -> None:
-        self._count = count
         self._desks = 0
-        self._shared = _Shared(choose)
+        self._shared = _Shared(choose, count=count)
         # Also where nobody closes it, and at the end of the program.
         self._stop = weakref.finalize(self, self._shared.stop)
 
@@ -115,11 +136,7 @@ class KeyWorkers:
         with shared.changed:
             if shared.closed:
                 raise OptionError("the session is closed: make a new one")
-            if len(shared.threads) < self._count and not shared.idle:
-                name = f"edge-vss key {len(shared.threads)}"
-                thread = threading.Thread(target=shared.work, name=name, daemon=True)
-                shared.threads.append(thread)
-                thread.start()
+            shared.begin()
 
     def close(self) -> None:
         """End the threads, each after what it has under way."""
@@ -132,6 +149,7 @@ class Desk:
     def __init__(self, workers: KeyWorkers, shared: _Shared, number: int, patient: bool) -> None:
         self._workers, self._shared, self.number = workers, shared, number
         self._patient = patient
+        self._given_up = False
         self._best = float("inf")
         self._runs = 0
         self._usual = 0.0
@@ -144,8 +162,9 @@ class Desk:
         request.job = self._timed(request.job)
         self._workers.begin()
         with shared.changed:
-            shared.waiting[self.number] = request
-            shared.changed.notify_all()
+            if not self._given_up:
+                shared.waiting[self.number] = request
+                shared.changed.notify_all()
 
     def _timed(self, job: Job) -> Job:
         def timed() -> Computed:
@@ -184,12 +203,13 @@ class Desk:
 
     def now(self, job: Job) -> Computed:
         self._workers.begin()
-        urgent, shared = _Urgent(self._timed(job)), self._shared
+        urgent, shared = _Urgent(self.number, self._timed(job)), self._shared
         with shared.changed:
-            shared.urgent.append(urgent)
-            shared.changed.notify_all()
+            if not self._given_up:
+                shared.urgent.append(urgent)
+                shared.changed.notify_all()
             try:
-                shared.changed.wait_for(lambda: urgent.done or shared.closed)
+                shared.changed.wait_for(lambda: urgent.done or shared.closed or self._given_up)
             except BaseException:
                 if urgent in shared.urgent:
                     shared.urgent.remove(urgent)
@@ -204,3 +224,10 @@ class Desk:
 
     def close(self) -> None:
         self.withdraw()
+
+    def give_up(self) -> None:
+        """End the session's work, from any thread, where what is under way hangs. Nobody waits for it any
+        more, and another thread takes the place of the one that is lost."""
+        with self._shared.changed:
+            self._given_up = True
+        self._shared.abandon(self.number)

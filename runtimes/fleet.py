@@ -17,6 +17,8 @@ from edge_vss.runtimes.segmenter import Segmenter
 from edge_vss.runtimes.sources import Source
 
 SCHEDULERS = ("doubt", "turns")
+LONGEST_SECONDS = 2.0
+"""A stream whose labels are older goes before those that are in more doubt."""
 
 
 class Fleet:
@@ -41,7 +43,7 @@ class Fleet:
         key_workers: int = 1,
         policy: str | Policy | None = "continuous",
         priorities: Mapping[str, float] = {},
-        longest_seconds: float = 2.0,
+        longest_seconds: float = LONGEST_SECONDS,
         schedule: str = "doubt",
         motion: str | Measure = "auto",
         opening: Opening = Opening(),
@@ -73,7 +75,9 @@ class Fleet:
         check_pace(pace)
         self._names = list(sources)
         self._scheduler = Scheduler(
-            [float(priorities.get(name, 1.0)) for name in self._names], longest_seconds, schedule
+            {desk: float(priorities[name]) for desk, name in enumerate(self._names) if name in priorities},
+            longest_seconds,
+            schedule,
         )
         self._workers = KeyWorkers(key_workers, self._scheduler)
         self._out = Out(len(self._names))
@@ -135,9 +139,15 @@ class Fleet:
 
 
 class Scheduler:
-    """Which stream gets the next key frame. Called by workers, one at a time."""
+    """Which stream gets the next key frame. Called by workers, one at a time. ``priorities`` are those of
+    desks, where they are not 1."""
 
-    def __init__(self, priorities: list[float], longest_seconds: float, schedule: str) -> None:
+    def __init__(
+        self,
+        priorities: Mapping[int, float] = {},
+        longest_seconds: float = LONGEST_SECONDS,
+        schedule: str = "doubt",
+    ) -> None:
         self._priorities = priorities
         self._longest = longest_seconds
         self._turns = schedule == "turns"
@@ -150,7 +160,7 @@ class Scheduler:
         oldest = max(waiting, key=lambda desk: waiting[desk].age_seconds)
         if waiting[oldest].age_seconds >= self._longest:
             return oldest
-        return max(waiting, key=lambda desk: self._doubt(waiting[desk]) * self._priorities[desk])
+        return max(waiting, key=lambda desk: self._doubt(waiting[desk]) * self._priorities.get(desk, 1.0))
 
     @staticmethod
     def _doubt(request: Request) -> float:

@@ -115,9 +115,7 @@ class Segmenter(OneProcess):
 
     def chosen(self, policy: str | Policy | None) -> Policy:
         """The policy itself, of what `session` takes. Raises OptionError as that does."""
-        if os.getpid() != self.process:
-            # An engine's threads do not come along into a process that was forked: it would wait for ever.
-            raise OptionError(f"this bundle was loaded by process {self.process}: {self.INSTEAD}")
+        self._check_process(self.process)
         if policy is None or isinstance(policy, str):
             policy = parse(policy or self.manifest.policy)
         if not callable(policy) or isinstance(policy, type):

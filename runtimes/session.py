@@ -309,6 +309,4 @@ class Session(OneProcess):
                 f"a step takes a Frame, got {kind_of(frame)}: open RGB pictures with open_source, and "
                 "step over its frames"
             )
-        if os.getpid() != self._process:
-            # An engine's threads do not come along into a process that was forked: it would wait for ever.
-            raise OptionError(f"this session belongs to process {self._process}: {self.INSTEAD}")
+        self._check_process(self._process)

@@ -54,7 +54,7 @@ def request(doubt: float, age: float = 0.0) -> Request:
 
 
 def test_the_stream_in_most_doubt_is_next_and_none_waits_for_ever() -> None:
-    choose = Scheduler([1.0, 1.0, 3.0], 2.0, "doubt")
+    choose = Scheduler({2: 3.0}, 2.0, "doubt")
     assert choose({0: request(5), 1: request(9), 2: request(2)}) == 1
     assert choose({0: request(5), 1: request(4), 2: request(2)}) == 2
     assert choose({0: request(1, 2.5), 1: request(9, 2.4), 2: request(9)}) == 0
@@ -63,7 +63,7 @@ def test_the_stream_in_most_doubt_is_next_and_none_waits_for_ever() -> None:
         raise ZeroDivisionError
 
     assert choose({0: replace(request(0), doubt=broken), 1: request(1)}) == 1
-    turns = Scheduler([1.0] * 3, 2.0, "turns")
+    turns = Scheduler({}, 2.0, "turns")
     waiting = {desk: request(desk) for desk in range(3)}
     assert [turns(waiting) for _ in range(5)] == [0, 1, 2, 0, 1]
     assert turns({0: request(0), 1: request(0)}) == 0

@@ -21,6 +21,7 @@ import pytest
 from edge_vss.runtimes.timing import percentiles
 from edge_vss.runtimes.web.app import page
 from edge_vss.runtimes.web.figures import temperatures
+from edge_vss.runtimes.web.names import names_of
 from edge_vss.runtimes.web.stream import Keeping, Stream
 from tests.helpers import toys
 from tests.helpers.page import LONG, NEEDS_WEB, TOKEN, Client, answering, killed_at_last, until
@@ -199,6 +200,19 @@ def test_from_packet_to_page_on_loopback(p_only: Path) -> None:
         connection.close()
     # A bound that holds on a busy machine; the figure in the documents is measured.
     assert percentiles(late).p50 < 1000
+
+
+def test_every_camera_has_a_name_of_its_own_that_tells_no_secret() -> None:
+    gst = "gst:rtspsrc location=rtsp://me:s3cret@cam/1 ! video/x-raw,framerate=25/1 ! appsink"
+    uris = ["/home/me/drive.mp4", "drive.mp4", "rtsp://me:s3cret@cam/live", gst, "drive.mp4", "/dev/video0"]
+    assert names_of(uris) == [
+        "drive.mp4",
+        "drive.mp4 (2)",
+        "rtsp://***@cam/live",
+        "gst:rtspsrc location=rtsp://***@cam/1",
+        "drive.mp4 (3)",
+        "video0",
+    ]
 
 
 def test_temperatures_are_read_where_the_kernel_tells(tmp_path: Path) -> None:

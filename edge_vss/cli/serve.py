@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge_vss.cli.options import (
+    Background,
     Bundle,
     Debug,
     Engine,
@@ -81,6 +82,7 @@ def serve(
     seconds: Annotated[
         float | None, typer.Option(min=0, metavar="N", help="Stop after so long; without it, go on.")
     ] = None,
+    background: Background = False,
     policy: PolicyName = None,
     motion: Motion = "auto",
     timeout: Timeout = 10.0,
@@ -93,8 +95,11 @@ def serve(
     debug: Debug = False,
 ) -> None:
     """Show in a browser what cameras see, and keep them going."""
+    from edge_vss.runtimes._key_workers import KeyWorkers
+    from edge_vss.runtimes.fleet import Scheduler
     from edge_vss.runtimes.sinks import check_places
     from edge_vss.runtimes.sinks.ring import Ring
+    from edge_vss.runtimes.web.names import names_of
     from edge_vss.runtimes.web.protocol import Limits
     from edge_vss.runtimes.web.server import Place, Server, given_token
     from edge_vss.runtimes.web.stream import Keeping
@@ -106,7 +111,9 @@ def serve(
     try:
         load = partial(EngineChoice(engine, threads, provider, hint).load, bundle)
         segmenter = load()
-        segmenter.session(policy)
+        segmenter.session(policy, background=background).close()
+        # One network for all: the stream whose labels are most in doubt gets the next key frame.
+        workers = KeyWorkers(choose=Scheduler())
         for source in sources:
             if record is not None:
                 check_places({"ring": str(record)}, source)
@@ -119,9 +126,19 @@ def serve(
             folder = record if len(sources) == 1 else record / str(number)
             return [Ring(folder, context, record_mb * 10**6)]
 
+        names = names_of(sources)
         keeping = Keeping(how, policy, hang, silent)
+        desk = partial(workers.desk, patient=len(sources) == 1) if background else None
         streams = [
-            Kept(source, segmenter, keeping, sinks=partial(sinks, number), reload=load)
+            Kept(
+                source,
+                segmenter,
+                keeping,
+                sinks=partial(sinks, number),
+                name=names[number],
+                reload=load,
+                desk=desk,
+            )
             for number, source in enumerate(sources)
         ]
         if server.in_the_clear:
@@ -132,7 +149,7 @@ def serve(
             if seconds is not None:
                 server.stop_after(seconds)
 
-        with _told(say):
+        with _told(say), closing(workers):
             server.run(streams, started)
         say("stopped" if record is None else "stopped; what was recorded is whole")
     finally:

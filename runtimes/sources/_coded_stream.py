@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from itertools import chain
-from time import monotonic, perf_counter, sleep
+from time import perf_counter
 from typing import Any
 
 import av
@@ -21,6 +21,7 @@ from edge_vss.plugins import LOG
 from edge_vss.runtimes.motion import Listener
 from edge_vss.runtimes.sources import SourceOptions
 from edge_vss.runtimes.sources import _continuity as continuity
+from edge_vss.runtimes.sources._again import open_again
 from edge_vss.runtimes.sources._breaks import Breaks, Marks
 from edge_vss.runtimes.sources._captures import Captures
 from edge_vss.runtimes.sources._container import frame_rate, open_container, timed_out
@@ -30,8 +31,6 @@ from edge_vss.text import without_password
 from edge_vss.video import Packet, StartReason
 
 _DEMUX_FAILURES = 100
-_RETRY_SECONDS = (0.1, 0.5)
-"""The first and the longest pause between two tries to open a stream again."""
 _KEPT_PACKETS = 64
 """Packets read while opening that a listener still gets. No decoder needs more for its first frame."""
 
@@ -280,26 +279,9 @@ class CodedStream:
         self.breaks.begin(StartReason.NONE)
 
     def _reconnect(self, reason: str) -> None:
-        LOG.warning("%s: %s, so it is opened again", self.name, reason)
         self.container.close()
-        deadline = monotonic() + self._options.reconnect_seconds
-        pause, longest = _RETRY_SECONDS
-        while not self._closed and not self._connected():
-            if monotonic() > deadline:
-                raise SourceError(
-                    f"{self.name} did not come back within {self._options.reconnect_seconds:g} s ({reason}): "
-                    "check the camera and the network"
-                )
-            sleep(pause)
-            pause = min(2 * pause, longest)
-        if not self._closed:
-            LOG.warning("%s: is back", self.name)
+        open_again(
+            self.name, reason, self._options.reconnect_seconds, self._connect, closed=lambda: self._closed
+        )
         self.finish()
         self.begin(StartReason.RECONNECTED)
-
-    def _connected(self) -> bool:
-        try:
-            self._connect()
-        except SourceError:
-            return False
-        return True

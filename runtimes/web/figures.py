@@ -82,9 +82,11 @@ class Figures:
     _samples: deque[_Sample] = field(default_factory=lambda: deque(maxlen=_MOST_FRAMES))
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def take(self, frame: Frame, prediction: Prediction | None, doubt: float | None) -> float | None:
-        """The next frame, with None where it passed without labels. Gives the seconds from packet to labels,
-        where they are known."""
+    def take(
+        self, frame: Frame, prediction: Prediction | None, key: bool, doubt: float | None
+    ) -> float | None:
+        """The next frame, with None where it passed without labels. ``key`` says whether its labels are a new
+        key frame's. Gives the seconds from packet to labels, where they are known."""
         now = time.time()
         late = None if frame.arrived_seconds is None else now - frame.arrived_seconds
         with self._lock:
@@ -92,7 +94,6 @@ class Figures:
             if prediction is None:
                 self.skipped += 1
                 return None
-            key = prediction.decision.route != "nonkey"
             self.labelled += 1
             self.keyframes += key
             self.last_at = time.monotonic()

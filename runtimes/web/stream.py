@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import av.error
 
-from edge_vss.decisions import Decision, Policy, PolicyDescription, Prediction, Track, described
+from edge_vss.decisions import Prediction
 from edge_vss.errors import EdgeVssError, OptionError, one_line
 from edge_vss.plugins import LOG
 from edge_vss.report import Json, plain
+from edge_vss.runtimes._key_workers import Desk
+from edge_vss.runtimes.engines import Graph
+from edge_vss.runtimes.labelling import is_key
 from edge_vss.runtimes.opening import Opening
 from edge_vss.runtimes.pipeline import run
-from edge_vss.runtimes.policy import staleness
 from edge_vss.runtimes.segmenter import Segmenter
+from edge_vss.runtimes.session import Session
 from edge_vss.runtimes.sinks import Sink, SinkContext
 from edge_vss.runtimes.sources import Source
 from edge_vss.runtimes.web._watched import GuardedSink, WatchedSource
 from edge_vss.runtimes.web.board import Board
 from edge_vss.runtimes.web.figures import Figures, StreamReport
+from edge_vss.runtimes.web.names import name_of
 from edge_vss.runtimes.web.watch import Watch
-from edge_vss.text import without_password
 from edge_vss.video import Frame, StreamInfo
 
 PAUSES_SECONDS = (0.1, 0.5)
@@ -34,7 +36,7 @@ REFUSED_SECONDS = 30.0
 HUNG_SECONDS = (1.0, 60.0)
 """The first and the longest pause after a stage that hung. Its thread may be lost, so they must stay few."""
 DOUBT_EVERY = 3
-"""Doubt is measured on every third frame: it changes slowly, and costs a little."""
+"""Doubt is measured on every third frame in between: it changes slowly, and costs a little."""
 _LONG_LIFE_FRAMES = 1000
 """After so many frames with labels, a stage that hangs counts as the first one that did."""
 _POLL_SECONDS = 0.1
@@ -66,11 +68,12 @@ class Stream:
         sinks: Callable[[SinkContext], Sequence[Sink]] = lambda context: (),
         name: str = "",
         reload: Callable[[], Segmenter] | None = None,
+        desk: Callable[[], Desk] | None = None,
     ) -> None:
         """``sinks`` are opened besides the board, each time that the source is. ``reload`` gives the bundle
-        with other compiled graphs, after one that hung."""
-        # A page need not tell where files lie.
-        self.name = name or (without_password(uri) if "://" in uri else Path(uri).name)
+        with other compiled graphs, after one that hung. ``desk`` gives a place at workers that compute key
+        frames in the background; without it, frames wait for their key frames."""
+        self.name = name or name_of(uri)
         self.board = Board()
         self.figures = Figures()
         self.keeping = keeping
@@ -78,6 +81,7 @@ class Stream:
         self._reloading = reload
         self._loaded = segmenter
         self._sinks = sinks
+        self._desk = desk
         self._stopping = threading.Event()
         self._problem = "not started"
         self._restarts = 0
@@ -140,6 +144,7 @@ class Stream:
                 self._problem = f"the stage {stage} hangs for {spent:.0f} s: the stream is begun anew"
                 LOG.error("%s: %s", self.name, self._problem)
                 life.end(0.0)
+                life.give_up()
                 self._stopping.wait(hung)
                 hung = min(2 * hung, HUNG_SECONDS[1])
                 if stage in {graph.role for graph in self._loaded.manifest.graphs}:
@@ -172,7 +177,9 @@ class _Life:
         self._over = threading.Event()
         self._sinks: list[GuardedSink] = []
         self._source: Source | None = None
-        self._key_at = 0.0
+        self._desk: Desk | None = None
+        self._anchor = -1
+        self._between = 0
         self.thread = threading.Thread(target=self._live, name=f"edge-vss {stream.name}", daemon=True)
 
     def end(self, seconds: float) -> None:
@@ -183,6 +190,11 @@ class _Life:
         self.thread.join(seconds)
         for sink in self._sinks:
             sink.cut()
+
+    def give_up(self) -> None:
+        """Let nobody wait for a key frame that hangs."""
+        if self._desk is not None:
+            self._desk.give_up()
 
     def _live(self) -> None:
         stream = self._stream
@@ -199,16 +211,11 @@ class _Life:
 
     def _run(self, stream: Stream) -> None:
         keeping, loaded = stream.keeping, stream._loaded
-        hang = keeping.hang_seconds
-        graphs = {role: self.watch.graph(role, graph, hang) for role, graph in loaded.graphs.items()}
-        segmenter = replace(loaded, graphs=graphs)
-        session = segmenter.session(keeping.policy)
-        doubting = _Doubting(session.policy, session.wants_motion)
-        session.policy = doubting
-        how = keeping.opening
-        with self.watch("opening", hang + 2 * how.timeout_seconds):
-            source = how.open(stream._uri, session)
-        with source:
+        hang, how = keeping.hang_seconds, keeping.opening
+        with ExitStack() as stack:
+            session = stack.enter_context(self._session(stream))
+            with self.watch("opening", hang + 2 * how.timeout_seconds):
+                source = stack.enter_context(how.open(stream._uri, session))
             self._source = source
             stream._info = info = source.info
             # A recording plays at its own speed, as the camera that it was made with.
@@ -216,76 +223,74 @@ class _Life:
                 source, self.watch, hang + how.timeout_seconds, self._over, paced=not info.live
             )
             context = SinkContext.of(loaded.manifest, info)
-            heads = loaded.manifest.maps
+            heads, measures = loaded.manifest.maps, session.wants_motion
 
             def on_frame(frame: Frame, prediction: Prediction | None) -> None:
                 if self._over.is_set():
                     raise _OverError
-                doubt = doubting.latest if prediction is not None else None
-                late = stream.figures.take(frame, prediction, doubt)
+                key = prediction is not None and is_key(prediction, self._anchor)
+                doubt = self._doubt(prediction, key) if measures else None
+                late = stream.figures.take(frame, prediction, key, doubt)
                 stream._damaged = source.errors
                 stream._problem = ""
                 if frame.start and stream._info is not None and info.live:
                     stream._info = source.info
                 if prediction is not None:
+                    self._anchor = prediction.anchor_index
                     stream.board.publish(
-                        frame, prediction, heads, self._facts(frame, prediction, late, doubt)
+                        frame, prediction, heads, _facts(frame, prediction, key, late, doubt)
                     )
 
             self._sinks = [GuardedSink(sink, self.watch, hang) for sink in stream._sinks(context)]
             with suppress(_OverError):
                 run(watched, session, self._sinks, on_frame=on_frame, drop_inference=True)
 
-    def _facts(
-        self, frame: Frame, prediction: Prediction, late: float | None, doubt: float | None
-    ) -> dict[str, Json]:
-        key = prediction.decision.route != "nonkey"
-        at = frame.pts_seconds if frame.arrived_seconds is None else frame.arrived_seconds
-        self._key_at = at if key else self._key_at
-        facts = {
-            "index": frame.index,
-            "pts_seconds": frame.pts_seconds,
-            "captured_seconds": frame.captured_seconds if frame.captured_seconds else frame.arrived_seconds,
-            "clock": frame.capture_clock,
-            "key": key,
-            "reason": prediction.decision.reason,
-            "frames_since_key": prediction.frames_since_key,
-            "key_age_seconds": round(at - self._key_at, 3),
-            "picture_type": frame.picture_type,
-            "start": str(frame.start),
-            "latency_ms": None if late is None else round(1e3 * late, 2),
-            "doubt": None if doubt is None else round(doubt, 2),
-            "stages_ms": {stage: round(1e3 * seconds, 2) for stage, seconds in prediction.seconds.items()},
-        }
-        return {name: plain(value) for name, value in facts.items()}
+    def _session(self, stream: Stream) -> Session:
+        """With graphs that are watched."""
+        loaded, hang = stream._loaded, stream.keeping.hang_seconds
+
+        def watched(graphs: Mapping[str, Graph]) -> dict[str, Graph]:
+            return {role: self.watch.graph(role, graph, hang) for role, graph in graphs.items()}
+
+        segmenter = replace(loaded, graphs=watched(loaded.graphs), behind=watched(loaded.behind))
+        if stream._desk is None:
+            return segmenter.session(stream.keeping.policy)
+        self._desk = stream._desk()
+        return segmenter.late(segmenter.chosen(stream.keeping.policy), self._desk)
+
+    def _doubt(self, prediction: Prediction | None, key: bool) -> float | None:
+        """How far the labels are in doubt, of the frames that this is measured on."""
+        if prediction is None or key:
+            return None
+        turn, place = divmod(self._between, DOUBT_EVERY)
+        self._between += 1
+        # Another one of the three each time: else an interval of four would only show the freshest.
+        return prediction.staleness if place == turn % DOUBT_EVERY else None
+
+
+def _facts(
+    frame: Frame, prediction: Prediction, key: bool, late: float | None, doubt: float | None
+) -> dict[str, Json]:
+    facts = {
+        "index": frame.index,
+        "pts_seconds": frame.pts_seconds,
+        "captured_seconds": frame.captured_seconds if frame.captured_seconds else frame.arrived_seconds,
+        "clock": frame.capture_clock,
+        "key": key,
+        "reason": prediction.decision.reason,
+        "frames_since_key": prediction.frames_since_key,
+        "key_age_seconds": round(prediction.age_seconds, 3),
+        "picture_type": frame.picture_type,
+        "start": str(frame.start),
+        "latency_ms": None if late is None else round(1e3 * late, 2),
+        "doubt": None if doubt is None else round(doubt, 2),
+        "stages_ms": {stage: round(1e3 * seconds, 2) for stage, seconds in prediction.seconds.items()},
+    }
+    return {name: plain(value) for name, value in facts.items()}
 
 
 class _OverError(Exception):
     """The life that this frame belongs to is over."""
-
-
-class _Doubting:
-    """A policy that also notes how far the labels are in doubt, where motion is measured anyway."""
-
-    def __init__(self, policy: Policy, measures: bool) -> None:
-        self.latest: float | None = None
-        self._policy = policy
-        self._measures = measures
-        self._asked = 0
-
-    @property
-    def description(self) -> PolicyDescription:
-        return described(self._policy)
-
-    def __call__(self, frame: Frame, track: Track) -> Decision:
-        decision = self._policy(frame, track)
-        self._asked += 1
-        if self._measures and (self._asked % DOUBT_EVERY == 0 or "measured" in vars(track)):
-            self.latest = staleness(track)
-        return decision
-
-    def __str__(self) -> str:
-        return str(self._policy)
 
 
 def refused(error: BaseException) -> bool:

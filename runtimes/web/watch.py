@@ -16,18 +16,20 @@ class Watch:
     """How much longer a stage may take the first time: engines build their plans then."""
 
     def __init__(self) -> None:
-        self._since: dict[str, tuple[float, float]] = {}
+        self._since: dict[object, tuple[str, float, float]] = {}
         self._seen: set[str] = set()
 
     @contextmanager
     def __call__(self, stage: str, seconds: float) -> Iterator[None]:
         """The stage works while the block runs; it hangs if that takes longer than ``seconds``."""
         allowed = seconds if stage in self._seen else seconds * self.FIRST_CALL
-        self._since[stage] = (monotonic(), allowed)
+        # Two threads may be in one stage: a graph of the stream and of its key frame behind it.
+        one = object()
+        self._since[one] = (stage, monotonic(), allowed)
         try:
             yield
         finally:
-            self._since.pop(stage, None)
+            del self._since[one]
             self._seen.add(stage)
 
     def graph(self, role: str, graph: Graph, seconds: float) -> Graph:
@@ -41,7 +43,7 @@ class Watch:
 
     def hanging(self, now: Callable[[], float] = monotonic) -> tuple[str, float] | None:
         """The stage that is late, and for how many seconds it has been at work; None where none is."""
-        for stage, (since, allowed) in list(self._since.items()):
+        for stage, since, allowed in list(self._since.values()):
             if (spent := now() - since) > allowed:
                 return stage, spent
         return None

@@ -335,7 +335,7 @@ def doubt(data: Path, folder: Path) -> list[Row]:
     }
     means, texts = [], []
     for schedule in ("doubt", "turns"):
-        shared = Lockstep(Scheduler([1.0] * len(clips), 2.0, schedule))
+        shared = Lockstep(Scheduler(schedule=schedule))
         shown, sessions, counts = [], [], [np.zeros((12, 12), np.int64) for _ in clips]
         for number, clip in enumerate(clips.values()):
             path = encode(folder / f"{number}.mp4", [np.ascontiguousarray(i) for i, _ in clip], fps=FPS)

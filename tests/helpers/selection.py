@@ -51,6 +51,7 @@ SLOW = frozenset(
         "test_rtsp.py",
         "test_sample.py",
         "test_serve.py",
+        "test_serve_background.py",
         "test_serve_browser.py",
         "test_serve_keeping.py",
         "test_serve_safety.py",
