@@ -100,7 +100,7 @@ def test_help_opens_no_decoder_and_no_framework() -> None:
         "import sys; sys.argv = ['edge-vss', '--help']\nfrom edge_vss.cli import main\n"
         "try: main()\nexcept SystemExit as done: assert not done.code"
     )
-    names = ("av", "cv2", "torch", "onnx", "onnxruntime", "rich", "edge_vss.runtimes")
+    names = ("av", "cv2", "numpy", "torch", "onnx", "onnxruntime", "rich", "edge_vss.runtimes")
     # Older versions of Typer import rich themselves.
     assert loaded(code, *names) == loaded("import typer", *names)
 

@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_vss.bundle import GraphSpec, Manifest
 from edge_vss.cli.terminal import say, table
 from edge_vss.errors import OptionError
 from edge_vss.report import Json, Report, plain
 
 if TYPE_CHECKING:
+    from edge_vss.bundle import GraphSpec, Manifest
     from edge_vss.runtimes.engines._ways import Taken
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from edge_vss.bundle import Manifest
 from edge_vss.cli.terminal import say
+
+if TYPE_CHECKING:
+    from edge_vss.bundle import Manifest
 
 LEAST_EQUAL = 0.95
 """Share of labels as in fp32 below which a warning is printed."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import typer
 
-from edge_vss.video import Size
+if TYPE_CHECKING:
+    from edge_vss.video import Size
 
 
 def size_of(text: str | None) -> Size | None:

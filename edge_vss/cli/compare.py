@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-from edge_vss.bundle.rules import MANIFEST
 from edge_vss.cli._family import family_options
 from edge_vss.cli._hushed import hushed
 from edge_vss.cli._values import size_of, three_of
@@ -75,6 +74,7 @@ def compare(
 
     Without anything, the packaged sample is compared.
     """
+    from edge_vss.bundle.rules import MANIFEST
     from edge_vss.converters.conversion import Conversion
     from edge_vss.runtimes.sinks import check_places
     from edge_vss.runtimes.tools import compare as work

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 import typer
 
 from edge_vss.cli._fleet import run_fleet
-from edge_vss.cli._written import Counted, Tally, written
 from edge_vss.cli.options import (
     Background,
     BothWays,
@@ -231,6 +230,7 @@ def _run(
     state_every: float,
 ) -> None:
     """``sinks`` maps a sink's name to its place."""
+    from edge_vss.cli._written import Counted, Tally, written
     from edge_vss.runtimes._state_keeper import StateKeeper
     from edge_vss.runtimes.late_keys import LateSession
     from edge_vss.runtimes.motion._coded import why_none
