@@ -88,25 +88,46 @@ class Behind:
         self._threads = _Threads()
         weakref.finalize(self, self._threads.end)
 
-    def graph(self, compiled: Callable[[], Graph]) -> Graph:
-        """A graph that is compiled when it is called for the first time."""
-        lock, made = threading.Lock(), list[Graph]()
+    def graph(self, compiled: Callable[[], Graph]) -> QuietGraph:
+        """A graph that is compiled when it is prepared, or else when it is called for the first time."""
+        return QuietGraph(self, compiled)
 
-        def compute(tensors: Tensors) -> Tensors:
-            with lock:
-                if not made:
-                    made.append(compiled())
-            return made[0](tensors)
-
-        def call(tensors: Tensors) -> Tensors:
-            return self._run(compute, tensors)
-
-        return call
-
-    def _run(self, graph: Graph, tensors: Tensors) -> Tensors:
+    def begin(self, graph: Graph, tensors: Tensors) -> _Call:
+        """Call a graph on one of the threads; nobody needs to wait for it."""
         call = _Call(graph, tensors)
         self._threads.take(call)
-        return call.result()
+        return call
+
+
+class QuietGraph:
+    """A `Graph` on threads of low priority."""
+
+    def __init__(self, behind: Behind, compiled: Callable[[], Graph]) -> None:
+        self._behind, self._compiled = behind, compiled
+        self._lock = threading.Lock()
+        self._made: Graph | None = None
+
+    def __call__(self, tensors: Tensors) -> Tensors:
+        """As a `Graph`. Raises what compiling raises, too."""
+        return self._behind.begin(self._compute, tensors).result()
+
+    def prepare(self) -> None:
+        """Begin to compile, so that the first key frame need not wait. What goes wrong is told there."""
+        if self._made is None:
+            self._behind.begin(self._prepared, {})
+
+    def _compute(self, tensors: Tensors) -> Tensors:
+        return self._graph()(tensors)
+
+    def _prepared(self, tensors: Tensors) -> Tensors:
+        self._graph()
+        return tensors
+
+    def _graph(self) -> Graph:
+        with self._lock:
+            if self._made is None:
+                self._made = self._compiled()
+            return self._made
 
 
 def lower_priority() -> None:

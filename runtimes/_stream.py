@@ -178,13 +178,17 @@ class Stream:
                 decoded.close()
 
         self._start(decode, "decode")
+        # While the first key frame was computed, frames have come. Those are caught up with.
+        starting = ahead
         while (frame := decoded.get()) is not None:
-            if (live and len(decoded) > ahead // 2) or not self.session.can_step(frame):
+            many = len(decoded) > ahead // 2
+            if (live and many and not starting) or not self.session.can_step(frame):
                 self.session.skip(frame)
                 self.timing.miss()
                 reading.since(frame)
                 continue
             prediction = self.session.step(frame)
+            starting = starting - 1 if starting and len(decoded) > ahead // 2 else 0
             self.timing.shown(prediction, reading.since(frame))
             if not self.out.put((self.name, frame, prediction), frame.nbytes + prediction.nbytes):
                 return

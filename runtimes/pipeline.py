@@ -206,7 +206,8 @@ def run(
         for work in (decode, write)
     ]
     started = perf_counter()
-    finished, behind = False, 0
+    # While the first key frame was computed, frames have come. Those are caught up with.
+    finished, behind, starting = False, 0, ahead
     try:
         for thread in threads:
             thread.start()
@@ -216,7 +217,7 @@ def run(
             # ``behind`` counts the frames that wait now, and the last of them gets the graphs. Frames that
             # arrive meanwhile do not count: otherwise no frame would ever get labels.
             behind = (behind or 1 + len(decoded)) - 1
-            late = len(decoded) > ahead // 2 if session.late else behind
+            late = (len(decoded) > ahead // 2 and not starting) if session.late else behind
             if (drop_inference and late) or not session.can_step(frame):
                 session.skip(frame)
                 report.skipped += 1
@@ -229,6 +230,7 @@ def run(
             if isinstance(session, LateSession):
                 session.spent_seconds = reading.so_far(frame)
             made = labels.push(frame)
+            starting = starting - 1 if starting and len(decoded) > ahead // 2 else 0
             report.busy["graphs"] += perf_counter() - began
             if not hand_on(made):
                 break

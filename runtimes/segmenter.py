@@ -17,7 +17,7 @@ from edge_vss.files import path_of
 from edge_vss.one_process import OneProcess
 from edge_vss.plugins import LOG
 from edge_vss.processor import usable_cores
-from edge_vss.runtimes._behind import Behind
+from edge_vss.runtimes._behind import Behind, QuietGraph
 from edge_vss.runtimes.engines import ENGINES, EngineOptions, Graph, engine_for
 from edge_vss.runtimes.engines._auto import choose
 from edge_vss.runtimes.engines._ways import Taken, Way
@@ -52,7 +52,7 @@ class Segmenter(OneProcess):
 
     behind: Mapping[str, Graph] = field(default_factory=dict, repr=False, compare=False)
     """The graphs that only key frames need, for a thread behind the stream: with fewer threads of their own.
-    Each is compiled when it is called for the first time. Empty where ``graphs`` serve for that too."""
+    Each is compiled when a session wants it. Empty where ``graphs`` serve for that too."""
 
     process: int = field(default_factory=os.getpid, repr=False, compare=False)
     """The process that compiled the graphs."""
@@ -110,6 +110,9 @@ class Segmenter(OneProcess):
         """A session whose key frames ``workplace`` computes. ``closing`` is called when it is closed."""
         from edge_vss.runtimes.late_keys import LateSession
 
+        for graph in self.behind.values():
+            if isinstance(graph, QuietGraph):
+                graph.prepare()
         graphs = {**self.graphs, **self.behind}
         return LateSession(self.manifest, graphs, policy, logits, workplace, closing, budget)
 
@@ -186,7 +189,7 @@ def _behind(
         return {}
     # Decoding, motion and the graphs in between get a core; what is left is for key frames.
     threads = max(1, (usable_cores() or 1) - 1)
-    quiet, found = Behind(), {}
+    quiet, found = Behind(), dict[str, Graph]()
     for graph in manifest.graphs:
         if graph.role in taken and graph.role not in manifest.routes.get("nonkey", ()):
             way = replace(taken[graph.role].way, threads=threads)

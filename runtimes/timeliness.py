@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from time import perf_counter
 
 import numpy as np
 
@@ -24,8 +25,12 @@ class Timeliness(Report):
     missed: int
     """Frames without."""
 
+    start_ms: float
+    """From the first frame's packet to its labels, which are the first: the network has to run once."""
+
     packet_to_label_ms: Latency
-    """From the frame's packet to its labels: decoding, motion, waiting and graphs."""
+    """From a frame's packet to its labels: decoding, motion, waiting and graphs. Without the frames that came
+    before there were any labels, if others came after."""
 
     age_ms: Latency
     """How much earlier than its frame the key frame was shown that the labels come from."""
@@ -48,12 +53,16 @@ class Durations:
             place = min(round(math.log(seconds / _SHORTEST_SECONDS, _STEP)), len(self._counts) - 1)
         self._counts[place] += 1
 
+    @property
+    def count(self) -> int:
+        """How many there were."""
+        return int(self._counts.sum())
+
     def percentile(self, percent: float) -> float:
         """In seconds, within 1 %; 0 where nothing was counted."""
-        total = int(self._counts.sum())
-        if not total:
+        if not self.count:
             return 0.0
-        rank = max(1, math.ceil(total * percent / 100))
+        rank = max(1, math.ceil(self.count * percent / 100))
         place = int(np.searchsorted(self._counts.cumsum(), rank))
         return _SHORTEST_SECONDS * _STEP**place if place else 0.0
 
@@ -69,14 +78,21 @@ class Timing:
     def __init__(self) -> None:
         self.frames = self.missed = 0
         self._spent, self._ages = Durations(), Durations()
+        self._began: float | None = None
+        self._start = 0.0
         self._last: float | None = None
         self._changes = 0.0
 
     def shown(self, prediction: Prediction, seconds: float) -> None:
-        """A frame has labels, ``seconds`` after its packet."""
+        """A frame has labels now, ``seconds`` after its packet."""
         self.frames += 1
-        self._spent.add(seconds)
         self._ages.add(prediction.age_seconds)
+        now = perf_counter()
+        if self._began is None:
+            self._began, self._start = now, seconds
+        if now - seconds <= self._began:
+            return
+        self._spent.add(seconds)
         if self._last is not None:
             self._changes += abs(seconds - self._last)
         self._last = seconds
@@ -87,8 +103,16 @@ class Timing:
 
     def figures(self) -> Timeliness:
         """Those up to now."""
-        jitter = 1e3 * self._changes / max(self.frames - 1, 1)
-        return Timeliness(self.frames, self.missed, self._spent.latency, self._ages.latency, round(jitter, 3))
+        jitter = 1e3 * self._changes / max(self._spent.count - 1, 1)
+        start = round(1e3 * self._start, 3)
+        return Timeliness(
+            frames=self.frames,
+            missed=self.missed,
+            start_ms=start,
+            packet_to_label_ms=self._spent.latency if self._spent.count else Latency(start, start, start),
+            age_ms=self._ages.latency,
+            jitter_ms=round(jitter, 3),
+        )
 
     def __str__(self) -> str:
         spent, age = self._spent.latency, self._ages.latency

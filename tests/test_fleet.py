@@ -17,12 +17,14 @@ from edge_vss.cli import app
 from edge_vss.cli._fleet import names_of, place_of
 from edge_vss.decisions import Decision, Track
 from edge_vss.errors import OptionError, SourceError
+from edge_vss.runtimes import timeliness
 from edge_vss.runtimes._requests import Computed, Request
 from edge_vss.runtimes.budget import Budget
 from edge_vss.runtimes.fleet import Fleet, Scheduler
-from edge_vss.runtimes.segmenter import load
+from edge_vss.runtimes.pipeline import run
+from edge_vss.runtimes.segmenter import Segmenter, load
 from edge_vss.runtimes.timeliness import Durations, Timing
-from edge_vss.runtimes.timing import rss_mb
+from edge_vss.runtimes.timing import Latency, rss_mb
 from edge_vss.runtimes.tools.pacing import at_pace, streams_at_pace
 from edge_vss.runtimes.tracing.root_map import Tracer
 from edge_vss.video import Frame, FrameStamp, StartReason
@@ -222,6 +224,34 @@ def test_durations_are_counted_within_one_percent() -> None:
         counted.add(extreme)
     assert Durations().latency.p99 == 0
     assert str(Timing()) == "p95 0 ms after the packet, 0.00 s old"
+
+
+def test_frames_that_came_before_the_first_labels_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    timing, prediction = Timing(), toys.segmenter().session().step(frames(1)[0])
+    # The first frame took half a second; meanwhile another came, and one came afterwards.
+    for now, spent in ((10.0, 0.5), (10.01, 0.45)):
+        monkeypatch.setattr(timeliness, "perf_counter", lambda now=now: now)
+        timing.shown(prediction, spent)
+    assert timing.figures().packet_to_label_ms == Latency(500, 500, 500)
+    monkeypatch.setattr(timeliness, "perf_counter", lambda: 10.1)
+    timing.shown(prediction, 0.004)
+    figures = timing.figures()
+    assert (figures.frames, figures.start_ms, figures.jitter_ms) == (3, 500, 0)
+    assert figures.packet_to_label_ms.p99 == pytest.approx(4, rel=0.01)
+
+
+def test_what_came_while_the_first_key_frame_was_computed_is_caught_up_with() -> None:
+    toy = toys.segmenter()
+
+    def slow(tensors: toys.Tensors) -> toys.Tensors:
+        time.sleep(0.6)
+        return toy.graphs["key"](tensors)
+
+    segmenter = Segmenter(toy.manifest, {**toy.graphs, "key": slow}, "toy")
+    with segmenter.session("interval:1000", background=True) as session:
+        report = run(frames(24), session, pace=25)
+    figures = report.timing.figures()
+    assert (report.skipped, figures.missed, figures.frames) == (0, 0, 24) and figures.start_ms > 600
 
 
 def test_a_budget_is_met_by_waiting_more_or_less() -> None:

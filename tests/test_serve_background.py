@@ -270,7 +270,15 @@ def test_calls_of_a_graph_behind_share_a_thread_that_ends_with_it() -> None:
             raise ZeroDivisionError("of the graph's own")
         return dict(tensors)
 
-    graph = Behind().graph(lambda: named)
+    compiled = threading.Event()
+
+    def compiling() -> Graph:
+        compiled.set()
+        return named
+
+    graph = Behind().graph(compiling)
+    graph.prepare()
+    assert compiled.wait(10)
     for number in range(20):
         assert graph({"number": number}) == {"number": number}  # type: ignore[dict-item]
     with pytest.raises(ZeroDivisionError, match="of the graph's own"):

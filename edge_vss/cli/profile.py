@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from edge_vss.runtimes._stream import StreamReport
     from edge_vss.runtimes.tools.pacing import PaceReport, PaceSide
 
-TIMES = ("p50 ms", "p95 ms", "p99 ms", "age p50 ms", "missed frames", "jitter ms")
+TIMES = ("first ms", "p50 ms", "p95 ms", "p99 ms", "age p50 ms", "missed frames", "jitter ms")
 """Columns of the times from packet to labels."""
 
 NOISE = 0.03
@@ -138,7 +138,8 @@ def profile(
 def _times(name: str, side: PaceSide | StreamReport) -> tuple[str | float, ...]:
     figures = side.timeliness
     spent, age = figures.packet_to_label_ms, figures.age_ms
-    return name, spent.p50, spent.p95, spent.p99, age.p50, figures.missed, figures.jitter_ms
+    times = figures.start_ms, spent.p50, spent.p95, spent.p99
+    return name, *times, age.p50, figures.missed, figures.jitter_ms
 
 
 def _paced(found: PaceReport, json: str | None) -> None:

@@ -195,7 +195,8 @@ class RunSummary(Report):
             counts = {"dropped": self.late_keys.dropped, "failed": self.late_keys.failed}
             notes += [f"{number} key frames {what}" for what, number in counts.items() if number]
         spent = self.timeliness.packet_to_label_ms
-        times = f"packet to labels p50 {spent.p50:.0f}, p95 {spent.p95:.0f}, p99 {spent.p99:.0f} ms"
+        times = f"packet to labels p50 {spent.p50:.0f}, p95 {spent.p95:.0f}, p99 {spent.p99:.0f} ms, "
+        times += f"the first {self.timeliness.start_ms:.0f} ms"
         return f"{', '.join(notes)}; {self.key_share:.1%} key frames, {self.fps:.1f} fps; {times}"
 
 
