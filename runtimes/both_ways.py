@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from time import perf_counter
+from typing import Protocol
 
 from edge_vss.decisions import Cause, Decision, Prediction
 from edge_vss.errors import OptionError
 from edge_vss.runtimes.engines import Tensor
-from edge_vss.runtimes.session import Plan, Session
+from edge_vss.runtimes.plan import Plan
 from edge_vss.runtimes.tracing.reversal import reversed_motion
 from edge_vss.runtimes.tracing.root_map import Trace, Tracer
 from edge_vss.runtimes.tracing.trust import of_two_sides
@@ -27,6 +28,41 @@ MOST_BYTES = 256 * 2**20
 frame becomes a key frame."""
 
 Labelled = tuple[Frame, Prediction]
+
+
+class Tensors(Protocol):
+    """What a session goes on with."""
+
+    @property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """As `State.tensors`."""
+
+
+class Planned(Protocol):
+    """What is asked of a `Session`. Only that is named, because the session imports this module."""
+
+    late: bool
+
+    @property
+    def state(self) -> Tensors:
+        """As `Session.state`."""
+
+    @property
+    def trace_mode(self) -> str:
+        """As `Session.trace_mode`."""
+
+    @property
+    def labels_from_key_frames(self) -> bool:
+        """As `Session.labels_from_key_frames`."""
+
+    def owe_key(self, decision: Decision) -> None:
+        """As `Session.owe_key`."""
+
+    def plan(self, frame: Frame) -> Plan:
+        """As `Session.plan`."""
+
+    def carry_out(self, plan: Plan, tensors: Mapping[str, Tensor] | None = None) -> Prediction:
+        """As `Session.carry_out`."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +80,7 @@ class BothWays:
     Raises OptionError for a bundle whose frames in between depend on each other.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Planned) -> None:
         if session.late:
             raise OptionError(
                 "key frames that come late (background, key_delay) do not go together with labels from both "

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from time import perf_counter
 
 from edge_vss.bundle import Manifest
@@ -13,35 +12,19 @@ from edge_vss.decisions import Decision, Policy, Prediction, Track, described
 from edge_vss.errors import OptionError
 from edge_vss.one_process import OneProcess
 from edge_vss.runtimes._runner import Runner
+from edge_vss.runtimes.both_ways import BothWays
 from edge_vss.runtimes.engines import Graph, Tensor
+from edge_vss.runtimes.plan import Plan
 from edge_vss.runtimes.scene_cut import Cuts
 from edge_vss.runtimes.staleness import Staling
 from edge_vss.runtimes.state import State
-from edge_vss.runtimes.tracing.root_map import Bytes, Trace, Tracer, thumb
+from edge_vss.runtimes.tracing.root_map import Tracer
 from edge_vss.runtimes.tracing.trust import Carried, OwnLabels
 from edge_vss.text import kind_of
 from edge_vss.video import Frame, FrameStamp
 
 ROUTES = ("start", "key", "nonkey")
 """What a policy may decide on; the bundle says which graphs each of them runs."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is to be done for one frame."""
-
-    frame: Frame
-    decision: Decision
-    trace: Trace
-    """The way from the frame back to its key frame."""
-    seconds: float
-    """What deciding took."""
-
-    @cached_property
-    def thumb(self) -> Bytes | None:
-        """The frame's brightness, one sample a cell; None where it has no picture. Looked at once for all
-        that asks how well labels follow, so that no prediction holds the frame."""
-        return thumb(self.frame) if self.frame.has_picture else None
 
 
 class Session(OneProcess):
@@ -133,6 +116,23 @@ class Session(OneProcess):
         that does not exist. After a step that failed, the next one begins anew.
         """
         return self.carry_out(self.plan(frame))
+
+    def between(self, frames: Iterable[Frame], *, both_ways: bool = False) -> Iterator[Prediction]:
+        """A prediction for every frame of a video, in order; ``prediction.index`` says for which.
+
+        With ``both_ways``, frames between two key frames take their labels from both. Every answer then comes
+        one interval late, and up to 256 MB of frames wait (`edge_vss.both_ways` gives the frames too).
+        Without it, this is `step`, frame by frame.
+
+        Raises OptionError at once for ``both_ways`` where frames in between depend on each other, and where
+        key frames come late; then what `step` raises.
+        """
+        return self._both_ways(frames, BothWays(self)) if both_ways else map(self.step, frames)
+
+    def _both_ways(self, frames: Iterable[Frame], sides: BothWays) -> Iterator[Prediction]:
+        for frame in frames:
+            yield from (prediction for _, prediction in sides.push(frame))
+        yield from (prediction for _, prediction in sides.finish())
 
     def plan(self, frame: Frame) -> Plan:
         """Decide the route of the frame shown after the last one; no graph runs.

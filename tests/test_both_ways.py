@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -141,6 +142,46 @@ def test_a_bundle_that_remembers_is_refused() -> None:
     remembering = Segmenter(replace(manifest, state=(state,)), segmenter.graphs, "toy")
     with pytest.raises(OptionError, match="depend on the frames before them"):
         BothWays(remembering.session())
+
+
+def test_a_session_gives_predictions_of_both_sides_or_at_once() -> None:
+    video, segmenter = entering(13, step=2), toys.segmenter()
+    both = list(segmenter.session("interval:4").between(video, both_ways=True))
+    assert [prediction.index for prediction in both] == list(range(13))
+    for mine, (_, other) in zip(both, both_ways(video, segmenter.session("interval:4")), strict=True):
+        assert np.array_equal(mine.labels, other.labels) and mine.decision == other.decision
+    plain = segmenter.session("interval:4")
+    alone = [plain.step(frame).labels for frame in video]
+    once = [prediction.labels for prediction in segmenter.session("interval:4").between(video)]
+    assert all(map(np.array_equal, once, alone)) and len(once) == 13
+    assert not all(map(np.array_equal, [prediction.labels for prediction in both], alone))
+
+
+def test_a_session_answers_one_interval_late_and_no_later() -> None:
+    read: list[int] = []
+
+    def camera() -> Iterator[Frame]:
+        for frame in frames(13, step=1):
+            read.append(frame.index)
+            yield frame
+
+    seen = [
+        (prediction.index, read[-1])
+        for prediction in toys.segmenter().session("interval:4").between(camera(), both_ways=True)
+    ]
+    assert seen == [(index, -(-index // 4) * 4) for index in range(13)]
+
+
+def test_what_a_session_cannot_do_is_refused_before_a_frame_is_read() -> None:
+    def camera() -> Iterator[Frame]:
+        raise AssertionError("a frame was read")
+        yield
+
+    with (
+        toys.segmenter().session("interval:4", background=True) as late,
+        pytest.raises(OptionError, match="choose one"),
+    ):
+        late.between(camera(), both_ways=True)
 
 
 def test_a_run_gives_the_same() -> None:
