@@ -69,15 +69,8 @@ class Session(OneProcess):
 
     @property
     def labels_from_key_frames(self) -> bool:
-        """Whether frames in between depend on their key frame and their motion alone, so that they may wait,
-        and may take another key frame's labels."""
-        made = {
-            spec.name
-            for role in self._manifest.routes.get("nonkey", ())
-            for spec in self._manifest.graph(role).outputs
-        }
-        kept = {name for state in self._manifest.state for name in (state.name, state.next) if name}
-        return "nonkey" in self._manifest.routes and not self._manifest.remembers and not made & kept
+        """As `Manifest.labels_from_key_frames`."""
+        return self._manifest.labels_from_key_frames
 
     @property
     def wants_motion(self) -> bool:
@@ -86,10 +79,16 @@ class Session(OneProcess):
         Only frames after an anchor are traced back to it, so only graphs of the ``nonkey`` route count, and
         policies that measure.
         """
-        policy = described(self.policy)
+        measures = described(self.policy).measures
+        return measures or (self.leaves_between and self._runner.reads("nonkey", "motion"))
+
+    @property
+    def leaves_between(self) -> bool:
+        """Whether there may be frames between key frames. Labels from both sides need their motion, also
+        where no graph reads it: it tells which side follows better."""
         # A session also takes the key route by itself, where a state was restored.
-        chosen = {self._present(route) for route in policy.routes | {"key"}}
-        return policy.measures or ("nonkey" in chosen and self._runner.reads("nonkey", "motion"))
+        routes = described(self.policy).routes | {"key"}
+        return "nonkey" in {self._present(route) for route in routes}
 
     @property
     def why_pictures(self) -> str:

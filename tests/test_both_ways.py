@@ -107,6 +107,18 @@ def test_frames_wait_within_a_budget_of_bytes(monkeypatch: pytest.MonkeyPatch) -
     assert found[keys[1]].reason == "no room for frames that wait"
 
 
+def test_a_session_that_has_run_already_goes_on() -> None:
+    video, session = frames(9, step=1), toys.segmenter().session("interval:4")
+    plain = toys.segmenter().session("interval:4")
+    alone = [plain.step(frame).labels for frame in video]
+    for frame in video[:3]:
+        session.step(frame)
+    found = list(session.between(video[3:], both_ways=True))
+    assert [prediction.index for prediction in found] == [3, 4, 5, 6, 7, 8]
+    # What the key frame before looked like is not known any more.
+    assert np.array_equal(found[0].labels, alone[3])
+
+
 def test_a_step_that_failed_begins_anew() -> None:
     calls = 0
 

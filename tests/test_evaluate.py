@@ -31,6 +31,13 @@ def truth(tiny_video: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_video.parent / "truth", tmp_path / "truth"))
 
 
+def test_the_cost_of_both_sides_is_counted(segmenter: Segmenter, tiny_video: Path, truth: Path) -> None:
+    found = evaluate(segmenter, tiny_video, truth, policy="interval:5", both_ways=True)
+    key, state = (segmenter.manifest.graph(role).gmac for role in ("key", "state"))
+    # Of 19 frames in between, the last three come after the last key frame.
+    assert found.gmac_per_frame == pytest.approx((5 * key + (19 + 16) * state) / 24)
+
+
 def test_scores_are_those_of_the_label_maps_that_the_session_gives(
     segmenter: Segmenter, tiny_video: Path, truth: Path
 ) -> None:
