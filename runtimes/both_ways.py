@@ -19,9 +19,18 @@ from edge_vss.runtimes.engines import Tensor
 from edge_vss.runtimes.plan import Plan
 from edge_vss.runtimes.tracing.reversal import reversed_motion
 from edge_vss.runtimes.tracing.root_map import Tracer
-from edge_vss.runtimes.tracing.trust import of_two_sides
-from edge_vss.runtimes.tracing.two_sides import Look, apart, lead_of_later, look_at, merged
-from edge_vss.video import Frame
+from edge_vss.runtimes.tracing.trust import OfFused, cells_of, of_two_sides
+from edge_vss.runtimes.tracing.two_sides import (
+    Floats,
+    Look,
+    apart,
+    chosen,
+    lead_at,
+    lead_of_later,
+    look_at,
+    merged,
+)
+from edge_vss.video import Frame, Size
 
 MOST_BYTES = 256 * 2**20
 """Most bytes of frames that wait: 740 frames of 480×360, 180 of 720p, 80 of 1080p, 20 of 4K. Then the next
@@ -74,8 +83,22 @@ class Planned(HasKeyFrames, Protocol):
     def plan(self, frame: Frame) -> Plan:
         """As `Session.plan`."""
 
+    @property
+    def fuses(self) -> bool:
+        """As `Session.fuses`."""
+
     def carry_out(self, plan: Plan, tensors: Mapping[str, Tensor] | None = None) -> Prediction:
         """As `Session.carry_out`."""
+
+    def carry_out_fused(
+        self,
+        plan: Plan,
+        before: Mapping[str, Tensor],
+        ahead: Plan,
+        later: Mapping[str, Tensor],
+        lead: Floats,
+    ) -> Prediction:
+        """As `Session.carry_out_fused`."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +132,7 @@ class BothWays:
         self._key: Look | None = None
         self._before: Mapping[str, Tensor] = session.state.tensors
         self.twice = 0
-        """Frames so far whose labels came from both sides: their graphs ran twice."""
+        """Frames so far whose labels came from both sides: the graphs of `Session.twice` ran twice."""
 
     def push(self, frame: Frame) -> list[Labelled]:
         """Take the frame shown next; gives the frames that are labelled by now, in order.
@@ -177,26 +200,43 @@ class BothWays:
         later: _Later,
         share: float,
     ) -> Prediction:
-        one = self._session.carry_out(waiting.plan, before)
-        other = self._session.carry_out(ahead, later.state)
+        plan, size = waiting.plan, waiting.plan.frame.size
         began = perf_counter()
         lead = lead_of_later(
-            apart(waiting.look, anchor, waiting.plan.trace),
+            apart(waiting.look, anchor, plan.trace),
             apart(waiting.look, later.look, ahead.trace),
             share,
-            waiting.plan.frame.size,
+            size,
         )
+        seen = plan.thumb
+        assert seen is not None, "the sides are compared by pictures"
+        choosing = waiting.seconds + perf_counter() - began
+        if self._session.fuses:
+            found = self._session.carry_out_fused(plan, before, ahead, later.state, lead)
+            found.trust = OfFused(plan.trace, ahead.trace, seen, cells_of(lead, size))
+        else:
+            one = self._session.carry_out(plan, before)
+            other = self._session.carry_out(ahead, later.state)
+            began = perf_counter()
+            found = self._merged(one, other, lead, size)
+            trust = of_two_sides(plan.trace, ahead.trace, seen, lead, one.labels, other.labels)
+            # What decoding and measuring the frame took is in both.
+            for name, spent in plan.frame.seconds.items():
+                found.seconds[name] -= spent
+            found.trust = trust
+            choosing += perf_counter() - began
+        found.seconds["choose"] = found.seconds.get("choose", 0.0) + choosing
+        return found
+
+    def _merged(self, one: Prediction, other: Prediction, lead: Floats, size: Size) -> Prediction:
         heads = {name: merged(mine, other.heads[name], lead) for name, mine in one.heads.items()}
         labels = next(iter(heads.values())) if heads else merged(one.labels, other.labels, lead)
+        logits = None
+        if one.logits is not None and other.logits is not None:
+            grid = (one.logits.shape[1], one.logits.shape[2])
+            logits = chosen(one.logits, other.logits, lead_at(lead, size, grid), 1)
         seconds = {name: spent + other.seconds.get(name, 0.0) for name, spent in one.seconds.items()}
-        # What decoding and measuring the frame took is in both.
-        for name, spent in waiting.plan.frame.seconds.items():
-            seconds[name] -= spent
-        seen = waiting.plan.thumb
-        assert seen is not None, "the sides are compared by pictures"
-        trust = of_two_sides(waiting.plan.trace, ahead.trace, seen, lead, one.labels, other.labels)
-        seconds["choose"] = waiting.seconds + perf_counter() - began
-        return replace(one, labels=labels, heads=heads, seconds=seconds, logits=None, trust=trust)
+        return replace(one, labels=labels, heads=heads, seconds=seconds, logits=logits)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from time import perf_counter
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edge_vss.bundle import Manifest
 from edge_vss.decisions import Decision, Policy, Prediction, Track, described
 from edge_vss.errors import OptionError
@@ -81,6 +84,17 @@ class Session(OneProcess):
         """
         measures = described(self.policy).measures
         return measures or (self.leaves_between and self._runner.reads("nonkey", "motion"))
+
+    @property
+    def fuses(self) -> bool:
+        """Whether labels from both sides are made once, of what is carried from the better one."""
+        return self._runner.fusing is not None
+
+    @property
+    def twice(self) -> tuple[str, ...]:
+        """The graphs that run twice for labels from both sides."""
+        fusing = self._runner.fusing
+        return self._manifest.routes.get("nonkey", ()) if fusing is None else (fusing.carry,)
 
     @property
     def leaves_between(self) -> bool:
@@ -170,6 +184,26 @@ class Session(OneProcess):
             self.state.advance({**given, **made}, stamp, plan.trace.anchor)
             self._start_next = ""
         return self._prediction(plan, made, seconds)
+
+    def carry_out_fused(
+        self,
+        plan: Plan,
+        before: Mapping[str, Tensor],
+        ahead: Plan,
+        later: Mapping[str, Tensor],
+        lead: NDArray[np.float32],
+    ) -> Prediction:
+        """Run the graphs once for a frame that waited, with what is carried from the better of two key
+        frames.
+
+        Only where the session ``fuses``. ``plan`` and ``ahead`` have the frame's ways to the earlier and to
+        the later one, whose states are ``before`` and ``later``. ``lead`` is by how much the later one is
+        better, as `lead_of_later` gives it. Raises EngineError as `step` does.
+        """
+        seconds = dict(plan.frame.seconds)
+        seconds["motion"] = seconds.get("motion", 0.0) + plan.seconds + ahead.seconds
+        ways = ((plan.trace, before), (ahead.trace, later))
+        return self._prediction(plan, self._runner.fused(plan.frame, ways, lead, seconds), seconds)
 
     def _run(
         self, route: str, given: Mapping[str, Tensor], seconds: dict[str, float], frame: Frame

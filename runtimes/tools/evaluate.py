@@ -134,7 +134,8 @@ def evaluate(
     }
     # Of key frames whose labels came late, all frames had another route.
     late = cost.get("key", 0.0) * (keyframes - frames + routes["nonkey"])
-    twice = cost.get("nonkey", 0.0) * (by.twice if isinstance(by, BothWays) else 0)
+    again_run = sum(manifest.graph(role).gmac for role in session.twice)
+    twice = again_run * (by.twice if isinstance(by, BothWays) else 0)
     result = scores.result(scored.classes)
     return EvaluationReport(
         **{field.name: getattr(result, field.name) for field in fields(result)},
