@@ -54,7 +54,7 @@ def look_at(frame: Frame) -> Look:
 def apart(here: Look, anchor: Look, trace: Trace) -> Floats:
     """How unlike a frame its key frame is, carried along the trace: (h, w) float32, in grey levels."""
     h, w = here.shape[:2]
-    root = trace.root((h, w))
+    root = trace.smooth_root((h, w))
     x, y = (at + moved for at, moved in zip(_centres((h, w)), root, strict=True))
     carried = cv2.remap(anchor, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     light, red, blue = cv2.split(cv2.absdiff(here, carried))
