@@ -2,23 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_vss.bundle import HeadSpec, Manifest
+from edge_vss.bundle import HeadSpec, Manifest, MotionSpec
 from edge_vss.errors import EngineError
 from edge_vss.runtimes.engines import Graph, Tensor, as_array
 from edge_vss.runtimes.fitting import Fitting
 from edge_vss.runtimes.operations import OwnWay, only_shown
 from edge_vss.runtimes.tracing.root_map import Trace
+from edge_vss.runtimes.tracing.two_sides import chosen, lead_at
 from edge_vss.video import Frame, Size
 
 UNSEEN = 255
 """The label of what a cropped picture does not show, where the bundle has no id for that."""
+
+
+@dataclass(frozen=True)
+class Fusing:
+    """How a frame in between can be made of both key frames, where its route first carries a tensor from the
+    key frame and then reads nothing else of that: the tensor is chosen position by position, and what follows
+    runs once."""
+
+    carry: str
+    """The role of the graph that carries."""
+    rest: tuple[str, ...]
+    """The roles that follow."""
+    axes: Mapping[str, int]
+    """Carried tensor → the axis of the motion's rows; its columns are on the next one."""
+
+
+def fusing(manifest: Manifest) -> Fusing | None:
+    """How a bundle fuses both sides; None where each side has to make labels of its own."""
+    carry, *rest = manifest.routes.get("nonkey", ("",))
+    if not rest or manifest.motion is None or not manifest.labels_from_key_frames:
+        return None
+    graph, after = manifest.graph(carry), [manifest.graph(role) for role in rest]
+    axes = {}
+    for spec in graph.outputs:
+        places = [i for i in range(len(spec.shape) - 1) if spec.shape[i : i + 2] == manifest.motion.grid]
+        if len(places) != 1:
+            return None
+        axes[spec.name] = places[0]
+    own = {state.name for state in manifest.state} | {"motion"}
+    shown = {head.tensor for head in manifest.maps}
+    read = {spec.name for each in after for spec in each.inputs}
+    if {spec.name for spec in graph.inputs} <= own and not read & own and not shown & axes.keys():
+        return Fusing(carry, tuple(rest), axes)
+    return None
 
 
 class Runner:
@@ -33,6 +69,7 @@ class Runner:
             for route, roles in manifest.routes.items()
         }
         self._only_shown = only_shown(manifest)
+        self.fusing = fusing(manifest)
         self._carried = {state.next or state.name for state in manifest.state}
 
     def reads(self, route: str, name: str) -> bool:
@@ -50,15 +87,49 @@ class Runner:
         wanted = self._inputs[route]
         tensors: dict[str, NDArray[Any]] = {}
         if "motion" in wanted and self._manifest.motion is not None:
-            motion = self._manifest.motion
-            window = self._fitting(frame.size).window
-            tensors["motion"] = trace.root(motion.grid, motion.sampling, window)[None]
+            tensors["motion"] = self._root(self._manifest.motion, frame.size, trace)
         seconds["motion"] = seconds.get("motion", 0.0) + perf_counter() - began
         if "image" in wanted:
             began = perf_counter()
             tensors["image"] = self.image(frame)
             seconds["image"] = perf_counter() - began
         return tensors
+
+    def _root(self, motion: MotionSpec, size: Size, trace: Trace) -> NDArray[np.float32]:
+        return trace.root(motion.grid, motion.sampling, self._fitting(size).window)[None]
+
+    def fused(
+        self,
+        frame: Frame,
+        ways: Sequence[tuple[Trace, Mapping[str, Tensor]]],
+        lead: NDArray[np.float32],
+        seconds: dict[str, float],
+    ) -> dict[str, Tensor]:
+        """All that the ``nonkey`` route gives, of a bundle that is fused (`fusing`).
+
+        ``ways`` has the trace to the earlier key frame and its state, and those of the later one. ``lead`` is
+        by how much the later one is better. Raises EngineError as `run` does.
+        """
+        fusing, motion = self.fusing, self._manifest.motion
+        assert fusing is not None and motion is not None
+        sides = []
+        for trace, state in ways:
+            began = perf_counter()
+            given = {**state, "motion": self._root(motion, frame.size, trace)}
+            seconds["motion"] = seconds.get("motion", 0.0) + perf_counter() - began
+            sides.append(self._run((fusing.carry,), given, seconds, frame.index, frame.size))
+        began = perf_counter()
+        window = self._fitting(frame.size).window
+        at = lead_at(lead, frame.size, motion.grid, motion.sampling, window)
+        one, other = ({name: as_array(side[name]) for name in fusing.axes} for side in sides)
+        carried = {name: chosen(one[name], other[name], at, axis) for name, axis in fusing.axes.items()}
+        seconds["choose"] = seconds.get("choose", 0.0) + perf_counter() - began
+        given = dict(carried)
+        if self.reads("nonkey", "image"):
+            began = perf_counter()
+            given["image"] = self.image(frame)
+            seconds["image"] = perf_counter() - began
+        return carried | self._run(fusing.rest, given, seconds, frame.index, frame.size)
 
     def image(self, frame: Frame) -> NDArray[np.uint8]:
         """The tensor ``image``: uint8 (1, H, W, 3) RGB of the graphs' size."""
@@ -71,9 +142,19 @@ class Runner:
 
         Raises EngineError where a graph gives NaN or a class that the bundle does not know.
         """
+        return self._run(self._manifest.routes[route], given, seconds, index, size)
+
+    def _run(
+        self,
+        roles: Sequence[str],
+        given: Mapping[str, Tensor],
+        seconds: dict[str, float],
+        index: int,
+        size: Size,
+    ) -> dict[str, Tensor]:
         known: dict[str, Tensor] = dict(given)
         made: dict[str, Tensor] = {}
-        for role in self._manifest.routes[route]:
+        for role in roles:
             began = perf_counter()
             outputs = self._called(role, known, size)
             seconds[role] = seconds.get(role, 0.0) + perf_counter() - began

@@ -19,8 +19,9 @@ from edge_vss.report import Report
 from edge_vss.runtimes._requests import Computed, Request, Workplace
 from edge_vss.runtimes.budget import Budget
 from edge_vss.runtimes.engines import Graph, Tensor
+from edge_vss.runtimes.plan import Plan
 from edge_vss.runtimes.scene_cut import Cuts
-from edge_vss.runtimes.session import Plan, Session
+from edge_vss.runtimes.session import Session
 from edge_vss.runtimes.sources._decoded import DecodedPicture
 from edge_vss.runtimes.staleness import staleness
 from edge_vss.runtimes.tracing.root_map import Trace

@@ -40,7 +40,8 @@ class Opening:
     """Which frames get a picture: ``all``, ``key`` (I-frames), or ``none``."""
 
     parts: bool = False
-    """Whether motion begins anew at an I-frame every few seconds, for labels from both sides."""
+    """Whether the source is for labels from both sides: motion begins anew at an I-frame every few seconds,
+    and is measured also where no graph reads it."""
 
     def open(
         self,
@@ -71,7 +72,9 @@ class Opening:
 
     def motion_for(self, session: Session | None, sinks: Iterable[str] = ()) -> str | Measure:
         """The motion provider that a session's source is opened with."""
-        return self.motion if session is None else motion_for(session, self.motion, sinks)
+        if session is None or (self.parts and session.leaves_between):
+            return self.motion
+        return motion_for(session, self.motion, sinks)
 
 
 def check_repeatable(uri: Uri) -> None:

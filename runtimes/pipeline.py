@@ -13,7 +13,7 @@ from typing import Protocol
 from edge_vss.decisions import Prediction
 from edge_vss.errors import OptionError
 from edge_vss.runtimes._channel import Channel, Pace, check_pace
-from edge_vss.runtimes.labelling import Labelled, is_key, labelling
+from edge_vss.runtimes.labelling import Labelled, Labelling, is_key, labelling
 from edge_vss.runtimes.late_keys import LateSession
 from edge_vss.runtimes.motion import Measure
 from edge_vss.runtimes.session import Session
@@ -110,6 +110,7 @@ def run(
     both_ways: bool = False,
     pace: float | None = None,
     timing: Timing | None = None,
+    by: Labelling | None = None,
 ) -> RunReport:
     """Segments every frame of a source into the sinks, which are closed whatever happens.
 
@@ -120,8 +121,8 @@ def run(
     frames. With ``both_ways``, frames in between take their labels from the key frames on both sides; every
     answer then comes one interval late, and no frame is left without labels. With ``pace``, frames are read
     at so many a second, as from a camera, and inference is dropped as for a live source. ``timing`` is what
-    counts how late labels are, to be read meanwhile. The first error of any stage ends the run and is raised
-    here.
+    counts how late labels are, to be read meanwhile. ``by`` labels the frames in place of ``both_ways``,
+    where that goes on from an earlier run. The first error of any stage ends the run and is raised here.
 
     Where key frames come late (``background``), frames take little time. Then inference is dropped only where
     more than a second of frames waits.
@@ -149,7 +150,7 @@ def run(
     predicted: Channel[tuple[Frame, Prediction]] = Channel(QUEUE_FRAMES)
     errors: list[BaseException] = []
     anchor = -1
-    labels = labelling(session, both_ways)
+    labels = labelling(session, both_ways) if by is None else by
 
     def decode() -> None:
         try:

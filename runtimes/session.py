@@ -3,45 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edge_vss.bundle import Manifest
 from edge_vss.decisions import Decision, Policy, Prediction, Track, described
 from edge_vss.errors import OptionError
 from edge_vss.one_process import OneProcess
 from edge_vss.runtimes._runner import Runner
+from edge_vss.runtimes.both_ways import BothWays
 from edge_vss.runtimes.engines import Graph, Tensor
+from edge_vss.runtimes.plan import Plan
 from edge_vss.runtimes.scene_cut import Cuts
 from edge_vss.runtimes.staleness import Staling
 from edge_vss.runtimes.state import State
-from edge_vss.runtimes.tracing.root_map import Bytes, Trace, Tracer, thumb
+from edge_vss.runtimes.tracing.root_map import Tracer
 from edge_vss.runtimes.tracing.trust import Carried, OwnLabels
 from edge_vss.text import kind_of
 from edge_vss.video import Frame, FrameStamp
 
 ROUTES = ("start", "key", "nonkey")
 """What a policy may decide on; the bundle says which graphs each of them runs."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is to be done for one frame."""
-
-    frame: Frame
-    decision: Decision
-    trace: Trace
-    """The way from the frame back to its key frame."""
-    seconds: float
-    """What deciding took."""
-
-    @cached_property
-    def thumb(self) -> Bytes | None:
-        """The frame's brightness, one sample a cell; None where it has no picture. Looked at once for all
-        that asks how well labels follow, so that no prediction holds the frame."""
-        return thumb(self.frame) if self.frame.has_picture else None
 
 
 class Session(OneProcess):
@@ -86,15 +72,8 @@ class Session(OneProcess):
 
     @property
     def labels_from_key_frames(self) -> bool:
-        """Whether frames in between depend on their key frame and their motion alone, so that they may wait,
-        and may take another key frame's labels."""
-        made = {
-            spec.name
-            for role in self._manifest.routes.get("nonkey", ())
-            for spec in self._manifest.graph(role).outputs
-        }
-        kept = {name for state in self._manifest.state for name in (state.name, state.next) if name}
-        return "nonkey" in self._manifest.routes and not self._manifest.remembers and not made & kept
+        """As `Manifest.labels_from_key_frames`."""
+        return self._manifest.labels_from_key_frames
 
     @property
     def wants_motion(self) -> bool:
@@ -103,10 +82,27 @@ class Session(OneProcess):
         Only frames after an anchor are traced back to it, so only graphs of the ``nonkey`` route count, and
         policies that measure.
         """
-        policy = described(self.policy)
+        measures = described(self.policy).measures
+        return measures or (self.leaves_between and self._runner.reads("nonkey", "motion"))
+
+    @property
+    def fuses(self) -> bool:
+        """Whether labels from both sides are made once, of what is carried from the better one."""
+        return self._runner.fusing is not None
+
+    @property
+    def twice(self) -> tuple[str, ...]:
+        """The graphs that run twice for labels from both sides."""
+        fusing = self._runner.fusing
+        return self._manifest.routes.get("nonkey", ()) if fusing is None else (fusing.carry,)
+
+    @property
+    def leaves_between(self) -> bool:
+        """Whether there may be frames between key frames. Labels from both sides need their motion, also
+        where no graph reads it: it tells which side follows better."""
         # A session also takes the key route by itself, where a state was restored.
-        chosen = {self._present(route) for route in policy.routes | {"key"}}
-        return policy.measures or ("nonkey" in chosen and self._runner.reads("nonkey", "motion"))
+        routes = described(self.policy).routes | {"key"}
+        return "nonkey" in {self._present(route) for route in routes}
 
     @property
     def why_pictures(self) -> str:
@@ -133,6 +129,23 @@ class Session(OneProcess):
         that does not exist. After a step that failed, the next one begins anew.
         """
         return self.carry_out(self.plan(frame))
+
+    def between(self, frames: Iterable[Frame], *, both_ways: bool = False) -> Iterator[Prediction]:
+        """A prediction for every frame of a video, in order; ``prediction.index`` says for which.
+
+        With ``both_ways``, frames between two key frames take their labels from both. Every answer then comes
+        one interval late, and up to 256 MB of frames wait (`edge_vss.both_ways` gives the frames too).
+        Without it, this is `step`, frame by frame.
+
+        Raises OptionError at once for ``both_ways`` where frames in between depend on each other, and where
+        key frames come late; then what `step` raises.
+        """
+        return self._both_ways(frames, BothWays(self)) if both_ways else map(self.step, frames)
+
+    def _both_ways(self, frames: Iterable[Frame], sides: BothWays) -> Iterator[Prediction]:
+        for frame in frames:
+            yield from (prediction for _, prediction in sides.push(frame))
+        yield from (prediction for _, prediction in sides.finish())
 
     def plan(self, frame: Frame) -> Plan:
         """Decide the route of the frame shown after the last one; no graph runs.
@@ -171,6 +184,26 @@ class Session(OneProcess):
             self.state.advance({**given, **made}, stamp, plan.trace.anchor)
             self._start_next = ""
         return self._prediction(plan, made, seconds)
+
+    def carry_out_fused(
+        self,
+        plan: Plan,
+        before: Mapping[str, Tensor],
+        ahead: Plan,
+        later: Mapping[str, Tensor],
+        lead: NDArray[np.float32],
+    ) -> Prediction:
+        """Run the graphs once for a frame that waited, with what is carried from the better of two key
+        frames.
+
+        Only where the session ``fuses``. ``plan`` and ``ahead`` have the frame's ways to the earlier and to
+        the later one, whose states are ``before`` and ``later``. ``lead`` is by how much the later one is
+        better, as `lead_of_later` gives it. Raises EngineError as `step` does.
+        """
+        seconds = dict(plan.frame.seconds)
+        seconds["motion"] = seconds.get("motion", 0.0) + plan.seconds + ahead.seconds
+        ways = ((plan.trace, before), (ahead.trace, later))
+        return self._prediction(plan, self._runner.fused(plan.frame, ways, lead, seconds), seconds)
 
     def _run(
         self, route: str, given: Mapping[str, Tensor], seconds: dict[str, float], frame: Frame

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,65 @@ def test_a_live_source_is_opened_once_to_be_refused(
     with pytest.raises(OptionError, match="is live and cannot be run twice"):
         profile(segmenter, tiny_video)
     assert opened == ["auto"]
+
+
+def test_both_ways_every_frame_is_counted_once_whatever_the_chunks(
+    segmenter: Segmenter, tiny_video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for frames in (1, 7, 24, 100):
+        monkeypatch.setattr(measure, "CHUNK_FRAMES", frames)
+        found = profile(segmenter, tiny_video, "interval:5", sink="labels", both_ways=True)
+        assert found.both_ways and found.name == "interval:5, both ways" and found.frames == 24
+        counts = {name: stage.count for name, stage in found.stages.items()}
+        # Of 19 frames in between, three come after the last key frame: 16 are labelled twice.
+        assert counts["decode"] == counts["sink"] == counts["choose"] == 24 and counts["state"] == 19
+        assert found.between_ms is not None and found.between_ms.p50 > 0
+        # Nothing is chosen where the key graph labels every frame.
+        assert "choose" not in found.baseline.stages and found.baseline.between_ms is None
+        assert found.baseline.stages["key"].count == 24
+
+
+def test_both_ways_a_limit_holds_and_another_bundle_does_the_same(
+    segmenter: Segmenter, tiny_video: Path
+) -> None:
+    found = profile(
+        segmenter, tiny_video, "interval:4", limit=10, sink="none", against=segmenter, both_ways=True
+    )
+    assert found.frames == 10 and found.baseline.between_ms is not None
+    assert found.baseline.stages["choose"].count == 10
+
+
+def test_both_ways_is_said_in_every_form(tiny_bundle: Path, tiny_video: Path, tmp_path: Path) -> None:
+    page, report = tmp_path / "page.html", tmp_path / "found.json"
+    arguments = ["profile", str(tiny_bundle), str(tiny_video), "--both-ways", "--policy", "interval:6"]
+    done = CliRunner().invoke(app, [*arguments, "--sink", "none", "--html", str(page), "--json", str(report)])
+    assert done.exit_code == 0, done.output
+    assert "interval:6, both ways" in done.stderr and "between p50 ms" in done.stderr
+    assert "from the key frames on both sides" in page.read_text()
+    found = json.loads(report.read_text())
+    assert found["both_ways"] is True and found["between_ms"]["p50"] > 0 and "choose" in found["stages"]
+    forward = CliRunner().invoke(app, [*arguments[:3], "--sink", "none", "--html", str(page)])
+    assert forward.exit_code == 0
+    shown = forward.stderr + page.read_text()
+    assert "both ways" not in shown and "both sides" not in shown
+
+
+@pytest.mark.parametrize("late", [["--background"], ["--pace", "30"], ["--streams", "2"]])
+def test_both_ways_is_refused_where_labels_are_to_come_in_time(
+    tiny_bundle: Path, tiny_video: Path, late: list[str]
+) -> None:
+    done = CliRunner().invoke(app, ["profile", str(tiny_bundle), str(tiny_video), "--both-ways", *late])
+    assert done.exit_code == 2 and "labels from both sides wait" in " ".join(done.stderr.split())
+
+
+def test_both_ways_is_refused_before_a_bundle_that_remembers_runs(
+    segmenter: Segmenter, tiny_video: Path
+) -> None:
+    state = replace(segmenter.manifest.state[0], next="later")
+    remembers = replace(segmenter, manifest=replace(segmenter.manifest, state=(state,)))
+    for bundles in ((remembers, None), (segmenter, remembers)):
+        with pytest.raises(OptionError, match="depend on the frames before them"):
+            profile(bundles[0], tiny_video, against=bundles[1], both_ways=True)
 
 
 def test_two_bundles_under_one_policy(tiny_bundle: Path, tiny_video: Path) -> None:

@@ -1,18 +1,23 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_vss.bundle import TensorSpec
 from edge_vss.decisions import Decision, Prediction, Track
 from edge_vss.errors import OptionError
 from edge_vss.runtimes import both_ways as module
 from edge_vss.runtimes import pipeline
 from edge_vss.runtimes.both_ways import BothWays
+from edge_vss.runtimes.engines import as_array
 from edge_vss.runtimes.labelling import both_ways
+from edge_vss.runtimes.opening import Opening
 from edge_vss.runtimes.segmenter import Segmenter
 from edge_vss.runtimes.sources.frames import ArrayPicture
 from edge_vss.runtimes.tracing.reversal import reversed_motion
@@ -106,6 +111,18 @@ def test_frames_wait_within_a_budget_of_bytes(monkeypatch: pytest.MonkeyPatch) -
     assert found[keys[1]].reason == "no room for frames that wait"
 
 
+def test_a_session_that_has_run_already_goes_on() -> None:
+    video, session = frames(9, step=1), toys.segmenter().session("interval:4")
+    plain = toys.segmenter().session("interval:4")
+    alone = [plain.step(frame).labels for frame in video]
+    for frame in video[:3]:
+        session.step(frame)
+    found = list(session.between(video[3:], both_ways=True))
+    assert [prediction.index for prediction in found] == [3, 4, 5, 6, 7, 8]
+    # What the key frame before looked like is not known any more.
+    assert np.array_equal(found[0].labels, alone[3])
+
+
 def test_a_step_that_failed_begins_anew() -> None:
     calls = 0
 
@@ -141,6 +158,73 @@ def test_a_bundle_that_remembers_is_refused() -> None:
     remembering = Segmenter(replace(manifest, state=(state,)), segmenter.graphs, "toy")
     with pytest.raises(OptionError, match="depend on the frames before them"):
         BothWays(remembering.session())
+
+
+def test_a_session_gives_predictions_of_both_sides_or_at_once() -> None:
+    video, segmenter = entering(13, step=2), toys.segmenter()
+    both = list(segmenter.session("interval:4").between(video, both_ways=True))
+    assert [prediction.index for prediction in both] == list(range(13))
+    for mine, (_, other) in zip(both, both_ways(video, segmenter.session("interval:4")), strict=True):
+        assert np.array_equal(mine.labels, other.labels) and mine.decision == other.decision
+    plain = segmenter.session("interval:4")
+    alone = [plain.step(frame).labels for frame in video]
+    once = [prediction.labels for prediction in segmenter.session("interval:4").between(video)]
+    assert all(map(np.array_equal, once, alone)) and len(once) == 13
+    assert not all(map(np.array_equal, [prediction.labels for prediction in both], alone))
+
+
+def test_scores_are_those_of_the_side_that_was_taken() -> None:
+    toy = toys.segmenter()
+    carry, spec = toy.graphs["state"], toy.manifest.graph("state")
+
+    def state(tensors: Any) -> dict[str, Any]:
+        labels = as_array(carry(tensors)["labels"])
+        of_class = [labels[:, ::4, ::4] == number for number in (0, 1)]
+        return {"labels": labels, "logits": np.stack(of_class, 1).astype(np.float32)}
+
+    logits = TensorSpec("logits", (1, 2, 12, 16), "float32")
+    graphs = (toy.manifest.graph("key"), replace(spec, outputs=(*spec.outputs, logits)))
+    scored = replace(
+        toy, manifest=replace(toy.manifest, graphs=graphs), graphs={**toy.graphs, "state": state}
+    )
+    video = entering(9, step=2)
+    for prediction in list(scored.session("interval:8", logits=True).between(video, both_ways=True))[1:8]:
+        assert prediction.logits is not None and prediction.logits.shape == (2, 12, 16)
+        same = prediction.logits.argmax(0) == prediction.labels[::4, ::4]
+        assert same.mean() > 0.9
+
+
+def test_motion_is_measured_where_only_the_choice_between_sides_needs_it() -> None:
+    toy = toys.segmenter()
+    blind = replace(toy.manifest.graph("state"), inputs=toy.manifest.graph("state").inputs[:1])
+    unmoved = replace(toy, manifest=replace(toy.manifest, graphs=(toy.manifest.graph("key"), blind)))
+    session = unmoved.session("interval:5")
+    assert not session.wants_motion
+    assert Opening().motion_for(session) == "none"
+    assert Opening(parts=True).motion_for(session) == "auto"
+    assert Opening(parts=True).motion_for(unmoved.session("interval:1")) == "none"
+
+
+def test_a_session_answers_one_interval_late_and_no_later() -> None:
+    read: list[int] = []
+
+    def camera() -> Iterator[Frame]:
+        for frame in frames(13, step=1):
+            read.append(frame.index)
+            yield frame
+
+    seen = [
+        (prediction.index, read[-1])
+        for prediction in toys.segmenter().session("interval:4").between(camera(), both_ways=True)
+    ]
+    assert seen == [(index, -(-index // 4) * 4) for index in range(13)]
+
+
+def test_what_a_session_cannot_do_is_refused_before_a_frame_is_read() -> None:
+    video, late = iter(frames(3, step=1)), toys.segmenter().session("interval:4", key_delay=2)
+    with pytest.raises(OptionError, match="choose one"):
+        late.between(video, both_ways=True)
+    assert next(video).index == 0
 
 
 def test_a_run_gives_the_same() -> None:

@@ -54,6 +54,32 @@ def test_numbers_and_labels_of_real_runs(tiny_bundle: Path, tiny_video: Path) ->
     assert found.recommendation.startswith(f"take {best['name']}: ")
 
 
+def test_both_ways_is_measured_and_said(tiny_bundle: Path, tiny_video: Path, tmp_path: Path) -> None:
+    report, page = tmp_path / "found.json", tmp_path / "page.html"
+    arguments = ["compare", str(tiny_bundle), str(tiny_video), "--policy", "interval:6", "--both-ways"]
+    outputs = ["--frames", "16", "--json", str(report), "--html", str(page)]
+    done = CliRunner().invoke(app, [*arguments, *outputs])
+    assert done.exit_code == 0, done.output
+    found = json.loads(report.read_text())
+    assert found["both_ways"] is True
+    assert all(row["frames"] == 16 and row["between_ms"]["p50"] > 0 for row in found["rows"])
+    assert "from the key frames on both sides" in done.stderr
+    assert "from the key frames on both sides" in page.read_text()
+
+
+def test_both_ways_is_refused_before_anything_is_measured(
+    tiny_bundle: Path, tiny_video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = bundle.read(tiny_bundle)
+    remembers = replace(manifest, state=(replace(manifest.state[0], next="later"),))
+    chosen = candidates(tiny_bundle)
+    monkeypatch.setattr("edge_vss.runtimes.tools.compare.bundle.read", lambda path: remembers)
+    said: list[str] = []
+    with pytest.raises(OptionError, match="depend on the frames before them"):
+        compare(chosen, tiny_video, frames=16, both_ways=True, tell=said.append)
+    assert not said
+
+
 def test_an_engine_that_crashes_takes_nothing_with_it(
     tiny_bundle: Path, tiny_video: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,15 @@ def segmenter(tiny_bundle: Path) -> Segmenter:
 def truth(tiny_video: Path, tmp_path: Path) -> Path:
     """The label maps of tiny_video, to be changed."""
     return Path(shutil.copytree(tiny_video.parent / "truth", tmp_path / "truth"))
+
+
+def test_the_cost_of_both_sides_is_counted(segmenter: Segmenter, tiny_video: Path, truth: Path) -> None:
+    manifest, cost = segmenter.manifest, {"key": 100.0, "state": 1.0}
+    graphs = tuple(replace(graph, gmac=cost[graph.role]) for graph in manifest.graphs)
+    dear = replace(segmenter, manifest=replace(manifest, graphs=graphs))
+    found = evaluate(dear, tiny_video, truth, policy="interval:5", both_ways=True)
+    # Of 19 frames in between, the last three come after the last key frame.
+    assert found.gmac_per_frame == pytest.approx((5 * 100 + 19 + 16) / 24)
 
 
 def test_scores_are_those_of_the_label_maps_that_the_session_gives(

@@ -19,6 +19,7 @@ MOST_BYTES = 4_000_000
 CONVERSIONS = {
     "mpvss": {"family": "mpvss", "options": {"flow": WEIGHTS / "flow.pth", "align": "exact"}},
     "masks": {"options": {"carry": "masks"}},
+    "scores": {"options": {"carry": "scores"}},
 }
 
 
@@ -33,6 +34,10 @@ def evaluated(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
         path = place / f"{name}.vss"
         convert(Conversion(WEIGHTS / "segmentor", size=(360, 480), **how), path)  # type: ignore[arg-type]
         found[name] = evaluate(load(path), video, truth, policy="interval:5", ignore=11)
+        for how_far, both_ways in (("forward", False), ("both", True)):
+            found[f"{name} {how_far}"] = evaluate(
+                load(path), video, truth, policy="interval:12", ignore=11, both_ways=both_ways
+            )
         if name == "mpvss":
             found["every"] = evaluate(load(path), video, truth, policy="interval:1", ignore=11)
     return found
@@ -54,3 +59,12 @@ def test_it_keeps_what_the_segmentor_sees(evaluated: dict[str, EvaluationReport]
 def test_vectors_carry_masks_without_training(evaluated: dict[str, EvaluationReport]) -> None:
     # 0.4 when these weights were made.
     assert evaluated["masks"].miou >= evaluated["every"].miou - 1.0
+
+
+@pytest.mark.parametrize(("name", "gain"), [("mpvss", 1.0), ("masks", 1.0), ("scores", 1.0)])
+def test_both_ways_gains(evaluated: dict[str, EvaluationReport], name: str, gain: float) -> None:
+    """Over 12 frames: masks that the network moves itself, and masks and scores that the vectors move."""
+    forward, both = evaluated[f"{name} forward"], evaluated[f"{name} both"]
+    # 1.4 to 2.0 when it was built.
+    assert both.miou >= forward.miou + gain and both.mvc8 > forward.mvc8
+    assert both.keyframes == forward.keyframes == 9

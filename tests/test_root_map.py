@@ -243,3 +243,13 @@ def test_threads_may_read_one_trace() -> None:
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: (trace.measured(shown), trace.root((8, 12)).tobytes()), range(16)))
     assert len(set(found)) == 1
+
+
+def test_what_compares_pictures_reads_sub_pixels_in_both_modes() -> None:
+    exact, grid = Tracer("exact"), Tracer()
+    for index in range(4):
+        shown = frame(index, motion=(2.4, -1.3) if index else None)
+        for tracer in (exact, grid):
+            tracer.follow(shown) if index else tracer.anchor(shown)
+    np.testing.assert_array_equal(exact.trace.smooth_root((16, 24)), grid.trace.root((16, 24)))
+    assert not np.array_equal(exact.trace.root((16, 24)), grid.trace.root((16, 24)))

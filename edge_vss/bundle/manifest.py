@@ -195,6 +195,15 @@ class Manifest:
         """Whether a full frame depends on the frames before it, and not on its picture alone."""
         return any(state.next for state in self.state)
 
+    @property
+    def labels_from_key_frames(self) -> bool:
+        """Whether frames in between depend on their key frame, their own picture and their motion alone, so
+        that they may wait, and may take another key frame's labels."""
+        roles = self.routes.get("nonkey", ())
+        made = {spec.name for role in roles for spec in self.graph(role).outputs}
+        kept = {name for state in self.state for name in (state.name, state.next) if name}
+        return "nonkey" in self.routes and not self.remembers and not made & kept
+
     def initial_state(self) -> dict[str, NDArray[Any]]:
         """The state at a start."""
         return {state.name: np.full(state.shape, state.initial, state.dtype) for state in self.state}

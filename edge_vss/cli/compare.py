@@ -14,6 +14,7 @@ from edge_vss.cli._hushed import hushed
 from edge_vss.cli._values import size_of, three_of
 from edge_vss.cli.options import (
     Bgr,
+    BothWays,
     Classes,
     Debug,
     Factory,
@@ -59,6 +60,7 @@ def compare(
     bgr: Bgr = None,
     family: Family = "propagate",
     policy: PolicyName = None,
+    both_ways: BothWays = False,
     motion: Motion = "auto",
     timeout: Timeout = 10.0,
     reconnect: Reconnect = 0.0,
@@ -121,20 +123,28 @@ def compare(
             chosen += [candidate for made_bundle in made for candidate in work.candidates(made_bundle)]
             problems += missing
         found = work.compare(
-            chosen, source, policy=policy, opening=how, threads=threads, frames=frames, tell=say
+            chosen,
+            source,
+            policy=policy,
+            opening=how,
+            threads=threads,
+            frames=frames,
+            both_ways=both_ways,
+            tell=say,
         )
     found = replace(found, left_out=tuple(problems))
     emit(found, json)
     if html is not None:
         save_page(compare_page(found, Path(source).name), html)
     table(
-        ("", "fps", "p95 ms", "key ms", "memory MB", "start s", "labels equal %"),
+        ("", "fps", "p95 ms", "key ms", "between ms", "memory MB", "start s", "labels equal %"),
         [
             (
                 row.candidate.name,
                 row.measured.fps,
                 row.measured.latency_ms.p95,
                 row.measured.graphs_ms["key"],
+                None if row.measured.between_ms is None else row.measured.between_ms.p50,
                 row.measured.memory_mb,
                 row.measured.start_seconds,
                 None if row.agreement is None else 100 * row.agreement,
@@ -143,6 +153,8 @@ def compare(
             if row.measured is not None
         ],
     )
+    if found.both_ways:
+        say("frames in between had their labels from the key frames on both sides, one interval late")
     for row in found.rows:
         if row.problem:
             say(f"{row.candidate.name}: {row.problem}")

@@ -10,6 +10,7 @@ import typer
 from edge_vss.cli._contents import show_engines
 from edge_vss.cli.options import (
     Background,
+    BothWays,
     Bundle,
     Debug,
     Engine,
@@ -48,6 +49,7 @@ def profile(
     source: Source,
     policy: PolicyName = None,
     limit: Limit = None,
+    both_ways: BothWays = False,
     background: Background = False,
     pace: Annotated[
         float | None,
@@ -92,6 +94,12 @@ def profile(
     if background or pace is not None or streams is not None:
         if against is not None:
             raise typer.BadParameter("a pace is for one bundle: leave it out", param_hint="--against")
+        if both_ways:
+            raise typer.BadParameter(
+                "labels from both sides wait for key frames, and a pace is about labels that come in time: "
+                "leave it out, or --background, --pace and --streams",
+                param_hint="--both-ways",
+            )
         from edge_vss.runtimes.tools.pacing import at_pace, streams_at_pace
 
         if streams is not None:
@@ -106,7 +114,15 @@ def profile(
     line = TimeLine()
     on_frame = None if html is None else line.take
     found = measure(
-        segmenter, source, policy, opening=how, sink=sink, limit=limit, against=other, on_frame=on_frame
+        segmenter,
+        source,
+        policy,
+        opening=how,
+        sink=sink,
+        limit=limit,
+        against=other,
+        on_frame=on_frame,
+        both_ways=both_ways,
     )
     emit(found, json)
     baseline = "key graph on every frame" if against is None else str(against)
@@ -120,10 +136,11 @@ def profile(
             side.latency_ms.p50,
             side.latency_ms.p95,
             side.latency_ms.p99,
+            None if side.between_ms is None else side.between_ms.p50,
         )
-        for name, side in ((found.policy, found), (baseline, found.baseline))
+        for name, side in ((found.name, found), (baseline, found.baseline))
     ]
-    table(("", "fps", "key frames", "p50 ms", "p95 ms", "p99 ms"), sides)
+    table(("", "fps", "key frames", "p50 ms", "p95 ms", "p99 ms", "between p50 ms"), sides)
     show_engines(found.engines)
     stages = [(name, spent.p50, spent.p95, spent.p99, spent.count) for name, spent in found.stages.items()]
     table(("stage", "p50 ms", "p95 ms", "p99 ms", "times"), stages)

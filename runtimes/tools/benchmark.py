@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -12,7 +12,9 @@ from time import perf_counter
 from edge_vss.decisions import Policy, Prediction
 from edge_vss.errors import OptionError, SourceError
 from edge_vss.report import Report
+from edge_vss.runtimes.both_ways import check_both_ways
 from edge_vss.runtimes.engines._ways import Taken
+from edge_vss.runtimes.labelling import Labelled, Labelling, labelling
 from edge_vss.runtimes.opening import Opening, check_repeatable
 from edge_vss.runtimes.pipeline import run
 from edge_vss.runtimes.segmenter import Segmenter
@@ -45,6 +47,9 @@ class SpeedReport(Report):
     key_share: float
     """Share of frames that were key frames, 0 to 1."""
 
+    between_ms: Latency | None
+    """``latency_ms`` of the frames in between alone; None where there are none."""
+
 
 @dataclass(frozen=True)
 class ProfileReport(SpeedReport):
@@ -52,6 +57,9 @@ class ProfileReport(SpeedReport):
 
     frames: int
     policy: str
+
+    both_ways: bool
+    """Whether frames in between had their labels from the key frames on both sides."""
 
     peak_rss_mb: float
     """The most memory that this process has held, in MB (10⁶ bytes)."""
@@ -65,6 +73,11 @@ class ProfileReport(SpeedReport):
     engines: dict[str, Taken]
     """Role → what ran the graph."""
 
+    @property
+    def name(self) -> str:
+        """What ran, in a few words."""
+        return f"{self.policy}, both ways" if self.both_ways else self.policy
+
 
 def profile(
     segmenter: Segmenter,
@@ -76,6 +89,7 @@ def profile(
     limit: int | None = None,
     against: Segmenter | None = None,
     on_frame: Callable[[str, Prediction], None] | None = None,
+    both_ways: bool = False,
 ) -> ProfileReport:
     """Speed, latency and stages under ``policy``, the same for a key graph on every frame, and their ratio.
 
@@ -84,16 +98,21 @@ def profile(
     Both sides run the whole pipeline on the same frames, a chunk each in turn (ABBA). A change in the
     machine's speed so meets both. The key graph on every frame decodes without motion and traces nothing.
     ``sink`` names what writes the labels, into a folder that is removed afterwards; ``none`` writes nothing.
-    ``on_frame`` is called after every frame with the side it ran on, ``scheduled`` or ``baseline``.
+    ``on_frame`` is called after every frame with the side it ran on, ``scheduled`` or ``baseline``. With
+    ``both_ways``, frames in between have their labels from both sides, of ``against`` too.
 
-    Raises OptionError for a live source or a pipe, which gives its frames only once; SourceError where there
-    are none.
+    Raises OptionError for a live source or a pipe, which gives its frames only once, and for ``both_ways``
+    with a bundle that cannot do it; SourceError where there are no frames.
     """
     check_repeatable(uri)
+    bundles = [segmenter] if against is None else [segmenter, against]
+    if both_ways:
+        for each in bundles:
+            check_both_ways(each.manifest)
+        opening = replace(opening, parts=True)
     with tempfile.TemporaryDirectory(prefix="edge-vss-profile-") as folder:
-        warm_up(segmenter, uri, policy, opening)
-        if against is not None:
-            warm_up(against, uri, policy, opening)
+        for each in bundles:
+            warm_up(each, uri, policy, opening, both_ways)
         session = segmenter.session(policy)
         # A network with a memory runs its full frames one after the other, and remembers across them.
         anew = against is None and not segmenter.manifest.remembers
@@ -105,17 +124,21 @@ def profile(
         ):
             tell = on_frame or (lambda side, prediction: None)
             sinks = _sinks(segmenter, first, sink, Path(folder, "a"))
-            scheduled = _Side(first, session, sinks, partial(tell, "scheduled"))
+            by = _Going(labelling(session, both_ways))
+            scheduled = _Side(first, session, sinks, partial(tell, "scheduled"), by)
             frames = _starting_anew(second) if anew else second
             sinks = _sinks(segmenter, second, sink, Path(folder, "b"))
-            baseline = _Side(frames, other, sinks, partial(tell, "baseline"))
+            by = _Going(labelling(other, both_ways and against is not None))
+            baseline = _Side(frames, other, sinks, partial(tell, "baseline"), by)
             sides = [scheduled, baseline]
             try:
-                while not all(side.ended for side in sides) and (limit is None or scheduled.frames < limit):
-                    left = CHUNK_FRAMES if limit is None else min(CHUNK_FRAMES, limit - scheduled.frames)
+                while not all(side.ended for side in sides) and (limit is None or scheduled.by.read < limit):
+                    left = CHUNK_FRAMES if limit is None else min(CHUNK_FRAMES, limit - scheduled.by.read)
                     for side in sides:
                         side.advance(left)
                     sides.reverse()
+                for side in sides:
+                    side.end()
             finally:
                 for side in sides:
                     side.close()
@@ -127,8 +150,10 @@ def profile(
         latency_ms=fast.latency_ms,
         stages=fast.stages,
         key_share=fast.key_share,
+        between_ms=fast.between_ms,
         frames=scheduled.frames,
         policy=str(segmenter.manifest.policy if policy is None else policy),
+        both_ways=both_ways,
         peak_rss_mb=round(peak_rss_mb(), 1),
         baseline=slow,
         speedup=round(fast.fps / slow.fps, 3),
@@ -142,26 +167,45 @@ class _Side:
     session: Session
     sinks: list[_Timed]
     tell: Callable[[Prediction], None]
+    by: _Going
     frames: int = 0
     keyframes: int = 0
     seconds: float = 0.0
     ended: bool = False
     watch: Stopwatch = field(default_factory=Stopwatch)
     latencies: list[float] = field(default_factory=list)
+    between: list[int] = field(default_factory=list)
+    """The places of frames in between, among ``latencies``."""
 
     def advance(self, frames: int) -> None:
         """The next chunk through the whole pipeline."""
+        before = self.by.read
+        self._run(self.source, self.by, frames)
+        self.ended = self.by.read - before < frames
+
+    def end(self) -> None:
+        """What still waits for a later key frame."""
+        self._run((), self.by.labelling, None)
+
+    def _run(self, frames: Iterable[Frame], by: Labelling, limit: int | None) -> None:
         report = run(
-            self.source, self.session, self.sinks, on_frame=self._count, drop_inference=False, limit=frames
+            frames,
+            self.session,
+            self.sinks,
+            on_frame=self._count,
+            drop_inference=False,
+            limit=limit,
+            by=by,
         )
         self.frames += report.frames
         self.keyframes += report.keyframes
         self.seconds += report.seconds
-        self.ended = report.frames < frames
 
     def _count(self, frame: Frame, prediction: Prediction | None) -> None:
         if prediction is not None:
             self.watch.merge(prediction.seconds)
+            if prediction.decision.route == "nonkey":
+                self.between.append(len(self.latencies))
             self.latencies.append(sum(prediction.seconds.values()))
             self.tell(prediction)
 
@@ -179,7 +223,26 @@ class _Side:
             latency_ms=percentiles(self.latencies).latency,
             stages=self.watch.summary(),
             key_share=self.keyframes / self.frames,
+            between_ms=percentiles(self.latencies[place] for place in self.between).latency
+            if self.between
+            else None,
         )
+
+
+class _Going:
+    """A labelling that goes on from chunk to chunk: frames that wait at the end of one do so in the next."""
+
+    def __init__(self, labelling: Labelling) -> None:
+        self.labelling = labelling
+        self.read = 0
+        """Frames that came in so far."""
+
+    def push(self, frame: Frame) -> list[Labelled]:
+        self.read += 1
+        return self.labelling.push(frame)
+
+    def finish(self) -> list[Labelled]:
+        return []
 
 
 def _starting_anew(frames: Iterable[Frame]) -> Iterator[Frame]:
@@ -216,7 +279,13 @@ def _sinks(segmenter: Segmenter, source: Source, name: str, path: Path) -> list[
     return [_Timed(open_sink(name, place, SinkContext.of(segmenter.manifest, source.info)))]
 
 
-def warm_up(segmenter: Segmenter, uri: str | Path, policy: str | Policy | None, opening: Opening) -> None:
+def warm_up(
+    segmenter: Segmenter,
+    uri: str | Path,
+    policy: str | Policy | None,
+    opening: Opening,
+    both_ways: bool = False,
+) -> None:
     """Run a few frames: engines plan their memory on the first call, and libraries load on first use.
 
     Raises OptionError for a live source.
@@ -228,4 +297,4 @@ def warm_up(segmenter: Segmenter, uri: str | Path, policy: str | Policy | None, 
                 f"{without_password(uri)} is live and cannot be run twice: "
                 "record some of it, and profile the file"
             )
-        run(source, session, limit=_WARM_UP_FRAMES)
+        run(source, session, limit=_WARM_UP_FRAMES, both_ways=both_ways)

@@ -19,6 +19,7 @@ from edge_vss.bundle import HeadSpec
 from edge_vss.errors import OptionError
 from edge_vss.plugins import Plugin
 from edge_vss.report import Json, Report
+from edge_vss.runtimes.both_ways import check_both_ways
 from edge_vss.runtimes.engines import ENGINES, EngineDescription, Load, usual_engine
 from edge_vss.runtimes.opening import Opening, check_repeatable
 from edge_vss.runtimes.tools.worker import Job, Measurement, parse
@@ -93,6 +94,9 @@ class CompareReport(Report):
     left_out: tuple[str, ...] = ()
     """One line for everything that could not be made, and so was not compared."""
 
+    both_ways: bool = False
+    """Whether frames in between had their labels from the key frames on both sides."""
+
 
 def candidates(path: Path) -> list[Candidate]:
     """Every engine of this machine, with its providers, that runs the bundle at ``path``."""
@@ -125,18 +129,26 @@ def compare(
     opening: Opening = Opening(),
     threads: int = 0,
     frames: int = 60,
+    both_ways: bool = False,
     tell: Callable[[str], None] = lambda line: None,
 ) -> CompareReport:
     """Measure every candidate ``ROUNDS`` times, in turn, each time in a process of its own.
 
     The labels that each gives are compared with those of the reference: full precision, on the CPU, by the
-    usual engine of its target. Raises OptionError where there is nothing to compare.
+    usual engine of its target. With ``both_ways``, frames in between have their labels from both sides.
+
+    Raises OptionError where there is nothing to compare, and for ``both_ways`` with a bundle that cannot do
+    it.
     """
     if not chosen:
         raise OptionError(
             f"no engine for these bundles is installed: install one of {', '.join(ENGINES.names())}"
         )
     check_repeatable(source)
+    if both_ways:
+        for path in dict.fromkeys(candidate.bundle for candidate in chosen):
+            check_both_ways(bundle.read(path), str(path))
+        opening = replace(opening, parts=True)
     rows = [Row(candidate) for candidate in chosen]
     with tempfile.TemporaryDirectory(prefix="edge-vss-compare-") as name:
         folder = Path(name)
@@ -156,6 +168,7 @@ def compare(
                     policy=policy,
                     opening=asdict(opening),
                     frames=frames,
+                    both_ways=both_ways,
                     labels="" if turn else str(folder / f"{index}.npy"),
                 )
                 rows[index] = _better(rows[index], _measured(job, folder))
@@ -167,6 +180,7 @@ def compare(
         rows=tuple(rows),
         reference=None if reference is None else rows[reference].candidate.name,
         recommendation=recommendation(rows),
+        both_ways=both_ways,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from edge_vss.decisions import Policy, Prediction
 from edge_vss.errors import OptionError
 from edge_vss.metrics import ScoreReport, Scores
+from edge_vss.runtimes.both_ways import BothWays
 from edge_vss.runtimes.labelling import is_key, labelled, labelling
 from edge_vss.runtimes.opening import Opening
 from edge_vss.runtimes.segmenter import Segmenter
@@ -89,6 +90,8 @@ def evaluate(
     maps = ground_truth if isinstance(ground_truth, GroundTruth) else GroundTruth(ground_truth)
     manifest = segmenter.manifest
     session = segmenter.session(policy, key_delay=key_delay)
+    by = labelling(session, both_ways)
+    opening = replace(opening, parts=opening.parts or both_ways)
     scored = manifest.head(head)
     if scored.is_matte:
         raise OptionError(f"{scored.name} is a matte, which has no classes to score: choose another --head")
@@ -104,7 +107,7 @@ def evaluate(
         if matching.by == "order" and limit is None and source.info.frames not in (None, len(wanted)):
             raise maps.uneven(name, f"{source.info.frames} frames")
         maps.of_file(wanted[min(wanted)], source.info.size)
-        for frame, prediction in labelled(islice(source, limit), labelling(session, both_ways)):
+        for frame, prediction in labelled(islice(source, limit), by):
             frames += 1
             losses += frame.start in BREAKS
             routes[prediction.decision.route] += 1
@@ -131,6 +134,8 @@ def evaluate(
     }
     # Of key frames whose labels came late, all frames had another route.
     late = cost.get("key", 0.0) * (keyframes - frames + routes["nonkey"])
+    again_run = sum(manifest.graph(role).gmac for role in session.twice)
+    twice = again_run * (by.twice if isinstance(by, BothWays) else 0)
     result = scores.result(scored.classes)
     return EvaluationReport(
         **{field.name: getattr(result, field.name) for field in fields(result)},
@@ -139,7 +144,7 @@ def evaluate(
         policy=str(session.policy),
         key_delay=key_delay,
         keyframes=keyframes,
-        gmac_per_frame=(late + sum(cost[route] * count for route, count in routes.items())) / frames,
+        gmac_per_frame=(late + twice + sum(cost[route] * count for route, count in routes.items())) / frames,
         seconds=seconds,
     )
 

@@ -14,7 +14,7 @@ from edge_vss.decisions import Prediction
 from edge_vss.runtimes.drawing.contact_sheet import paint
 from edge_vss.runtimes.drawing.html import Page
 from edge_vss.runtimes.timing import STAGES
-from edge_vss.runtimes.tools.benchmark import ProfileReport
+from edge_vss.runtimes.tools.benchmark import ProfileReport, SpeedReport
 from edge_vss.runtimes.tools.compare import CompareReport
 from edge_vss.runtimes.tools.evaluate import EvaluationReport
 from edge_vss.runtimes.tools.stream_report import StreamReport
@@ -23,6 +23,7 @@ from edge_vss.video import Frame
 WORST_FRAMES = 6
 _WRONG = (220, 40, 40)
 _SIDES = ("scheduled", "baseline")
+BOTH_WAYS = "Frames in between had their labels from the key frames on both sides, one interval late."
 
 
 @dataclass
@@ -40,9 +41,11 @@ def profile_page(found: ProfileReport, line: TimeLine, source: str, baseline: st
     """The page of a profile. ``baseline`` says what the policy was compared with."""
     page = Page(f"edge-vss profile: {source}")
     page.section("Summary", f"{found.speedup:.2f} times as fast as {baseline}.")
-    sides = {found.policy: found, baseline: found.baseline}
+    if found.both_ways:
+        page.section("", BOTH_WAYS)
+    sides: dict[str, SpeedReport] = {found.name: found, baseline: found.baseline}
     page.table(
-        ("", "fps", "key frames %", "p50 ms", "p95 ms", "p99 ms"),
+        ("", "fps", "key frames %", "p50 ms", "p95 ms", "p99 ms", "in between p50 ms"),
         [
             (
                 name,
@@ -51,13 +54,14 @@ def profile_page(found: ProfileReport, line: TimeLine, source: str, baseline: st
                 side.latency_ms.p50,
                 side.latency_ms.p95,
                 side.latency_ms.p99,
+                None if side.between_ms is None else side.between_ms.p50,
             )
             for name, side in sides.items()
         ],
     )
     page.bars({name: side.fps for name, side in sides.items()}, "fps")
     page.section(
-        "Time per frame", f"Every frame of the run under {found.policy}, its stages one above the other."
+        "Time per frame", f"Every frame of the run under {found.name}, its stages one above the other."
     )
     frames = line.stages["scheduled"]
     page.lines(_by_stage(frames), "ms", "frame", stacked=True)
@@ -171,6 +175,8 @@ def compare_page(found: CompareReport, source: str) -> str:
     """The page of a comparison."""
     page = Page(f"edge-vss compare: {source}")
     page.section("Recommendation", found.recommendation)
+    if found.both_ways:
+        page.section("", BOTH_WAYS)
     measured = [(row.candidate.name, row.measured, row) for row in found.rows if row.measured is not None]
     page.section("Frames per second")
     page.bars({name: each.fps for name, each, _ in measured}, "fps")
@@ -184,11 +190,12 @@ def compare_page(found: CompareReport, source: str) -> str:
     )
     page.section("All figures")
     page.table(
-        ("", "fps", "p50 ms", "p95 ms", "p99 ms", "key ms", "memory MB", "start s", "equal %"),
+        ("", "fps", "p50 ms", "p95 ms", "p99 ms", "key ms", "between ms", "memory MB", "start s", "equal %"),
         [
             (
                 *(name, each.fps, each.latency_ms.p50, each.latency_ms.p95, each.latency_ms.p99),
-                *(each.graphs_ms.get("key"), each.memory_mb, each.start_seconds),
+                *(each.graphs_ms.get("key"), None if each.between_ms is None else each.between_ms.p50),
+                *(each.memory_mb, each.start_seconds),
                 None if row.agreement is None else 100 * row.agreement,
             )
             for name, each, row in measured

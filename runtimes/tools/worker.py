@@ -42,6 +42,8 @@ class Job(Report):
     opening: dict[str, Any]
     """The fields of `Opening`: how the source is to be opened."""
     frames: int
+    both_ways: bool
+    """Whether frames in between have their labels from both sides."""
     labels: str
     """The file for what was shown, uint8 (N, H, W), or (N, heads, H, W); empty saves nothing."""
 
@@ -59,6 +61,8 @@ class Measurement(Report):
     """Median of every graph, by role."""
     memory_mb: float
     """The most memory held, in MB (10⁶ bytes), beyond what Python and NumPy held before the bundle."""
+    between_ms: Latency | None = None
+    """``latency_ms`` of the frames in between alone; None where there are none."""
 
 
 def measure(job: Job) -> Measurement:
@@ -75,6 +79,7 @@ def measure(job: Job) -> Measurement:
     loaded = perf_counter()
     shown: list[NDArray[np.uint8]] = []
     latencies: list[float] = []
+    between: list[float] = []
     watch = Stopwatch()
     opening = Opening(**job.opening)
     session = segmenter.session(job.policy)
@@ -84,17 +89,26 @@ def measure(job: Job) -> Measurement:
     first = perf_counter() - opened
     session = segmenter.session(job.policy)
     with opening.open(job.source, session) as source:
-        run(source, session, limit=WARM_UP_FRAMES)
+        run(source, session, limit=WARM_UP_FRAMES, both_ways=job.both_ways)
 
     def count(frame: Frame, prediction: Prediction | None) -> None:
         if prediction is not None:
             watch.merge(prediction.seconds)
             latencies.append(sum(prediction.seconds.values()))
+            if prediction.decision.route == "nonkey":
+                between.append(latencies[-1])
             shown.append(np.stack(list(prediction.heads.values())) if prediction.heads else prediction.labels)
 
     session = segmenter.session(job.policy)
     with opening.open(job.source, session) as source:
-        report = run(source, session, on_frame=count, drop_inference=False, limit=job.frames)
+        report = run(
+            source,
+            session,
+            on_frame=count,
+            drop_inference=False,
+            limit=job.frames,
+            both_ways=job.both_ways,
+        )
     if job.labels:
         np.save(job.labels, np.stack(shown))
     stages = watch.summary()
@@ -105,6 +119,7 @@ def measure(job: Job) -> Measurement:
         latency_ms=percentiles(latencies).latency,
         graphs_ms={role: stages[role].p50 for role in segmenter.graphs},
         memory_mb=round(peak_rss_mb() - empty, 1),
+        between_ms=percentiles(between).latency if between else None,
     )
 
 
@@ -115,7 +130,8 @@ def parse(text: str) -> Measurement | str:
     found = json.loads(text)
     if "problem" in found:
         return str(found["problem"])
-    return Measurement(**{**found, "latency_ms": Latency(**found["latency_ms"])})
+    between = found["between_ms"] and Latency(**found["between_ms"])
+    return Measurement(**{**found, "latency_ms": Latency(**found["latency_ms"]), "between_ms": between})
 
 
 def main(job: str, result: str) -> None:

@@ -67,10 +67,19 @@ class Trace:
         the frame's first and last pixels (``corners``). With a ``window`` it spans that instead; then no
         motion leads out of the frame, as there may be nothing.
         """
-        if self._hops is None:
-            root = self._sampled(grid, sampling, window)
-        else:
-            root = self._hops.root(grid, sampling, window)
+        if self._hops is not None:
+            return self._scaled(self._hops.root(grid, sampling, window), grid, sampling, window)
+        return self.smooth_root(grid, sampling, window)
+
+    def smooth_root(
+        self, grid: Size, sampling: str = "centres", window: Window | None = None
+    ) -> NDArray[np.float32]:
+        """As `root`, in sub-pixels whatever the mode: for what compares pictures."""
+        return self._scaled(self._sampled(grid, sampling, window), grid, sampling, window)
+
+    def _scaled(
+        self, root: NDArray[np.float32], grid: Size, sampling: str, window: Window | None
+    ) -> NDArray[np.float32]:
         height, width = self.size if window is None else (window.height, window.width)
         if window is not None and self.frames_since_key:
             x, y = self._positions.of_grid(self.size, grid, sampling, window)

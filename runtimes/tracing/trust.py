@@ -54,6 +54,27 @@ class Carried:
 
 
 @dataclass(frozen=True)
+class OfFused:
+    """The trust in labels that were made from what was carried from the better side, position by position."""
+
+    earlier: Trace
+    later: Trace
+    thumb: Bytes
+    lead: Floats
+    """By how many grey levels the later side is the better one, one value a cell."""
+
+    def __call__(self) -> Confidence:
+        one, other = Carried(self.earlier, self.thumb)(), Carried(self.later, self.thumb)()
+        ahead = self.lead > 0
+        return Confidence(
+            np.where(ahead, other.cells, one.cells),
+            np.where(ahead, 1, -1).astype(np.int8),
+            np.where(ahead, other.mismatch, one.mismatch),
+            np.where(ahead, other.age, one.age),
+        )
+
+
+@dataclass(frozen=True)
 class OfTwoSides:
     """The trust in labels that were chosen between two sides. Where both say the same, it is high."""
 
@@ -81,8 +102,12 @@ def of_two_sides(
     grid = grid_of(earlier.size)[::-1]
     alike = np.equal(one, other).view(np.uint8) * np.uint8(255)
     agree = cv2.resize(alike, grid, interpolation=cv2.INTER_AREA).astype(np.float32) / np.float32(255)
-    leads = np.asarray(cv2.resize(lead, grid, interpolation=cv2.INTER_AREA), np.float32)
-    return OfTwoSides(earlier, later, thumb, leads, agree)
+    return OfTwoSides(earlier, later, thumb, cells_of(lead, earlier.size), agree)
+
+
+def cells_of(lead: Floats, size: Size) -> Floats:
+    """The lead of the later side, one value for every cell of a frame of ``size``."""
+    return np.asarray(cv2.resize(lead, grid_of(size)[::-1], interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _mismatch(trace: Trace, thumb: Bytes | None) -> Floats:

@@ -11,6 +11,7 @@ counts for more: the pixels of one position say little, those of a region much.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,10 +19,12 @@ from numpy.typing import NDArray
 
 from edge_vss.runtimes.tracing.cells import CELL_PX, at_centres, grid_of, samples_per_side
 from edge_vss.runtimes.tracing.root_map import Trace
-from edge_vss.video import Frame, Size
+from edge_vss.runtimes.tracing.whole_pixels import spread
+from edge_vss.video import Frame, Size, Window
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.uint8]
+Values = NDArray[Any]
 Look = NDArray[np.uint8]
 """What is kept of a frame to compare it with others, reduced: (h, w, 3), brightness and two of colour."""
 
@@ -51,7 +54,7 @@ def look_at(frame: Frame) -> Look:
 def apart(here: Look, anchor: Look, trace: Trace) -> Floats:
     """How unlike a frame its key frame is, carried along the trace: (h, w) float32, in grey levels."""
     h, w = here.shape[:2]
-    root = trace.root((h, w))
+    root = trace.smooth_root((h, w))
     x, y = (at + moved for at, moved in zip(_centres((h, w)), root, strict=True))
     carried = cv2.remap(anchor, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     light, red, blue = cv2.split(cv2.absdiff(here, carried))
@@ -79,6 +82,33 @@ def lead_of_later(earlier: Floats, later: Floats, share: float, size: Size) -> F
     cells = earlier.shape[1] / size[1] * CELL_PX
     lead = earlier - later + np.float32(_WAY * (2 * share - 1))
     return np.asarray(cv2.GaussianBlur(lead, (0, 0), max(_SMOOTH_CELLS * cells, 0.3)), np.float32)
+
+
+def chosen(earlier: Values, later: Values, lead: Floats, axis: int) -> Values:
+    """Of two tensors alike, each position of the grid has the values of one. The grid's rows are on ``axis``,
+    its columns on the next one; ``lead`` is sampled at its positions (`lead_at`)."""
+    shape = [1] * earlier.ndim
+    shape[axis : axis + 2] = lead.shape
+    return np.where((lead > 0).reshape(shape), later, earlier)
+
+
+def lead_at(
+    lead: Floats, size: Size, grid: Size, sampling: str = "centres", window: Window | None = None
+) -> Floats:
+    """`lead_of_later` at the positions of a grid (h, w), which lies in the frame as that of `Trace.root`."""
+    rows, columns = lead.shape
+    down, across = spread(size, grid, sampling, window)
+    # Averaged first: a position of a coarse grid stands for many of the lead's.
+    steps = [
+        max(round(float(at[-1] - at[0]) / max(len(at) - 1, 1) * count / extent), 1)
+        for at, count, extent in zip((across, down), (columns, rows), size[::-1], strict=True)
+    ]
+    even = cv2.blur(lead, (steps[0], steps[1]), borderType=cv2.BORDER_REPLICATE)
+    x, y = np.meshgrid(
+        ((across + 0.5) * columns / size[1] - 0.5).astype(np.float32),
+        ((down + 0.5) * rows / size[0] - 0.5).astype(np.float32),
+    )
+    return np.asarray(cv2.remap(even, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
 
 
 def merged(earlier: Labels, later: Labels, lead: Floats) -> Labels:

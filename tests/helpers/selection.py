@@ -87,7 +87,7 @@ SLOW_TESTS = frozenset(
 LONG = {
     "test_lmanet.py": ("test_psp101_converts_too",),
     "test_mpvss_engines.py": ("test_a_rollout_equals_torchs[tflite]", "alike[tflite-tflite]"),
-    "test_mpvss_trained.py": ("test_it_keeps", "test_vectors_carry"),
+    "test_mpvss_trained.py": ("test_it_keeps", "test_vectors_carry", "test_both_ways"),
     "test_tv3s.py": ("test_other_encoders_convert",),
 }
 """Parts of the names of tests that take a minute or more each: only `make soak` runs them. Each is one more
