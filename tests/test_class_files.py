@@ -54,7 +54,15 @@ WITH_COLOURS = {
     "CVAT": text("{name}:{r},{g},{b}::", head="# label:color_rgb:parts:actions\n"),
     "CVAT with parts": text("{name}:{r},{g},{b}:a,b:c", head="# label:color_rgb:parts:actions\n"),
     "GIMP palette": text("{r} {g} {b}\t{name}", head="GIMP Palette\nName: streets\nColumns: 3\n#\n"),
+    "CSV, blue first": text("{name},{b},{g},{r}", head="name,b,g,r\n"),
+    "CSV, the colour in one cell": text('{name},"{r},{g},{b}"', head="name,color\n"),
+    "hex without a mark": text("{name} {hex}"),
+    "Markdown": text("| {i} | {name} | #{hex} |", head="| id | name | color |\n|---|:--:|---|\n"),
     "JSON objects": json.dumps(OBJECTS),
+    "JSON lines": "\n".join(json.dumps(entry) for entry in OBJECTS),
+    "JSON, name to colour": json.dumps({n: list(c) for _, n, c in ROWS}),
+    "JSON, name to hex": json.dumps({n: "#" + bytes(c).hex() for _, n, c in ROWS}),
+    "YAML objects": text("- name: {name}\n  color: [{r}, {g}, {b}]"),
     "JSON objects, backwards": json.dumps(OBJECTS[::-1]),
     "JSON, hex": json.dumps([{"name": n, "color": "#" + bytes(c).hex()} for _, n, c in ROWS]),
     "JSON, RGBA": json.dumps([{"name": n, "color": [*c, 255]} for _, n, c in ROWS]),
@@ -82,6 +90,15 @@ NAMES_ALONE = {
     "id, tab": text("{i}\t{name}", BACKWARDS),
     "id last, comma": text("{name},{i}", BACKWARDS),
     "pixel values": text("{i}, {name}", head="Pixel Value, Class\n"),
+    "a column with a title": text("{name}", head="Name\n"),
+    "comments of all kinds": text("{name} # it", head="// my classes\n; mine\n# all\n"),
+    "id and arrow": text("{i} -> {name}", BACKWARDS),
+    "id last, equals": text("{name}={i}", BACKWARDS),
+    "id last, colon": text("{name}: {i}", BACKWARDS),
+    "bullets": text("- {name}"),
+    "commas at the ends": text('"{name}",'),
+    "commas in one line": ", ".join(NAMES),
+    "labelme": text("{name}", head="__ignore__\n"),
     "semicolons in one line": ";".join(NAMES),
     "JSON list": json.dumps(NAMES),
     "id2label": json.dumps({str(i): n for i, n, _ in BACKWARDS}),
@@ -92,6 +109,7 @@ NAMES_ALONE = {
     "COCO categories": json.dumps({"categories": [{"id": i, "name": n} for i, n, _ in BACKWARDS]}),
     "YAML list": "path: x\nnc: 3\nnames: [red, green, light blue]\n",
     "YAML block": "nc: 3\nnames:\n  - red\n  - green\n  - light blue\n",
+    "YAML with another key": text("  - {name}", head="classes:\n"),
     "YAML ids": "names:\n  2: light blue\n  1: green\n  0: red\n",
     "pbtxt": text(PBTXT),
     "pbtxt, backwards": text(PBTXT, BACKWARDS),
@@ -101,7 +119,7 @@ NAMES_ALONE = {
 
 def readable(content: str) -> str:
     """The same text. Skips the test where it is YAML, and PyYAML is not installed."""
-    if re.search(r"^names\s*:", content, re.MULTILINE):
+    if re.search(r"^(?:names|classes)\s*:|^- name:", content, re.MULTILINE):
         pytest.importorskip("yaml", reason="PyYAML comes with the converters")
     return content
 
@@ -140,6 +158,9 @@ def test_encodings_and_line_ends(tmp_path: Path, encoding: str, end: str) -> Non
         ("0 road\n255 void\n", ("road",)),
         ('{"0": "road", "255": "void"}', ("road",)),
         ("road 128 64 128\ncar\n", ("road", "car")),
+        ('"a = b"\ncar\n', ("a = b", "car")),
+        ("traffic sign (back)\nfacade\n", ("traffic sign (back)", "facade")),
+        ("glass facade\nstone facade\n", ("glass facade", "stone facade")),
     ],
 )
 def test_ids_are_obeyed_and_names_kept(tmp_path: Path, content: str, names: tuple[str, ...]) -> None:
@@ -174,6 +195,16 @@ def test_ids_are_obeyed_and_names_kept(tmp_path: Path, content: str, names: tupl
         ('["a", {"name": "b", "id": 1}]', "'a' has no id, and others have one"),
         ("[" * 5000, "not valid JSON"),
         ("a\x00b\n", "line 1: this is not text"),
+        ("import numpy as np\nCLASSES = ('road', 'car')\n", "line 1: 'import numpy as np' is no class name"),
+        ("labels = [\n    Label('road', 7, 0),\n]\n", "line 1: 'labels = .' is no class name"),
+        ("const CLASSES = ['road', 'car'];\n", "line 1: .* is no class name"),
+        ("('road', 'car')\n", "line 1: .* is no class name"),
+        ("<classes>\n<class>road</class>\n</classes>\n", "line 1: '<classes>' is no class name"),
+        ("road\nnames = [car]\n", "line 2: .* is no class name"),
+        ("ENVI\nclasses = 2\n", "line 2: 'classes = 2' is no class name"),
+        ("0.5 0.25 0.5 road\n", "line 1: colours are whole numbers"),
+        ("road, 0.5, 0.25, 0.5\n", "line 1: colours are whole numbers"),
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 9\n", "a pointer of Git LFS"),
     ],
 )
 def test_what_is_not_understood_is_refused_with_its_line(tmp_path: Path, content: str, message: str) -> None:

@@ -4,7 +4,7 @@
   semicolons, with a header or without; CVAT's ``labelmap.txt``; a GIMP palette.
 - JSON: a list of names or of objects; ``id2label`` and ``label2id``, also in a Hugging Face ``config.json``;
   the label lists of CVAT, COCO and Mapillary.
-- YAML: ``names`` of an Ultralytics data set.
+- YAML: ``names`` of an Ultralytics data set, and the lists that JSON may have.
 - pbtxt: ``item { id, name }`` of a TensorFlow label map.
 
 Ids that a file gives are obeyed. What is not understood is refused with its line, never guessed.
@@ -34,6 +34,13 @@ _MARKS = (
 )
 
 
+_YAML = re.compile(
+    r"^(?:names\s*:|(?:classes|class_names|labels|label_names|categories|id2label|label2id)\s*:\s*(?:[\[{#]|$))",
+    re.MULTILINE,
+)
+_YAML_LIST = re.compile(r"-\s+\w+\s*:\s")
+
+
 def read(path: Path) -> list[Entry]:
     """The classes of a file, in its order; ids are all given or all None.
 
@@ -46,7 +53,7 @@ def read(path: Path) -> list[Entry]:
         entries = _from_json(path, text)
     elif re.match(r"item\s*\{", _without_comments(begin)):
         entries = list(_from_pbtxt(path, text))
-    elif re.search(r"^names\s*:", text, re.MULTILINE):
+    elif _YAML.search(text) or _YAML_LIST.match(_without_comments(begin)):
         entries = _from_yaml(path, text)
     else:
         entries = from_rows(path, text)
@@ -86,7 +93,14 @@ def _from_json(path: Path, text: str) -> list[Entry]:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
         where = f" ({error})" if isinstance(error, ValueError) else ""
-        raise OptionError(f"{path} is not valid JSON{where}: check the file") from None
+        lines = [line for line in text.splitlines() if line.strip()]
+        try:
+            # One object a line.
+            data = [json.loads(line) for line in lines if len(lines) > 1]
+        except (ValueError, RecursionError):
+            data = []
+        if not data:
+            raise OptionError(f"{path} is not valid JSON{where}: check the file") from None
     return _listed(path, data)
 
 
@@ -107,11 +121,18 @@ def _listed(path: Path, data: object) -> list[Entry]:
         for key in _LISTS:
             if isinstance(data.get(key), list):
                 return _listed(path, data[key])
+        if data and all(_is_colour(value) for value in data.values()):
+            coloured = enumerate(data.items(), 1)
+            return [Entry(str(n).strip(), None, _colour_value(path, v, at)) for at, (n, v) in coloured]
         if data and all(isinstance(value, (str, int)) for value in data.values()):
             return _table(path, data)
     raise OptionError(
         f"{path} holds no list of classes that is known here: give a list of names, or id2label"
     )
+
+
+def _is_colour(value: object) -> bool:
+    return isinstance(value, list) or (isinstance(value, str) and colour_of(value) is not None)
 
 
 def _table(path: Path, table: Mapping[object, object]) -> list[Entry]:
@@ -184,6 +205,8 @@ def _from_yaml(path: Path, text: str) -> list[Entry]:
         return [
             _object(path, str(item) if isinstance(item, int) else item, n) for n, item in enumerate(names, 1)
         ]
+    if names is None:
+        return _listed(path, data)
     raise OptionError(f"{path}: names is {str(names)[:40]!r}, and has to be a list, or ids with their names")
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_vss.classes.lines import HEX, Line, check_names, lines_of
 from edge_vss.errors import OptionError
 
 Colour = tuple[int, int, int]
@@ -16,19 +17,30 @@ Row = tuple[int, list[str]]
 """The line's number, from 1, and its cells."""
 
 _CVAT = re.compile(r"^([^:]+):(\d{1,3},\d{1,3},\d{1,3})?:[^:]*:[^:]*$")
-_NUMBERED = re.compile(r"^(\d{1,3})\s*[:.)=-]\s*(\D.*)$")
+_NUMBERED = re.compile(r"^(\d{1,3})\s*(?:->|=>|[:.)=-])\s*(\D.*)$")
+_NAMED = re.compile(r"^(\D.*?)\s*(?:->|=>|[:=])\s*(\d{1,3})$")
 _THREE = re.compile(r"\d{1,3} +\d{1,3} +\d{1,3}\s")
 _WHOLE = re.compile(r"-?\d+")
-_HEX = re.compile(r"(?:#|0[xX])[0-9a-fA-F]{6}(?:[0-9a-fA-F]{2})?")
 
 _HEADS = {
     "id": (
-        *("id", "idx", "index", "class_id", "classid", "class id", "label_id", "train_id", "trainid"),
+        *(
+            "id",
+            "idx",
+            "index",
+            "class_id",
+            "classid",
+            "class id",
+            "label_id",
+            "label id",
+            "train_id",
+            "trainid",
+        ),
         *("class_index", "class index", "pixel_value", "pixel value", "value", "key"),
     ),
     "name": (
         *("name", "names", "class", "classes", "class_name", "classname", "class name"),
-        *("label", "labels", "label_name", "category"),
+        *("label", "labels", "label_name", "label name", "category"),
     ),
     "red": ("r", "red"),
     "green": ("g", "green"),
@@ -55,9 +67,8 @@ class Place:
     """Which cells of a row hold what; None where there is none. Negative numbers count from the end."""
 
     id: int | None
-    red: int | None
-    """The first of three cells, or of one that holds the whole colour."""
-    whole_colour: bool = False
+    colour: tuple[int, ...] = ()
+    """Three cells, for red, green and blue, or one that holds the whole colour."""
 
 
 @dataclass(frozen=True)
@@ -77,21 +88,27 @@ class Spaced:
 
 def from_rows(path: Path, text: str) -> list[Entry]:
     """The classes of a text. Raises OptionError that names the line which is not understood."""
-    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
-    if lines and lines[0][1] == "GIMP Palette":
-        lines = [entry for entry in lines[1:] if not re.match(r"(Name|Columns)\s*:", entry[1])]
-    # A colour may begin a line, and a comment too.
-    lines = [(n, line) for n, line in lines if line and (not line.startswith("#") or _HEX.match(line))]
-    control = next((n for n, line in lines if any(ord(c) < 32 and c != "\t" for c in line)), None)
-    if control is not None:
-        raise OptionError(f"{path}, line {control}: this is not text: give one class name per line")
+    lines = lines_of(path, text)
+    entries = _classes(path, lines)
+    check_names(path, lines, [(entry.line, entry.name) for entry in entries])
+    if entries and entries[0].name == "__ignore__" and all(entry.id is None for entry in entries):
+        return entries[1:]  # labelme counts from there
+    return entries
+
+
+def _classes(path: Path, lines: list[Line]) -> list[Entry]:
     if lines and all(_CVAT.match(line) for _, line in lines):
         return [_cvat(path, number, line) for number, line in lines]
-    if len(lines) == 1 and ";" in lines[0][1]:
-        return [Entry(name.strip(), line=lines[0][0]) for name in lines[0][1].split(";") if name.strip()]
-    if lines and all(_NUMBERED.match(line) for _, line in lines):
-        found = [(n, _NUMBERED.match(line)) for n, line in lines]
-        return [Entry(_clean(m[2]), int(m[1]), None, n) for n, m in found if m is not None]
+    if len(lines) == 1:
+        number, line = lines[0]
+        for sign in ";,":
+            parts = [_clean(part) for part in line.split(sign) if part.strip()]
+            if len(parts) > 1 and not any(_is_number(part) for part in parts):
+                return [Entry(part, line=number) for part in parts]
+    for pattern, identity, name in ((_NUMBERED, 1, 2), (_NAMED, 2, 1)):
+        found = [(n, pattern.match(line)) for n, line in lines]
+        if lines and all(match for _, match in found):
+            return [Entry(_clean(m[name]), int(m[identity]), None, n) for n, m in found if m is not None]
     for delimiter in ("\t", ";", ","):
         # ``64 128 64<tab>Animal``: here a tab stands for a space.
         together = any(_THREE.match(line) for _, line in lines)
@@ -186,10 +203,9 @@ def _header(cells: list[str]) -> tuple[int, Place] | None:
                 found.setdefault(what, at)
     if "name" not in found or len(found) < 2:
         return None
-    three = [found.get(part) for part in ("red", "green", "blue")]
-    if three[0] is not None and three == [three[0], three[0] + 1, three[0] + 2]:
-        return found["name"], Place(found.get("id"), three[0])
-    return found["name"], Place(found.get("id"), found.get("colour"), "colour" in found)
+    three = tuple(found[part] for part in ("red", "green", "blue") if part in found)
+    one = (found["colour"],) if "colour" in found else ()
+    return found["name"], Place(found.get("id"), three if len(three) == 3 else one)
 
 
 def _entry(path: Path, number: int, cells: list[str], name: int, place: Place) -> Entry:
@@ -202,8 +218,8 @@ def _entry(path: Path, number: int, cells: list[str], name: int, place: Place) -
             raise OptionError(f"{path}, line {number}: the id {cells[place.id]!r} is no number: check it")
         identity = number_of(cells[place.id])
     colour = None
-    if place.red is not None:
-        colours = cells[place.red : place.red + (1 if place.whole_colour else 3)]
+    if place.colour:
+        colours = [cells[at] for at in place.colour]
         if colours != [""]:
             if not all(_is_number(cell) or colour_of(cell) for cell in colours):
                 raise OptionError(f"{path}, line {number}: {' '.join(colours)!r} is no colour: give R G B")
@@ -212,7 +228,7 @@ def _entry(path: Path, number: int, cells: list[str], name: int, place: Place) -
 
 
 def _is_number(cell: str) -> bool:
-    return _WHOLE.fullmatch(cell) is not None or _HEX.fullmatch(cell) is not None
+    return _WHOLE.fullmatch(cell) is not None or HEX.fullmatch(cell) is not None
 
 
 def _place(path: Path, rows: list[Row], before: int) -> Place:
@@ -221,24 +237,25 @@ def _place(path: Path, rows: list[Row], before: int) -> Place:
     ``before`` is how many of them stand before the name in the file.
     """
     count = len(rows[0][1])
-    colours = [at for at in range(count) if all(_HEX.fullmatch(cells[at]) for _, cells in rows)]
+    colours = [at for at in range(count) if all(HEX.fullmatch(cells[at]) for _, cells in rows)]
     if count == 0:
-        return Place(None, None)
+        return Place(None)
     if colours and count <= 2:
         other = [at for at in range(count) if at != colours[0]]
-        return Place(other[0] + 1 if other else None, colours[0] + 1, True)
+        return Place(other[0] + 1 if other else None, (colours[0] + 1,))
     if count == 1:
-        return Place(1, None)
+        return Place(1)
     if count == 3:
-        return Place(None, 1)
+        return Place(None, (1, 2, 3))
     if count == 4:
+        id_first, id_last = Place(1, (2, 3, 4)), Place(4, (1, 2, 3))
         # Three numbers stand together; the one that stands apart from them is the index.
         if before in (1, 3):
-            return Place(1, 2) if before == 1 else Place(4, 1)
-        for at in (0, 3):
+            return id_first if before == 1 else id_last
+        for at, place in ((0, id_first), (3, id_last)):
             ids = [number_of(cells[at]) for _, cells in rows]
             if sorted(ids) == list(range(min(ids), min(ids) + len(ids))) and min(ids) in (0, 1):
-                return Place(1, 2) if at == 0 else Place(4, 1)
+                return place
     raise OptionError(
         f"{path}, line {rows[0][0]}: it is not clear what its {count} numbers mean: give an index, a colour, "
         "or both, or a header such as id,name,r,g,b"
@@ -280,7 +297,7 @@ def _only_names(path: Path, split: list[Spaced]) -> bool:
     before, after = len(split[0].before), len(split[0].after)
     if (before, after) in ((0, 0), (0, 3)):
         return True
-    if (before, after) != (0, 1) or any(_HEX.fullmatch(row.after[0]) for row in split):
+    if (before, after) != (0, 1) or any(HEX.fullmatch(row.after[0]) for row in split):
         return False
     names = {" ".join(row.name) for row in split}
     ids = sorted(number_of(row.after[0]) for row in split)
@@ -296,7 +313,7 @@ def _only_names(path: Path, split: list[Spaced]) -> bool:
 
 def _plain(path: Path, row: Spaced) -> Entry:
     name = " ".join(row.name)
-    if name and (len(row.after) == 3 or (len(row.after) == 1 and _HEX.fullmatch(row.after[0]))):
+    if name and (len(row.after) == 3 or (len(row.after) == 1 and HEX.fullmatch(row.after[0]))):
         return Entry(_clean(name), None, _colour(path, row.line, row.after), row.line)
     # ``route 66`` is a name.
     return Entry(_clean(" ".join([*row.before, name, *row.after])), None, None, row.line)
