@@ -238,4 +238,4 @@ def test_the_documents_list_the_known_sets() -> None:
     listed = re.findall(r"^\| `([\w-]+)` \| (\d+) \|.*\| (\d+) \|$", page, re.MULTILINE)
     known = {name: classes.find(name) for name in classes.presets()}
     assert sorted(listed) == [(name, str(len(known[name])), str(known[name].ignore)) for name in known]
-    assert len(EXAMPLES) == 8
+    assert len(EXAMPLES) == 9
