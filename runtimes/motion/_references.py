@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -39,6 +40,12 @@ class Shown:
     vectors: MotionVectors | None
     picture_type: str
     size: Size
+
+    @cached_property
+    def unknown_ahead(self) -> tuple[Displacement, Known]:
+        """The vectors towards later frames, of which nobody knows which, on the grid: wanted for this frame
+        and for the next one."""
+        return _unknown(self.vectors, grid_of(self.size), ahead=True)
 
 
 @dataclass(frozen=True)
@@ -67,12 +74,11 @@ def hypotheses(current: Shown, previous: Shown, since_anchor: int) -> list[Hypot
     to an earlier one. It never refers to the B-frames shown in between: they are decoded after it. Where the
     vectors say which frame they refer to, nothing is guessed.
     """
-    grid = grid_of(current.size)
     spans = (since_anchor, 2 * since_anchor) if current.picture_type == "P" else SPANS
-    back = _by_span(current.vectors, grid, spans)
-    ahead = _by_span(current.vectors, grid, SPANS, ahead=True)
+    back = _by_span(current, spans)
+    ahead = _by_span(current, SPANS, ahead=True)
     # Moved to where they arrive, neighbours are mixed: only those of one span.
-    arriving = _by_span(previous.vectors, grid, SPANS, ahead=True, apart=True)
+    arriving = _by_span(previous, SPANS, ahead=True, apart=True)
     return [
         *(Hypothesis(_each(motion, span), known, span) for motion, known, span in back),
         *(Hypothesis(_each(motion, -span), known, -span) for motion, known, span in ahead),
@@ -90,24 +96,24 @@ _Laid = tuple[Displacement, Known, NDArray[np.int8]]
 
 
 def _by_span(
-    vectors: MotionVectors | None,
-    grid: Size,
-    guesses: Sequence[int],
-    *,
-    ahead: bool = False,
-    apart: bool = False,
+    shown: Shown, guesses: Sequence[int], *, ahead: bool = False, apart: bool = False
 ) -> Iterator[_Laid]:
     """One direction's vectors on the grid: those whose spans are told, and the others once for every span
     that they may have. ``apart``: each span has a grid of its own."""
-    if vectors is None:
+    grid = grid_of(shown.size)
+    if shown.vectors is None:
         return
-    unknown = vectors
-    if vectors.reference is not None:
-        yield from _told(vectors, grid, ahead, apart)
-        unknown = vectors.only(vectors.reference == 0)
-    displacement, known = cells(unknown, grid, ahead=ahead)
+    if shown.vectors.reference is not None:
+        yield from _told(shown.vectors, grid, ahead, apart)
+    displacement, known = shown.unknown_ahead if ahead else _unknown(shown.vectors, grid, ahead=False)
     if known.any():
         yield from ((displacement, known, np.full(grid, span, np.int8)) for span in guesses)
+
+
+def _unknown(vectors: MotionVectors | None, grid: Size, *, ahead: bool) -> tuple[Displacement, Known]:
+    if vectors is not None and vectors.reference is not None:
+        vectors = vectors.only(vectors.reference == 0)
+    return cells(vectors, grid, ahead=ahead)
 
 
 def _told(vectors: MotionVectors, grid: Size, ahead: bool, apart: bool) -> list[_Laid]:
