@@ -108,7 +108,7 @@ def networks(folder: Path) -> Iterator[tuple[str, Path]]:
     families: dict[str, dict[str, Any]] = {
         "bisenet18": {"family": "arseg", "options": {"variant": "camvid-bise18"}, "size": size},
         "lmanet-erf": {"family": "lmanet", "options": {"variant": "erf"}, "size": (256, 512)},
-        "tv3s-b0": {"family": "tv3s", "options": {"variant": "mit-b0"}, "size": (240, 432)},
+        "tv3s-b0": {"family": "tv3s", "options": {"variant": "mit-b0"}, "size": (256, 448)},
     }
     made = {"espnet-like": espnet, **{name: Conversion(None, **how) for name, how in families.items()}}
     for name, conversion in made.items():
