@@ -8,6 +8,7 @@ or not at all.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +17,10 @@ from edge_vss.errors import OptionError
 from edge_vss.report import Report
 
 _WINDOW_FRAMES = 100
-"""Frames that the p95 is taken of, to correct the wait."""
-_EVERY_FRAMES = 10
+"""Frames that the p95 is told of."""
+_MORE_FRAMES, _LESS_FRAMES = 20, 40
+"""Frames under one wait that it is lengthened or shortened after. Of 40, two may be late without being the
+p95."""
 _LOW, _HIGH = 0.75, 0.92
 """Shares of the budget between which the p95 is kept."""
 _FIRST_FRAMES = 30
@@ -65,6 +68,8 @@ class Budget:
         self.seconds = budget_ms / 1e3
         self._wait = 0.5 * self.seconds
         self._last: deque[float] = deque(maxlen=_WINDOW_FRAMES)
+        # Those since the wait was changed: others say nothing of it.
+        self._under: deque[float] = deque(maxlen=_WINDOW_FRAMES)
         self._carried: deque[float] = deque(maxlen=_WINDOW_FRAMES)
         self._frames = self._over = 0
         self._waited = False
@@ -88,6 +93,7 @@ class Budget:
         if self._frames <= _START_FRAMES:
             return
         self._last.append(spent)
+        self._under.append(spent)
         if not self._waited:
             self._carried.append(own)
         if self._frames == _START_FRAMES + _FIRST_FRAMES and self.carried > self.seconds:
@@ -95,17 +101,23 @@ class Budget:
                 f"a budget of {1e3 * self.seconds:g} ms cannot be kept: carrying labels alone takes "
                 f"{1e3 * self.carried:.1f} ms here, so give {1.5e3 * self.carried:.0f} or more"
             )
-        if self._frames % _EVERY_FRAMES == 0:
-            p95 = self.p95
-            if p95 > _HIGH * self.seconds:
-                self._wait *= 0.8
-            elif p95 < _LOW * self.seconds:
-                self._wait = min(self._wait + 0.05 * self.seconds, 0.95 * self.seconds)
+        self._correct()
+
+    def _correct(self) -> None:
+        if len(self._under) % _MORE_FRAMES:
+            return
+        p95 = _p95(self._under)
+        if p95 > _HIGH * self.seconds and len(self._under) >= _LESS_FRAMES:
+            self._wait *= 0.9
+            self._under.clear()
+        elif p95 < _LOW * self.seconds:
+            self._wait = min(self._wait + 0.05 * self.seconds, 0.95 * self.seconds)
+            self._under.clear()
 
     @property
     def p95(self) -> float:
         """Seconds from packet to labels, of the last frames."""
-        return float(np.percentile(self._last, 95)) if self._last else 0.0
+        return _p95(self._last)
 
     @property
     def carried(self) -> float:
@@ -116,3 +128,7 @@ class Budget:
         """What was made of it, with what a key frame took on average."""
         ms = [round(1e3 * seconds, 3) for seconds in (self._wait, self.p95, key_seconds, self.carried)]
         return BudgetReport(1e3 * self.seconds, ms[0], ms[1], self._over, self._frames, ms[2], ms[3])
+
+
+def _p95(seconds: Collection[float]) -> float:
+    return float(np.percentile(list(seconds), 95)) if seconds else 0.0

@@ -272,6 +272,22 @@ def test_a_budget_is_met_by_waiting_more_or_less() -> None:
     assert budget.report(0.3).wait_ms < before and budget.report(0.3).over == 100
 
 
+def test_a_burst_of_late_frames_costs_a_budget_little() -> None:
+    budget = Budget(100)
+
+    def frames_pass(count: int) -> float:
+        for _ in range(count):
+            patience = budget.patience(0.010)
+            budget.waits()
+            budget.shown(0.010 + patience, 0.010)
+        return budget.report(0.3).wait_ms
+
+    before = frames_pass(400)
+    for _ in range(12):
+        budget.shown(0.150, 0.010)
+    assert 0.75 * before < frames_pass(100) < 1.05 * before
+
+
 @pytest.mark.parametrize("wrong", [0, -1, float("nan"), float("inf")])
 def test_a_budget_that_is_none(wrong: float) -> None:
     with pytest.raises(OptionError, match="budget_ms wants milliseconds, above 0"):
