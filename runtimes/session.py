@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.bundle import Manifest
-from edge_vss.decisions import Decision, Policy, Prediction, Track, described
+from edge_vss.decisions import Decision, Policy, Prediction, Track
 from edge_vss.errors import OptionError
-from edge_vss.one_process import OneProcess
+from edge_vss.runtimes._of_bundle import OfBundle
 from edge_vss.runtimes._runner import Runner
 from edge_vss.runtimes.both_ways import BothWays
 from edge_vss.runtimes.engines import Graph, Tensor
@@ -30,7 +30,7 @@ ROUTES = ("start", "key", "nonkey")
 """What a policy may decide on; the bundle says which graphs each of them runs."""
 
 
-class Session(OneProcess):
+class Session(OfBundle):
     """Segments the frames of one video, in order. Not thread-safe: one for every video.
 
     The state goes from one step to the next by value, in ``state``, where it can be read, saved and restored.
@@ -51,69 +51,17 @@ class Session(OneProcess):
                 f"this bundle gives no scores, only {', '.join(sorted(produced))}: "
                 "convert the model with --carry scores, or leave logits out"
             )
-        self.policy = policy
+        super().__init__(manifest, Runner(manifest, graphs), policy)
         self.state = State(manifest)
-        self._manifest = manifest
-        self._runner = Runner(manifest, graphs)
         self._logits = logits
         self._process = os.getpid()
         self._tracer = Tracer(self.trace_mode)
-        self._cuts = Cuts() if manifest.remembers else None
+        self._cuts = Cuts() if self.looks_for_cuts else None
         self._start_next = ""
         """Why the next step must begin anew, or empty."""
         self._key_owed: Decision | None = None
         """A key frame that the policy wanted where a frame passed without inference."""
         self._trusts = self.labels_from_key_frames
-
-    @property
-    def trace_mode(self) -> str:
-        """How motion is traced back for this bundle: ``grid`` or ``exact``."""
-        return self._manifest.motion.trace if self._manifest.motion else "grid"
-
-    @property
-    def labels_from_key_frames(self) -> bool:
-        """As `Manifest.labels_from_key_frames`."""
-        return self._manifest.labels_from_key_frames
-
-    @property
-    def wants_motion(self) -> bool:
-        """Whether frames need motion. If not, the source may leave it out: the labels are the same.
-
-        Only frames after an anchor are traced back to it, so only graphs of the ``nonkey`` route count, and
-        policies that measure.
-        """
-        measures = described(self.policy).measures
-        return measures or (self.leaves_between and self._runner.reads("nonkey", "motion"))
-
-    @property
-    def fuses(self) -> bool:
-        """Whether labels from both sides are made once, of what is carried from the better one."""
-        return self._runner.fusing is not None
-
-    @property
-    def twice(self) -> tuple[str, ...]:
-        """The graphs that run twice for labels from both sides."""
-        fusing = self._runner.fusing
-        return self._manifest.routes.get("nonkey", ()) if fusing is None else (fusing.carry,)
-
-    @property
-    def leaves_between(self) -> bool:
-        """Whether there may be frames between key frames. Labels from both sides need their motion, also
-        where no graph reads it: it tells which side follows better."""
-        # A session also takes the key route by itself, where a state was restored.
-        routes = described(self.policy).routes | {"key"}
-        return "nonkey" in {self._present(route) for route in routes}
-
-    @property
-    def why_pictures(self) -> str:
-        """Why frames that are no I-frames need a picture, in a clause; empty where they do not."""
-        if self._runner.reads(self._present("nonkey"), "image"):
-            return f"the family {self._manifest.family} looks at every picture"
-        if self._cuts is not None:
-            return "this bundle remembers, and cuts are looked for in every picture"
-        if described(self.policy).pictures:
-            return f"the policy {self.policy} makes key frames of others than I-frames (take gop)"
-        return ""
 
     def can_step(self, frame: Frame) -> bool:
         """Whether `step` can take the frame. One that has to begin anew needs a picture; where it has none,
@@ -298,12 +246,6 @@ class Session(OneProcess):
             self._tracer.anchor(frame)
         self._key_owed = None
         return decision
-
-    def _present(self, route: str) -> str:
-        """The route, or the one that is run instead: some families treat every frame after the first alike,
-        and have only one of key and nonkey."""
-        routes = self._manifest.routes
-        return next(name for name in (route, "nonkey", "key", "start") if name in routes)
 
     def _asked(self, frame: Frame) -> Decision:
         """What the policy wants for the frame. The tracer follows the frame for it."""
