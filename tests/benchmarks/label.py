@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from edge_vss.runtimes.archive.jobs import Labelling, Planning, Task
 from edge_vss.runtimes.archive.on_ray import OnRay
 from edge_vss.runtimes.archive.planning import Plan
 from edge_vss.runtimes.archive.recordings import Recording
+from edge_vss.runtimes.timing import peak_rss_mb
 from tests.helpers.videos import encode, remux, stills
 
 FRAMES = 48
@@ -118,8 +118,7 @@ def worker(bundle: str, video: str, out: str) -> None:
     rows = []
     for shard in plan.shards:
         done = Labelling(task, recording, shard, plan.fingerprint)()
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        rows.append((shard.first_frame + done.frames, peak, done.frames / done.seconds))
+        rows.append((shard.first_frame + done.frames, peak_rss_mb(), done.frames / done.seconds))
     table(("frames", "peak MB", "fps"), rows)
 
 
