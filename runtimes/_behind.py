@@ -20,10 +20,13 @@ from edge_vss.runtimes.engines import Graph, Tensor
 NICENESS = 10
 """How much lower than the stream's own the priority is."""
 
+_COMPILE_SECONDS = 10.0
+"""The longest that the end of a program waits for a graph that is compiled."""
+
 Tensors = Mapping[str, Tensor]
 
 
-@dataclass
+@dataclass(eq=False)
 class _Call:
     graph: Graph
     given: Tensors
@@ -53,6 +56,8 @@ class _Threads:
     lock: threading.Lock = field(default_factory=threading.Lock)
     count: int = 0
     idle: int = 0
+    preparing: set[_Call] = field(default_factory=set)
+    """Calls that nobody waits for."""
 
     def take(self, call: _Call) -> None:
         with self.lock:
@@ -73,10 +78,14 @@ class _Threads:
             # Before the caller goes on: its next call then finds this thread.
             with self.lock:
                 self.idle += 1
+                self.preparing.discard(call)
             call.done.set()
             del call  # an idle thread holds no tensors
 
     def end(self) -> None:
+        # A thread that compiles when the program ends would be ended within the engine, which aborts it all.
+        for call in list(self.preparing):
+            call.done.wait(_COMPILE_SECONDS)
         for _ in range(self.count):
             self.calls.put(None)
 
@@ -92,11 +101,18 @@ class Behind:
         """A graph that is compiled when it is prepared, or else when it is called for the first time."""
         return QuietGraph(self, compiled)
 
-    def begin(self, graph: Graph, tensors: Tensors) -> _Call:
-        """Call a graph on one of the threads; nobody needs to wait for it."""
+    def run(self, graph: Graph, tensors: Tensors) -> Tensors:
+        """Call a graph on one of the threads, and wait for it."""
         call = _Call(graph, tensors)
         self._threads.take(call)
-        return call
+        return call.result()
+
+    def begin(self, work: Graph) -> None:
+        """Prepare something on one of the threads."""
+        call = _Call(work, {})
+        with self._threads.lock:
+            self._threads.preparing.add(call)
+        self._threads.take(call)
 
 
 class QuietGraph:
@@ -109,12 +125,12 @@ class QuietGraph:
 
     def __call__(self, tensors: Tensors) -> Tensors:
         """As a `Graph`. Raises what compiling raises, too."""
-        return self._behind.begin(self._compute, tensors).result()
+        return self._behind.run(self._compute, tensors)
 
     def prepare(self) -> None:
         """Begin to compile, so that the first key frame need not wait. What goes wrong is told there."""
         if self._made is None:
-            self._behind.begin(self._prepared, {})
+            self._behind.begin(self._prepared)
 
     def _compute(self, tensors: Tensors) -> Tensors:
         return self._graph()(tensors)

@@ -233,7 +233,8 @@ main()
 
 @pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
 @pytest.mark.parametrize(
-    ("module", "said"), [("numpy", ""), ("typer", ""), ("edge_vss.cli.terminal", ""), ("av", "interrupted\n")]
+    ("module", "said"),
+    [("typer", ""), ("edge_vss.cli.terminal", ""), ("numpy", "interrupted\n"), ("av", "interrupted\n")],
 )
 def test_ctrl_c_while_the_program_starts_is_quiet(module: str, said: str) -> None:
     command = [sys.executable, "-c", INTERRUPTED, "motion", module]

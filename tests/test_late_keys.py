@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import pickle
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -347,3 +349,14 @@ def test_a_run_in_the_background_leaves_no_frame_out(tiny_bundle: Path, tiny_vid
     for pace in (0, -3, float("nan"), float("inf")):
         with pytest.raises(OptionError, match="pace wants frames per second"):
             run(frames(2), session, pace=pace)
+
+
+def test_a_program_waits_for_a_graph_that_is_compiled_when_it_ends() -> None:
+    """Else the thread is ended within the engine, and that aborts the program."""
+    code = (
+        "import time\nfrom edge_vss.runtimes._behind import Behind\n"
+        "graph = Behind().graph(lambda: (time.sleep(0.5), print('compiled', flush=True)))\n"
+        "graph.prepare()\nraise SystemExit(3)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "compiled\n", "")
