@@ -14,6 +14,8 @@ SHARES = {
     "streams": 0.008,
     "bundles": 0.02,
     "kills": 0.015,
+    "kills-convert": 0.015,
+    "kills-serve": 0.015,
     "growth": 0.004,
     "digests": 0.04,
     "sessions": 1.0,
@@ -25,7 +27,7 @@ SOAK = os.environ.get("EDGE_VSS_SOAK") == "1"
 def test_nothing_goes_wrong(tiny_bundle: Path, part: str) -> None:
     pytest.importorskip("onnxruntime", reason="the bundle is run with onnxruntime")
     rows = list(soaked(tiny_bundle, iter([part]), 1.0 if SOAK else SHARES.get(part, 1.0)))
-    assert rows and all(row.tried for row in rows)
+    assert rows and all(row.tried or "not installed" in row.notes for row in rows)
     assert not [row for row in rows if row.wrong]
 
 

@@ -1,7 +1,8 @@
 """What holds for long: ``python -m tests.fuzzing.soak [PART ...] [--share S]`` prints a table of counts.
 
-A share of 1 is the long form: 10,000 damaged streams of eight codecs, 10,000 damaged bundles, 200 kills, a
-million frames, 100 runs to one digest, 24 sessions at once. ``tests/test_soak.py`` runs a small share.
+A share of 1 is the long form: 10,000 damaged streams of eight codecs, 10,000 damaged bundles, 200 kills of
+each of three commands, a million frames, 100 runs to one digest, 24 sessions at once. ``tests/test_soak.py``
+runs a small share.
 """
 
 from __future__ import annotations
@@ -11,15 +12,13 @@ import hashlib
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic
 
 import av
 import cv2
@@ -29,6 +28,8 @@ from edge_vss.cli.terminal import say, table
 from edge_vss.errors import BundleError
 from edge_vss.runtimes.pipeline import run
 from edge_vss.runtimes.timing import rss_mb
+from tests.fuzzing import killed
+from tests.fuzzing.count import Count
 from tests.helpers.videos import encode, pan
 
 CODECS = {
@@ -44,17 +45,6 @@ CODECS = {
 HANG_SECONDS = 60.0
 WARM_FRAMES = 2_000
 AT_ONCE = 24
-FIRST_PICTURES = 2
-
-
-@dataclass(frozen=True)
-class Count:
-    """One row: how often it was tried, and how often it went wrong."""
-
-    what: str
-    tried: int
-    wrong: int
-    notes: str = ""
 
 
 def damaged(data: bytes, rng: random.Random) -> bytes:
@@ -173,56 +163,6 @@ def bundles(vss: Path, folder: Path, share: float) -> list[Count]:
     return [Count("damaged bundles", tries, loaded, "none may load")]
 
 
-def kills(vss: Path, folder: Path, share: float) -> list[Count]:
-    """`run` killed at any moment: the overlay plays, and every label map is whole."""
-    clip = encode(folder / "long.mp4", pan(300, (64, 96)))
-    tries, wrong, rng, frames = max(2, round(share * 200)), 0, random.Random(0), 0
-    for number in range(tries):
-        place = folder / f"killed{number}"
-        place.mkdir()
-        command = [sys.executable, "-m", "edge_vss", "run", str(vss), str(clip), "--engine", "onnxruntime"]
-        command += ["--out", str(place / "overlay.mp4"), "--save-labels", str(place / "labels")]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        # Of ten kills one comes while it starts, the others while it writes.
-        if number % 10:
-            _wait_for_first(place / "labels", process)
-        try:
-            process.wait(rng.uniform(0.0, 0.5))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-        try:
-            frames += _whole(place)
-        except (av.error.FFmpegError, AssertionError) as error:
-            wrong += 1
-            maps = len(list(place.glob("labels/*.png")))
-            say(f"kill {number}: {error}; {(place / 'overlay.mp4').stat().st_size} bytes, {maps} label maps")
-        shutil.rmtree(place)
-    # Where nothing was written, nothing was tried.
-    wrong += frames == 0
-    return [Count("kills of run", tries, wrong, f"{frames} frames and label maps left, all of them whole")]
-
-
-def _wait_for_first(labels: Path, process: subprocess.Popen[bytes]) -> None:
-    deadline = monotonic() + HANG_SECONDS
-    while process.poll() is None and not any(labels.glob("*.png")) and monotonic() < deadline:
-        sleep(0.01)
-
-
-def _whole(place: Path) -> int:
-    """How many frames and label maps are there. Raises where one cannot be read."""
-    count = 0
-    for path in place.glob("labels/*.png"):
-        assert cv2.imread(str(path), cv2.IMREAD_UNCHANGED) is not None, path
-        count += 1
-    overlay = place / "overlay.mp4"
-    # A picture is in the file when the next one comes: with one or two, there may be nothing to play.
-    if overlay.exists() and (overlay.stat().st_size > 0) and count > FIRST_PICTURES:
-        with av.open(str(overlay)) as container:
-            count += sum(1 for _ in container.decode(video=0))
-    return count
-
-
 def growth(vss: Path, folder: Path, share: float) -> list[Count]:
     """Frames without end in one process: it may not grow."""
     clip, frames = encode(folder / "loop.mp4", pan(300, (64, 96))), max(round(share * 1_000_000), WARM_FRAMES)
@@ -273,7 +213,9 @@ def sessions(vss: Path, folder: Path, share: float) -> list[Count]:
 PARTS: dict[str, Callable[[Path, Path, float], list[Count]]] = {
     "streams": streams,
     "bundles": bundles,
-    "kills": kills,
+    "kills": killed.of_run,
+    "kills-convert": killed.of_convert,
+    "kills-serve": killed.of_serve,
     "growth": growth,
     "digests": digests,
     "sessions": sessions,
