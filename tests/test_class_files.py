@@ -127,7 +127,7 @@ def readable(content: str) -> str:
 @pytest.mark.parametrize("form", WITH_COLOURS)
 def test_names_and_colours(tmp_path: Path, form: str) -> None:
     path = tmp_path / "classes"
-    path.write_text(WITH_COLOURS[form])
+    path.write_text(readable(WITH_COLOURS[form]))
     found = classes.find(str(path))
     assert found.names == NAMES and found.palette == COLOURS
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import filecmp
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -25,7 +24,7 @@ from edge_vss.runtimes.motion import _parts as parts
 from edge_vss.runtimes.opening import Opening
 from edge_vss.runtimes.segmenter import load
 from edge_vss.runtimes.tools.ground_truth import open_labels
-from tests.helpers.archive import BUNDLE, PARTS, Deadly, Raising, SmallParts, footage, noise
+from tests.helpers.archive import BUNDLE, PARTS, Deadly, Raising, SmallParts, footage, noise, same
 from tests.helpers.cli import CliRunner
 from tests.helpers.videos import annex_b, encode
 
@@ -73,16 +72,6 @@ def whole(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert not found.failed and found.recordings == 5 and found.in_one_piece == 1
     assert found.key_frames_twice >= 4, "nothing was cut, so this compares nothing"
     return out
-
-
-def same(one: Path, other: Path) -> bool:
-    """Whether two folders hold the same files, bit for bit."""
-    names = [
-        {path.relative_to(top).as_posix() for path in top.rglob("*") if path.is_file()}
-        for top in (one, other)
-    ]
-    assert names[0] == names[1]
-    return not any(filecmp.cmpfiles(one, other, names[0], shallow=False)[1:])
 
 
 @pytest.mark.parametrize("name", ["p.mp4", "b.mp4", "day/p.mp4", "ts/cut.ts", "one.avi"])

@@ -13,8 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.helpers.archive import footage
-from tests.test_label import same
+from tests.helpers.archive import footage, same
 
 pytest.importorskip("pyarrow", reason="the extra label is not installed")
 

@@ -16,10 +16,9 @@ from edge_vss.runtimes.archive.driver import label
 from edge_vss.runtimes.archive.jobs import Job, Task
 from edge_vss.runtimes.archive.on_ray import OnRay
 from edge_vss.runtimes.archive.processes import Processes
-from tests.helpers.archive import BUNDLE, SmallParts, footage, noise
+from tests.helpers.archive import BUNDLE, SmallParts, footage, noise, same
 from tests.helpers.cli import CliRunner
 from tests.helpers.videos import encode
-from tests.test_label import same
 
 
 def test_without_ray_one_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

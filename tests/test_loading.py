@@ -50,6 +50,7 @@ def test_a_bundle_replaced_while_an_engine_opens_it_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx", reason="the bundle is written with it")
     target = tmp_path / "grid.vss"
     motion = vectors.BUNDLES["grid"]
     with bundle.building(target) as folder:

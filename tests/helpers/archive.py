@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 import signal
 import sys
@@ -127,3 +128,13 @@ def main(recordings: str, out: str) -> None:
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
+
+
+def same(one: Path, other: Path) -> bool:
+    """Whether two folders hold the same files, bit for bit."""
+    names = [
+        {path.relative_to(top).as_posix() for path in top.rglob("*") if path.is_file()}
+        for top in (one, other)
+    ]
+    assert names[0] == names[1]
+    return not any(filecmp.cmpfiles(one, other, names[0], shallow=False)[1:])
