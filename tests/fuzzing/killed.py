@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic, sleep
@@ -174,4 +175,9 @@ def _played(part: Path) -> int:
 
 def _pieces(place: Path) -> list[Path]:
     """Parts of a recording that have begun."""
-    return [path for path in place.glob("*.mp4") if path.stat().st_size > 0]
+    found = []
+    for path in place.glob("*.mp4"):
+        # One in which nothing was written goes away.
+        with suppress(FileNotFoundError):
+            found += [path] if path.stat().st_size > 0 else []
+    return found

@@ -56,6 +56,7 @@ SLOW = frozenset(
         "test_serve_keeping.py",
         "test_serve_safety.py",
         "test_smp_folders.py",
+        "test_soak.py",
         "test_streetnet.py",
         "test_swin.py",
         "test_target_onnx.py",
