@@ -8,7 +8,7 @@ comes one interval late.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Protocol
@@ -37,6 +37,23 @@ MOST_BYTES = 256 * 2**20
 frame becomes a key frame."""
 
 Labelled = tuple[Frame, Prediction]
+
+
+class Labelling(Protocol):
+    """Frames in, frames with labels out, perhaps some frames later."""
+
+    def push(self, frame: Frame) -> list[Labelled]:
+        """Take the frame shown next; gives what is labelled by now, in order."""
+
+    def finish(self) -> list[Labelled]:
+        """What is left, at the end of the video."""
+
+
+def labelled(frames: Iterable[Frame], by: Labelling) -> Iterator[Labelled]:
+    """Every frame with its labels, in order."""
+    for frame in frames:
+        yield from by.push(frame)
+    yield from by.finish()
 
 
 def check_both_ways(bundle: HasKeyFrames, name: str = "this bundle") -> None:

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol
 
 from edge_vss.decisions import Prediction
 from edge_vss.runtimes.both_ways import BothWays
 from edge_vss.runtimes.both_ways import Labelled as Labelled
+from edge_vss.runtimes.both_ways import Labelling as Labelling
+from edge_vss.runtimes.both_ways import labelled as labelled
 from edge_vss.runtimes.session import Session
 from edge_vss.video import Frame
-
-
-class Labelling(Protocol):
-    """Frames in, frames with labels out, perhaps some frames later."""
-
-    def push(self, frame: Frame) -> list[Labelled]:
-        """Take the frame shown next; gives what is labelled by now, in order."""
-
-    def finish(self) -> list[Labelled]:
-        """What is left, at the end of the video."""
 
 
 class _AsTheyCome:
@@ -48,13 +39,6 @@ def is_key(prediction: Prediction, anchor_before: int) -> bool:
     ``anchor_index`` of the last one."""
     late = prediction.index != prediction.anchor_index > anchor_before >= 0
     return late or prediction.decision.route != "nonkey"
-
-
-def labelled(frames: Iterable[Frame], by: Labelling) -> Iterator[Labelled]:
-    """Every frame with its labels, in order."""
-    for frame in frames:
-        yield from by.push(frame)
-    yield from by.finish()
 
 
 def both_ways(frames: Iterable[Frame], session: Session) -> Iterator[Labelled]:

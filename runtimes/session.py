@@ -15,7 +15,7 @@ from edge_vss.decisions import Decision, Policy, Prediction, Track
 from edge_vss.errors import OptionError
 from edge_vss.runtimes._of_bundle import OfBundle
 from edge_vss.runtimes._runner import Runner
-from edge_vss.runtimes.both_ways import BothWays
+from edge_vss.runtimes.both_ways import BothWays, labelled
 from edge_vss.runtimes.engines import Graph, Tensor
 from edge_vss.runtimes.plan import Plan
 from edge_vss.runtimes.scene_cut import Cuts
@@ -88,12 +88,9 @@ class Session(OfBundle):
         Raises OptionError at once for ``both_ways`` where frames in between depend on each other, and where
         key frames come late; then what `step` raises.
         """
-        return self._both_ways(frames, BothWays(self)) if both_ways else map(self.step, frames)
-
-    def _both_ways(self, frames: Iterable[Frame], sides: BothWays) -> Iterator[Prediction]:
-        for frame in frames:
-            yield from (prediction for _, prediction in sides.push(frame))
-        yield from (prediction for _, prediction in sides.finish())
+        if not both_ways:
+            return map(self.step, frames)
+        return (prediction for _, prediction in labelled(frames, BothWays(self)))
 
     def plan(self, frame: Frame) -> Plan:
         """Decide the route of the frame shown after the last one; no graph runs.

@@ -17,11 +17,12 @@ from edge_vss.runtimes.fleet import Fleet, Scheduler
 from edge_vss.runtimes.sources import open_source
 from edge_vss.runtimes.timing import rss_mb
 from edge_vss.runtimes.tools.ground_truth import GroundTruth
-from edge_vss.video import Frame, StartReason
+from edge_vss.video import Frame
 from tests.benchmarks.both_ways import IGNORED, TruePicture, knowing
 from tests.benchmarks.speed import Row
 from tests.helpers import toys
 from tests.helpers.videos import Image, encode, stills
+from tests.test_fleet import endless
 from tests.test_session import frames as toy_frames
 
 FPS = 15
@@ -119,16 +120,6 @@ def doubt(data: Path, folder: Path) -> list[Row]:
         each = ", ".join(f"{name} {value:.1f}" for name, value in zip(clips, found, strict=True))
         texts.append(f"{schedule} {means[-1]:.2f} ({each}; {shared.begun} key frames)")
     return [Row("mean mIoU by doubt, against turns", means[0] - means[1], "", 1.0, False, "; ".join(texts))]
-
-
-def endless(count: int) -> Iterator[Frame]:
-    """The same few small frames again and again."""
-    shown = toy_frames(8, step=1)
-    for index in range(count):
-        frame = shown[index % 8]
-        start = StartReason.NONE if index else StartReason.FIRST_FRAME
-        motion = frame.motion if index % 8 else None
-        yield replace(frame, index=index, pts_seconds=index / 25, start=start, motion=motion, seconds={})
 
 
 def dying(data: Path, folder: Path, times: int = 1000) -> list[Row]:
