@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -37,16 +38,24 @@ def finish(process: subprocess.Popen[bytes]) -> None:
     assert process.returncode == 0, told.decode()
 
 
+def is_worker(child: psutil.Process) -> bool:
+    """Python's resource tracker is a child too; killing it does no harm, and tests nothing."""
+    try:
+        return "spawn_main" in " ".join(child.cmdline())
+    except psutil.NoSuchProcess:  # it has just ended; a zombie is told as one that is gone
+        return False
+
+
 def kill(process: subprocess.Popen[bytes], kind: str, choose: random.Random) -> None:
     workers = psutil.Process(process.pid).children() if process.poll() is None else []
-    # Python's resource tracker is a child too; killing it does no harm, and tests nothing.
-    workers = [worker for worker in workers if "spawn_main" in " ".join(worker.cmdline())]
+    workers = [worker for worker in workers if is_worker(worker)]
     if kind == "worker":
-        if workers:
+        with suppress(psutil.NoSuchProcess, IndexError):
             choose.choice(workers).kill()
         return
     if kind == "everything":
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     else:
         process.kill()
     process.communicate(timeout=60)
