@@ -1,15 +1,10 @@
-"""Between two stages of a run: a queue, and when frames come."""
+"""Between two stages of a run: a queue."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from math import inf
-from time import perf_counter
 from typing import Generic, TypeVar
-
-from edge_vss.errors import OptionError
-from edge_vss.video import Frame
 
 QUEUE_BYTES = 128 * 2**20
 """Most bytes that wait between two stages: 40 frames of 1080p, 10 of 4K. One frame may always wait."""
@@ -74,43 +69,3 @@ class Channel(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._items)
-
-
-def check_pace(fps: float | None) -> None:
-    """Raises OptionError for a pace that is no number of frames a second."""
-    if fps is not None and not 0 < fps < inf:
-        raise OptionError(f"pace wants frames per second, above 0, got {fps}")
-
-
-class Pace:
-    """When frames are read: so many a second, as a camera would send them, or as fast as somebody takes them.
-    And when each of them came. One thread reads, another asks."""
-
-    def __init__(self, fps: float | None, taken: Channel[Frame]) -> None:
-        self._fps = fps
-        self._taken = taken
-        self._began: float | None = None
-        self._came: dict[int, float] = {}
-
-    def wait(self, number: int) -> None:
-        """Until the packet of a frame comes, or nobody takes frames any more."""
-        if self._fps is not None:
-            self._began = perf_counter() if self._began is None else self._began
-            self._taken.wait_closed(self._began + number / self._fps - perf_counter())
-
-    def read(self, frame: Frame, number: int) -> None:
-        """The frame is decoded."""
-        if self._fps is not None and self._began is not None:
-            self._came[frame.index] = self._began + number / self._fps
-        else:
-            self._came[frame.index] = perf_counter() - sum(frame.seconds.values())
-
-    def so_far(self, frame: Frame) -> float:
-        """Seconds since the frame's packet came."""
-        now = perf_counter()
-        return now - self._came.get(frame.index, now)
-
-    def since(self, frame: Frame) -> float:
-        """Seconds since the frame's packet came. It is forgotten then."""
-        now = perf_counter()
-        return now - self._came.pop(frame.index, now)

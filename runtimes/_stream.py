@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from edge_vss.decisions import Prediction
 from edge_vss.plugins import LOG
 from edge_vss.report import Report
-from edge_vss.runtimes._channel import QUEUE_BYTES, Channel, Pace
+from edge_vss.runtimes._channel import QUEUE_BYTES
+from edge_vss.runtimes._reader import QUEUE_FRAMES, Backlog, Reader
 from edge_vss.runtimes.late_keys import KeyFigures, LateSession
 from edge_vss.runtimes.motion import Measure
 from edge_vss.runtimes.opening import Opening
-from edge_vss.runtimes.pipeline import LIVE_SECONDS, QUEUE_FRAMES
 from edge_vss.runtimes.sources import Source
 from edge_vss.runtimes.timeliness import Timeliness, Timing
 from edge_vss.video import Frame
@@ -112,17 +112,14 @@ class Stream:
     error: BaseException | None = None
     ended: bool = False
     timing: Timing = field(default_factory=Timing)
-    decoded: Channel[Frame] | None = None
+    reader: Reader | None = None
     threads: list[threading.Thread] = field(default_factory=list)
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def begin(self) -> None:
         """Start the threads."""
-        self._start(self._labels, "labels")
-
-    def _start(self, work: Callable[[], None], what: str) -> None:
-        # Daemon threads: a silent camera must not keep the program from ending.
-        thread = threading.Thread(target=work, name=f"edge-vss {self.name} {what}", daemon=True)
+        # A daemon thread: a silent camera must not keep the program from ending.
+        thread = threading.Thread(target=self._labels, name=f"edge-vss {self.name} labels", daemon=True)
         self.threads.append(thread)
         thread.start()
 
@@ -135,8 +132,8 @@ class Stream:
                 self.error = error
                 LOG.warning("the stream %s has ended: %s", self.name, error)
         finally:
-            if self.decoded is not None:
-                self.decoded.close(discard=True)
+            if self.reader is not None:
+                self.reader.close()
             if self.source is not None:
                 self.source.close()
             self.session.close()
@@ -154,42 +151,28 @@ class Stream:
         return self.source, self.source.info.fps, self.source.info.live
 
     def _run(self, frames: Iterable[Frame], fps: float, live: bool) -> None:
-        ahead = max(QUEUE_FRAMES, round(LIVE_SECONDS * (self.reading.pace or fps))) if live else QUEUE_FRAMES
-        decoded: Channel[Frame] = Channel(ahead)
-        self.decoded = decoded
-        reading = Pace(self.reading.pace, decoded)
         failed: list[BaseException] = []
-
-        def decode() -> None:
-            try:
-                number, given = 0, iter(frames)
-                while self.reading.limit is None or number < self.reading.limit:
-                    reading.wait(number)
-                    frame = next(given, None)
-                    if frame is None:
-                        break
-                    reading.read(frame, number)
-                    if not decoded.put(frame, frame.nbytes):
-                        break
-                    number += 1
-            except BaseException as error:
-                failed.append(error)
-            finally:
-                decoded.close()
-
-        self._start(decode, "decode")
-        # While the first key frame was computed, frames have come. Those are caught up with.
-        starting = ahead
-        while (frame := decoded.get()) is not None:
-            many = len(decoded) > ahead // 2
-            if (live and many and not starting) or not self.session.can_step(frame):
+        self.reader = reader = Reader(
+            frames,
+            fps=fps,
+            pace=self.reading.pace,
+            limit=self.reading.limit,
+            drop_inference=live,
+            failed=failed.append,
+            name=f"edge-vss {self.name} decode",
+        )
+        backlog = Backlog(reader, quick=True)
+        reader.start()
+        self.threads.append(reader.thread)
+        while (frame := reader.get()) is not None:
+            if (backlog.passes() and live) or not self.session.can_step(frame):
                 self.session.skip(frame)
                 self.timing.miss()
-                reading.since(frame)
+                reader.since(frame)
                 continue
             prediction = self.session.step(frame)
-            starting = starting - 1 if starting and len(decoded) > ahead // 2 else 0
-            self.timing.shown(prediction, reading.since(frame))
+            backlog.labelled()
+            self.timing.shown(prediction, reader.since(frame))
             if not self.out.put((self.name, frame, prediction), frame.nbytes + prediction.nbytes):
                 return
         if failed:
@@ -203,8 +186,8 @@ class Stream:
     def stop(self) -> None:
         """End it, without waiting for that."""
         self.stopped.set()
-        if self.decoded is not None:
-            self.decoded.close(discard=True)
+        if self.reader is not None:
+            self.reader.close()
 
     def join(self) -> None:
         """Wait until it has ended. A source that is silent is not waited for long."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from edge_vss.decisions import Policy
 from edge_vss.errors import OptionError
-from edge_vss.runtimes._channel import check_pace
 from edge_vss.runtimes._key_workers import KeyWorkers
+from edge_vss.runtimes._reader import check_pace
 from edge_vss.runtimes._requests import Request
 from edge_vss.runtimes._stream import Out, Reading, Shown, Stream, StreamReport
 from edge_vss.runtimes.motion import Measure

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import count
 from time import perf_counter
 from typing import Protocol
 
 from edge_vss.decisions import Prediction
 from edge_vss.errors import OptionError
-from edge_vss.runtimes._channel import Channel, Pace, check_pace
+from edge_vss.runtimes._reader import Backlog, Reader, check_pace
+from edge_vss.runtimes._writer import Writer
 from edge_vss.runtimes.labelling import Labelled, Labelling, is_key, labelling
 from edge_vss.runtimes.late_keys import LateSession
 from edge_vss.runtimes.motion import Measure
@@ -21,12 +19,6 @@ from edge_vss.runtimes.sinks import SINKS, Sink
 from edge_vss.runtimes.sources import Source
 from edge_vss.runtimes.timeliness import Timing
 from edge_vss.video import Frame, StartReason
-
-QUEUE_FRAMES = 4
-"""Frames between two stages: enough to even out a slow key frame, few enough to hold on a small device."""
-
-LIVE_SECONDS = 2.0
-"""How far a live source may run ahead. If decoding waited for a graph, the network would lose packets."""
 
 _JOIN_SECONDS = 2.0
 
@@ -136,8 +128,6 @@ def run(
     if drop_inference is None:
         drop_inference = (pace is not None or (info is not None and info.live)) and not both_ways
     check_pace(pace)
-    fps = pace or (info.fps if info else 0)
-    ahead = max(QUEUE_FRAMES, round(LIVE_SECONDS * fps)) if drop_inference else QUEUE_FRAMES
     if info is not None:
         check_pictures(session, info.pictures)
         if both_ways and info.pictures != "all":
@@ -145,116 +135,96 @@ def run(
                 f"both_ways compares all pictures, and pictures is {info.pictures!r}: leave it out"
             )
     report = RunReport(timing=timing or Timing())
-    decoded: Channel[Frame] = Channel(ahead)
-    reading = Pace(pace, decoded)
-    predicted: Channel[tuple[Frame, Prediction]] = Channel(QUEUE_FRAMES)
-    errors: list[BaseException] = []
-    anchor = -1
     labels = labelling(session, both_ways) if by is None else by
-
-    def decode() -> None:
-        try:
-            frames = iter(source)
-            for number in range(limit) if limit is not None else count():
-                reading.wait(number)
-                began = perf_counter()
-                frame = next(frames, None)
-                report.busy["source"] += perf_counter() - began
-                if frame is None:
-                    break
-                reading.read(frame, number)
-                if not decoded.put(frame, frame.nbytes):
-                    break
-        except BaseException as error:
-            errors.append(error)
-        finally:
-            decoded.close()
-
-    def write() -> None:
-        try:
-            while (item := predicted.get()) is not None:
-                began = perf_counter()
-                for sink in sinks:
-                    sink.write(*item)
-                report.busy["sinks"] += perf_counter() - began
-        except BaseException as error:
-            errors.append(error)
-            predicted.close(discard=True)
-            decoded.close(discard=True)
-
-    def hand_on(made: list[Labelled]) -> bool:
-        """False where nobody takes labels any more."""
-        nonlocal anchor
-        for frame, prediction in made:
-            report.frames += 1
-            spent = reading.since(frame)
-            report.timing.shown(prediction, spent)
-            if isinstance(session, LateSession) and session.budget is not None:
-                session.budget.shown(spent, sum(prediction.seconds.values()))
-            report.keyframes += is_key(prediction, anchor)
-            anchor = prediction.anchor_index
-            for stage, seconds in prediction.seconds.items():
-                report.stages[stage] = report.stages.get(stage, 0.0) + seconds
-            if on_frame is not None:
-                on_frame(frame, prediction)
-            if not predicted.put((frame, prediction), frame.nbytes + prediction.nbytes):
-                return False
-        return True
-
-    # Daemon threads: a silent camera must not keep the program from ending.
-    threads = [
-        threading.Thread(target=work, name=f"edge-vss {work.__name__}", daemon=True)
-        for work in (decode, write)
-    ]
+    errors: list[BaseException] = []
+    reader = Reader(
+        source,
+        fps=info.fps if info else 0.0,
+        pace=pace,
+        limit=limit,
+        drop_inference=drop_inference,
+        failed=errors.append,
+    )
+    backlog = Backlog(reader, quick=session.late)
+    writer = Writer(sinks, reader, errors)
+    books = _Books(report, session, reader, on_frame)
     started = perf_counter()
-    # While the first key frame was computed, frames have come. Those are caught up with.
-    finished, behind, starting = False, 0, ahead
+    finished = False
     try:
-        for thread in threads:
-            thread.start()
-        while (frame := decoded.get()) is not None:
+        reader.start()
+        writer.start()
+        while (frame := reader.get()) is not None:
             began = perf_counter()
-            report.losses += frame.start == StartReason.LOST_PACKETS
-            # ``behind`` counts the frames that wait now, and the last of them gets the graphs. Frames that
-            # arrive meanwhile do not count: otherwise no frame would ever get labels.
-            behind = (behind or 1 + len(decoded)) - 1
-            late = (len(decoded) > ahead // 2 and not starting) if session.late else behind
-            if (drop_inference and late) or not session.can_step(frame):
+            passes = backlog.passes() and drop_inference
+            if passes or not session.can_step(frame):
                 session.skip(frame)
-                report.skipped += 1
-                report.timing.miss()
-                reading.since(frame)
-                report.busy["graphs"] += perf_counter() - began
-                if on_frame is not None:
-                    on_frame(frame, None)
+                books.passed(frame, perf_counter() - began)
                 continue
             if isinstance(session, LateSession):
-                session.spent_seconds = reading.so_far(frame)
+                session.spent_seconds = reader.so_far(frame)
             made = labels.push(frame)
-            starting = starting - 1 if starting and len(decoded) > ahead // 2 else 0
+            backlog.labelled()
             report.busy["graphs"] += perf_counter() - began
-            if not hand_on(made):
+            if not all(writer.put(books.labelled(*one)) for one in made):
                 break
         else:
             began = perf_counter()
             made = labels.finish() if not errors else []
             report.busy["graphs"] += perf_counter() - began
-            hand_on(made)
+            for one in made:
+                writer.put(books.labelled(*one))
         finished = True
         report.losses += source.untold_losses if isinstance(source, Source) else 0
     finally:
-        decoded.close(discard=True)
-        predicted.close(discard=False)
-        threads[1].join()
-        threads[0].join(None if finished and not errors else _JOIN_SECONDS)
-        try:
-            with ExitStack() as closing:
-                for sink in sinks:
-                    closing.callback(sink.close)
-        except BaseException as error:
-            errors.append(error)
-        report.stages["sink"] = report.busy["sinks"]
+        reader.close()
+        writer.close()
+        reader.thread.join(None if finished and not errors else _JOIN_SECONDS)
+        report.busy |= {"source": reader.busy_seconds, "sinks": writer.busy_seconds}
+        report.stages["sink"] = writer.busy_seconds
         report.seconds = perf_counter() - started
     if errors:
         raise errors[0]
     return report
+
+
+class _Books:
+    """Writes down what became of each frame, and tells who asked."""
+
+    def __init__(
+        self,
+        report: RunReport,
+        session: Session,
+        reader: Reader,
+        on_frame: Callable[[Frame, Prediction | None], None] | None,
+    ) -> None:
+        self._report = report
+        self._budget = session.budget if isinstance(session, LateSession) else None
+        self._reader = reader
+        self._on_frame = on_frame
+        self._anchor = -1
+
+    def passed(self, frame: Frame, seconds: float) -> None:
+        """A frame passed without inference, which took so long."""
+        self._report.losses += frame.start == StartReason.LOST_PACKETS
+        self._report.skipped += 1
+        self._report.timing.miss()
+        self._reader.since(frame)
+        self._report.busy["graphs"] += seconds
+        if self._on_frame is not None:
+            self._on_frame(frame, None)
+
+    def labelled(self, frame: Frame, prediction: Prediction) -> Labelled:
+        """A frame has its labels."""
+        report, spent = self._report, self._reader.since(frame)
+        report.losses += frame.start == StartReason.LOST_PACKETS
+        report.frames += 1
+        report.timing.shown(prediction, spent)
+        if self._budget is not None:
+            self._budget.shown(spent, sum(prediction.seconds.values()))
+        report.keyframes += is_key(prediction, self._anchor)
+        self._anchor = prediction.anchor_index
+        for stage, seconds in prediction.seconds.items():
+            report.stages[stage] = report.stages.get(stage, 0.0) + seconds
+        if self._on_frame is not None:
+            self._on_frame(frame, prediction)
+        return frame, prediction

@@ -17,10 +17,11 @@ import pytest
 from edge_vss.decisions import Prediction
 from edge_vss.errors import EngineError, SinkError, SourceError
 from edge_vss.plugins import Plugin
+from edge_vss.runtimes._reader import QUEUE_FRAMES
 from edge_vss.runtimes._runner import Runner
 from edge_vss.runtimes.engines import Graph
 from edge_vss.runtimes.motion import Listener
-from edge_vss.runtimes.pipeline import QUEUE_FRAMES, motion_for, run
+from edge_vss.runtimes.pipeline import motion_for, run
 from edge_vss.runtimes.sinks import SINKS, Sink, SinkContext, open_sink, video
 from edge_vss.runtimes.sources import open_source
 from edge_vss.video import Frame, StartReason, StreamInfo

@@ -8,7 +8,7 @@ from pathlib import Path
 from edge_vss.decisions import Policy, Prediction
 from edge_vss.errors import SourceError
 from edge_vss.report import Report
-from edge_vss.runtimes._channel import check_pace
+from edge_vss.runtimes._reader import check_pace
 from edge_vss.runtimes._stream import StreamReport
 from edge_vss.runtimes.fleet import Fleet
 from edge_vss.runtimes.late_keys import KeyFigures, LateSession
