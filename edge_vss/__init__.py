@@ -45,8 +45,10 @@ if TYPE_CHECKING:
         Track,
     )
     from edge_vss.metrics import ScoreReport, Scores
+    from edge_vss.motion_field import MotionField, MotionVectors
     from edge_vss.runtimes._stream import StreamReport
-    from edge_vss.runtimes.archive.driver import LabelReport, label
+    from edge_vss.runtimes.archive.driver import label
+    from edge_vss.runtimes.archive.report import LabelReport
     from edge_vss.runtimes.drawing.overlays import overlay
     from edge_vss.runtimes.fleet import Fleet
     from edge_vss.runtimes.labelling import both_ways
@@ -72,17 +74,7 @@ if TYPE_CHECKING:
         save_vectors,
         vectors,
     )
-    from edge_vss.video import (
-        Colour,
-        Frame,
-        FrameStamp,
-        MotionField,
-        MotionVectors,
-        Packet,
-        Picture,
-        StartReason,
-        StreamInfo,
-    )
+    from edge_vss.video import Colour, Frame, FrameStamp, Packet, Picture, StartReason, StreamInfo
 
 __version__ = "0.1.0"
 
@@ -188,11 +180,11 @@ _HOMES = {
     "GroundTruth": ("runtimes.tools.ground_truth", "GroundTruth"),
     "HeadSpec": ("bundle", "HeadSpec"),
     "Interval": ("runtimes.policy", "Interval"),
-    "LabelReport": ("runtimes.archive.driver", "LabelReport"),
+    "LabelReport": ("runtimes.archive.report", "LabelReport"),
     "Manifest": ("bundle", "Manifest"),
     "Measured": ("decisions", "Measured"),
-    "MotionField": ("video", "MotionField"),
-    "MotionVectors": ("video", "MotionVectors"),
+    "MotionField": ("motion_field", "MotionField"),
+    "MotionVectors": ("motion_field", "MotionVectors"),
     "Opening": ("runtimes.opening", "Opening"),
     "Packet": ("video", "Packet"),
     "Picture": ("video", "Picture"),

@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_vss.video import MotionVectors, Size
+from edge_vss.motion_field import MotionVectors
+from edge_vss.video import Size
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 # Characters that Python calls printable and that show nothing: Unicode's Default_Ignorable_Code_Point
 # (DerivedCoreProperties.txt) where its category is a letter or a mark, and the empty Braille pattern.
@@ -84,3 +85,15 @@ def whole(name: str) -> str:
     except UnicodeEncodeError:
         return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return name
+
+
+def told_apart(names: Iterable[str], number: str = " ({})") -> list[str]:
+    """The names, in order. One that was there before gets a number, written as ``number`` says."""
+    given: list[str] = []
+    for name in names:
+        distinct, count = name, 1
+        while distinct in given:
+            count += 1
+            distinct = name + number.format(count)
+        given.append(distinct)
+    return given

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from edge_vss.bundle import TensorSpec
 from edge_vss.decisions import Decision, Prediction, Track
 from edge_vss.errors import OptionError
+from edge_vss.motion_field import MotionField
 from edge_vss.runtimes import both_ways as module
 from edge_vss.runtimes import pipeline
 from edge_vss.runtimes.both_ways import BothWays
@@ -22,7 +23,7 @@ from edge_vss.runtimes.segmenter import Segmenter
 from edge_vss.runtimes.sources.frames import ArrayPicture
 from edge_vss.runtimes.tracing.reversal import reversed_motion
 from edge_vss.runtimes.tracing.two_sides import merged
-from edge_vss.video import Frame, MotionField, StartReason
+from edge_vss.video import Frame, StartReason
 from tests.helpers import toys
 from tests.test_session import SIZE, bar, expected, frames, moved
 

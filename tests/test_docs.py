@@ -23,9 +23,9 @@ import typer.main
 
 import edge_vss
 from edge_vss.cli import app
-from edge_vss.cli.run import RunSummary
+from edge_vss.cli._run_summary import RunSummary
 from edge_vss.demo.show import DemoReport
-from edge_vss.runtimes.archive.driver import LabelReport
+from edge_vss.runtimes.archive.report import LabelReport
 from edge_vss.runtimes.tools.benchmark import ProfileReport
 from edge_vss.runtimes.tools.compare import CompareReport
 from edge_vss.runtimes.tools.doctor import MachineReport

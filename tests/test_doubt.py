@@ -8,13 +8,14 @@ import cv2
 import numpy as np
 import pytest
 
+from edge_vss.motion_field import MotionField
 from edge_vss.runtimes.motion import flow
 from edge_vss.runtimes.motion._doubt import EVERY, Doubt, mixed, roughness
 from edge_vss.runtimes.motion._references import keep
 from edge_vss.runtimes.opening import Opening
 from edge_vss.runtimes.sources import open_source
 from edge_vss.runtimes.tools.stream_report import _carry
-from edge_vss.video import Frame, MotionField
+from edge_vss.video import Frame
 from tests.helpers.videos import B_FRAMES, P_ONLY, Image, encode, pan, texture
 
 

@@ -55,7 +55,7 @@ def test_files_come_in_natural_order(tmp_path: Path) -> None:
     truth = GroundTruth(tmp_path)
     assert [path.name for path in truth.files] == ["SEQ.PNG", "seq2_f9.png", "seq2_f10.png", "seq10_f2.png"]
     assert len(truth) == 4
-    assert np.array_equal(truth.matching(0, (33, 47)), LABELS)
+    assert np.array_equal(truth.of_file(truth.files[0], (33, 47)), LABELS)
 
 
 def with_transparent(path: Path, value: int) -> Path:
@@ -160,7 +160,7 @@ def test_a_label_map_of_another_size_says_both_sizes(tmp_path: Path) -> None:
     with pytest.raises(
         SourceError, match=r"0\.png is 33x47 \(height x width\), but the video's frames are 360x480"
     ):
-        GroundTruth(tmp_path).matching(0, (360, 480))
+        GroundTruth(tmp_path).of_file(tmp_path / "0.png", (360, 480))
 
 
 def test_a_folder_without_label_maps_is_refused(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from edge_vss.errors import MissingExtra, OptionError
+from edge_vss.motion_field import MotionVectors
 from edge_vss.plugins import LOG
 from edge_vss.runtimes.motion._hevc import parser
 from edge_vss.runtimes.sources import open_source
-from edge_vss.video import MotionVectors
 from tests.helpers.hevc import encode_hevc, scene
 from tests.helpers.videos import drop, encode, pan, remux
 

@@ -61,7 +61,7 @@ MOTION = '''
 import numpy as np
 
 from edge_vss.runtimes.motion import MotionDescription
-from edge_vss.video import MotionField
+from edge_vss.motion_field import MotionField
 
 DESCRIPTION = MotionDescription("one pixel to the right", vectors=False)
 

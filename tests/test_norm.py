@@ -18,11 +18,12 @@ from edge_vss import bundle
 from edge_vss.bundle import json_fields, reading, rules
 from edge_vss.decisions import Decision, Track
 from edge_vss.errors import BundleError, EngineError
+from edge_vss.motion_field import MotionField
 from edge_vss.runtimes.engines import ENGINES
 from edge_vss.runtimes.operations import own_way
 from edge_vss.runtimes.segmenter import load
 from edge_vss.runtimes.tracing.root_map import Tracer
-from edge_vss.video import Frame, MotionField, Size
+from edge_vss.video import Frame, Size
 from tests.helpers import vectors
 from tests.helpers.reader import ExactTracer, GridTracer, Reader, grid_of, rollout
 from tests.helpers.warps import spec

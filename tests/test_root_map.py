@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge_vss.errors import OptionError
+from edge_vss.motion_field import MotionField
 from edge_vss.runtimes.sources import open_source
 from edge_vss.runtimes.tracing.cells import grid_of
 from edge_vss.runtimes.tracing.root_map import Trace, Tracer
-from edge_vss.video import Frame, MotionField, Size
+from edge_vss.video import Frame, Size
 from tests.helpers.videos import encode, pan
 
 

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from edge_vss.decisions import Decision, Track
 from edge_vss.errors import EngineError, OptionError
+from edge_vss.motion_field import MotionField
 from edge_vss.runtimes.engines import giving_arrays
 from edge_vss.runtimes.segmenter import Segmenter
 from edge_vss.runtimes.sources.frames import ArrayPicture
-from edge_vss.video import Frame, MotionField, Size, StartReason
+from edge_vss.video import Frame, Size, StartReason
 from tests.helpers import toys
 
 SIZE = (48, 64)

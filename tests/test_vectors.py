@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge_vss.errors import OptionError
+from edge_vss.motion_field import MotionVectors
 from edge_vss.runtimes.sources import open_source
 from edge_vss.runtimes.tracing.cells import CELL_PX, at_centres, cells, fill, grid_of
-from edge_vss.video import MotionVectors
 from tests.helpers.videos import encode, pan
 
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_vss.motion_field import MotionField
 from edge_vss.runtimes.tracing.whole_pixels import Hops, TapTables
-from edge_vss.video import MotionField, Size
+from edge_vss.video import Size
 
 FRAME: Size = (100, 132)
 

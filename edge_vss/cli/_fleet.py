@@ -10,7 +10,7 @@ import typer
 
 from edge_vss.cli.terminal import emit, places, progress, say
 from edge_vss.report import Report
-from edge_vss.text import without_password
+from edge_vss.text import told_apart, without_password
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,16 +93,12 @@ def run_fleet(
 
 def names_of(sources: Sequence[str]) -> dict[str, str]:
     """A short name for each source: that of its file or camera. Those that are the same get a number."""
-    named: dict[str, str] = {}
+    names = []
     for uri in sources:
         last = without_password(uri).rstrip("/").rpartition("/")[2].partition("?")[0]
         stem = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in Path(last).stem)
-        name, number = stem or "stream", 1
-        while name in named:
-            number += 1
-            name = f"{stem or 'stream'}-{number}"
-        named[name] = uri
-    return named
+        names.append(stem or "stream")
+    return dict(zip(told_apart(names, "-{}"), sources, strict=True))
 
 
 def place_of(sink: str, place: str, name: str) -> Path:

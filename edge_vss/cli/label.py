@@ -14,9 +14,9 @@ from edge_vss.cli.terminal import emit, say, table, writable
 from edge_vss.processor import usable_cores
 
 if TYPE_CHECKING:
-    from edge_vss.runtimes.archive.driver import OnProgress
     from edge_vss.runtimes.archive.jobs import Task
     from edge_vss.runtimes.archive.processes import Runner
+    from edge_vss.runtimes.archive.report import OnProgress
 
 
 def label(

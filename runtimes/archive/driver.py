@@ -9,13 +9,11 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import Protocol
 
 from edge_vss.bundle.rules import MANIFEST
 from edge_vss.claim import Claim
 from edge_vss.errors import OptionError, SinkError, SourceError
 from edge_vss.files import sha256
-from edge_vss.report import Report
 from edge_vss.runtimes.archive import index
 from edge_vss.runtimes.archive.jobs import (
     MAPS,
@@ -30,6 +28,7 @@ from edge_vss.runtimes.archive.jobs import (
 from edge_vss.runtimes.archive.planning import Plan
 from edge_vss.runtimes.archive.processes import Processes, Runner
 from edge_vss.runtimes.archive.recordings import Recording, find
+from edge_vss.runtimes.archive.report import Failure, LabelReport, OnProgress
 from edge_vss.runtimes.archive.store import SCRATCH, Local, Store, is_remote, open_store
 from edge_vss.runtimes.segmenter import load
 from edge_vss.runtimes.sinks import writing
@@ -39,53 +38,6 @@ ABOUT = "label.json"
 _FIXED = ("bundle", "policy", "engine", "provider", "motion", "maps", "confidence")
 _AHEAD = 3
 """Jobs that are given out for every worker, so that none waits."""
-
-
-@dataclass(frozen=True)
-class Failure(Report):
-    """A recording that has no labels."""
-
-    file: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class LabelReport(Report):
-    """What became of all recordings. Times in seconds."""
-
-    recordings: int
-    """Those that are labelled now."""
-    labelled_before: int
-    """Those of them that an earlier run had finished."""
-    frames: int
-    """Frames that this run labelled."""
-    keyframes: int
-    key_frames_twice: int
-    """Key frames at joints, which two shards labelled. They count once in ``keyframes``."""
-    in_one_piece: int
-    """Recordings that could not be cut as their packets promised."""
-    seconds: float
-    fps: float
-    video_hours_per_hour: float
-    workers: dict[str, float]
-    """Worker → frames per second while it worked."""
-    failed: list[Failure]
-
-    def __str__(self) -> str:
-        before = f" ({self.labelled_before} before)" if self.labelled_before else ""
-        failed = f", {len(self.failed)} could not be read" if self.failed else ""
-        whole = f", {self.in_one_piece} in one piece" if self.in_one_piece else ""
-        return (
-            f"{self.recordings} recordings{before}{whole}{failed}; {self.frames} frames, {self.fps:.1f} fps, "
-            f"{self.video_hours_per_hour:.1f} hours of video per hour"
-        )
-
-
-class OnProgress(Protocol):
-    """Hears how far the work is."""
-
-    def __call__(self, frames: int, planned: int, seconds: float, fps_by_worker: dict[str, float]) -> None:
-        """Frames done, frames known of, seconds of video done."""
 
 
 def label(

@@ -13,11 +13,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_vss.motion_field import MotionField
 from edge_vss.runtimes.motion._references import Shown, keep, matching
 from edge_vss.runtimes.motion.codec import ENOUGH
 from edge_vss.runtimes.motion.flow import MATCHED
 from edge_vss.runtimes.tracing.cells import CELL_PX
-from edge_vss.video import Frame, MotionField
+from edge_vss.video import Frame
 
 EVERY = 8
 """Every so manieth frame is looked at."""

@@ -21,10 +21,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_vss.motion_field import MotionVectors
 from edge_vss.runtimes.motion._election import compiled
 from edge_vss.runtimes.motion._election.match import Match
 from edge_vss.runtimes.tracing.cells import CELL_PX, Displacement, Known, at_centres, cells, fill, grid_of
-from edge_vss.video import Frame, MotionVectors, Size
+from edge_vss.video import Frame, Size
 
 SPANS = (1, 2)
 """How many frames a vector from or to a B-frame may span. More guesses match by chance: 0.1 mIoU worse."""

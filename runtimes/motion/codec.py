@@ -8,10 +8,11 @@ from time import perf_counter
 
 import numpy as np
 
+from edge_vss.motion_field import MotionField
 from edge_vss.runtimes.motion import Feed, MotionDescription
 from edge_vss.runtimes.motion._references import Shown, elect, hypotheses, keep, nearest
 from edge_vss.runtimes.tracing.cells import CELL_PX, cells, fill, grid_of
-from edge_vss.video import Frame, MotionField, StreamInfo
+from edge_vss.video import Frame, StreamInfo
 
 DESCRIPTION = MotionDescription("the decoder's vectors", vectors=True, pictures=False)
 ENOUGH = 0.05

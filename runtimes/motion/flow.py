@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_vss.motion_field import MotionField
 from edge_vss.runtimes.motion import Feed, MotionDescription
 from edge_vss.runtimes.tracing.cells import CELL_PX, at_centres, grid_of
-from edge_vss.video import Frame, MotionField
+from edge_vss.video import Frame
 
 DESCRIPTION = MotionDescription("optical flow between shown pictures", vectors=False)
 LONGEST_PX = 640

@@ -11,9 +11,10 @@ from av.sidedata.sidedata import SideDataContainer
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+from edge_vss.motion_field import MotionVectors
 from edge_vss.one_process import OneProcess
 from edge_vss.orientation import UPRIGHT, Orientation, of_display_matrix
-from edge_vss.video import Colour, MotionVectors, Size
+from edge_vss.video import Colour, Size
 
 _SideData: Any = SideDataContainer
 

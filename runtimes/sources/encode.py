@@ -15,10 +15,11 @@ import av
 import numpy as np
 
 from edge_vss.errors import SourceError
+from edge_vss.motion_field import MotionVectors
 from edge_vss.runtimes.motion import Listener
 from edge_vss.runtimes.sources import SOURCES, SourceDescription, SourceOptions, is_live, plugin_of
 from edge_vss.runtimes.sources._decoded import side_data
-from edge_vss.video import Frame, MotionVectors, Size, StreamInfo
+from edge_vss.video import Frame, Size, StreamInfo
 
 DESCRIPTION = SourceDescription(
     "a raw camera, encoded here for its vectors", vector_codecs=frozenset({"h264"})

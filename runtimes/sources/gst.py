@@ -17,6 +17,7 @@ import av
 import av.error
 
 from edge_vss.errors import SourceError
+from edge_vss.motion_field import MotionVectors
 from edge_vss.orientation import UPRIGHT
 from edge_vss.plugins import LOG
 from edge_vss.runtimes.motion import Listener
@@ -26,7 +27,7 @@ from edge_vss.runtimes.sources._again import open_again
 from edge_vss.runtimes.sources._decoded import Converters, DecodedPicture, side_data
 from edge_vss.runtimes.sources._pipeline import NANOSECONDS, BrokenError, Pipeline
 from edge_vss.text import without_password
-from edge_vss.video import Frame, MotionVectors, StartReason, StreamInfo
+from edge_vss.video import Frame, StartReason, StreamInfo
 
 DESCRIPTION = SourceDescription(
     "a GStreamer pipeline that ends in an appsink", vector_codecs=frozenset({"h264"}), live=True

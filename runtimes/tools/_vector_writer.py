@@ -17,9 +17,10 @@ from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 
 from edge_vss.errors import SourceError
+from edge_vss.motion_field import MotionField, MotionVectors
 from edge_vss.runtimes.sinks import writing
 from edge_vss.runtimes.tracing.cells import CELL_PX, grid_of
-from edge_vss.video import MotionField, MotionVectors, Size, StreamInfo
+from edge_vss.video import Size, StreamInfo
 
 VERSION = 1
 NO_TIME = np.iinfo(np.int64).min

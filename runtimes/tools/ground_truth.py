@@ -92,10 +92,6 @@ class GroundTruth:
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
         return read_labels(self.files[index]) if self._video is None else self._video[index]
 
-    def matching(self, index: int, size: Size) -> NDArray[np.uint8]:
-        """The i-th label map. Raises SourceError if it has not this size, which is that of the frames."""
-        return self.of_file(self.files[index], size)
-
     def of_file(self, file: Path, size: Size) -> NDArray[np.uint8]:
         """The label map of one of ``files``. Raises SourceError if it has not this size."""
         if self._video is None:

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from edge_vss.errors import OptionError, SourceError
 from edge_vss.files import open_plain
+from edge_vss.motion_field import MotionField, MotionVectors
 from edge_vss.runtimes.tools._vector_writer import NO_TIME, VERSION, shapes
 from edge_vss.runtimes.tools.vectors import ComposedMotion, FrameVectors, compose_motion
 from edge_vss.runtimes.tracing.cells import CELL_PX
-from edge_vss.video import MotionField, MotionVectors, Size
+from edge_vss.video import Size
 
 _LARGEST_SIDE = 1 << 15
 _LOCAL_HEADER_BYTES = 30

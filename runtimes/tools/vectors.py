@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.errors import OptionError, SinkError, SourceError
+from edge_vss.motion_field import MotionField, MotionVectors
 from edge_vss.runtimes.motion._coded import provider_of, why_none
 from edge_vss.runtimes.opening import Opening
 from edge_vss.runtimes.sinks import check_places
 from edge_vss.runtimes.sources import Source, Uri
 from edge_vss.runtimes.tools._vector_writer import VectorWriter
 from edge_vss.runtimes.tracing._smooth import Positions, SmoothMap
-from edge_vss.video import MotionField, MotionVectors, Size, StreamInfo
+from edge_vss.video import Size, StreamInfo
 
 
 @dataclass(frozen=True)

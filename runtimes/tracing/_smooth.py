@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_vss.motion_field import MotionField
 from edge_vss.runtimes.tracing.cells import CELL_PX, at_centres, grid_of
 from edge_vss.runtimes.tracing.whole_pixels import spread
-from edge_vss.video import MotionField, Size, Window
+from edge_vss.video import Size, Window
 
 Floats = NDArray[np.float32]
 

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_vss.video import MotionVectors, Size
+from edge_vss.motion_field import MotionVectors
+from edge_vss.video import Size
 
 CELL_PX = 8
 """Side of a cell in pixels. No decoder that exports vectors reports blocks smaller than 8×8."""

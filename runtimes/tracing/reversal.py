@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_vss.motion_field import MotionField
 from edge_vss.runtimes.tracing.cells import at_centres
-from edge_vss.video import MotionField
 
 _ROUNDS = 3
 """How often a place is looked up again. Motion is smooth: each round at least halves what is wrong."""

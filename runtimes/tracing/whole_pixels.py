@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_vss.video import MotionField, Size, Window
+from edge_vss.motion_field import MotionField
+from edge_vss.video import Size, Window
 
 Floats = NDArray[np.float32]
 Pixels = NDArray[np.int16]

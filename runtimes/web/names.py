@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge_vss.text import without_password
+from edge_vss.text import told_apart, without_password
 
 
 def name_of(uri: str) -> str:
@@ -18,11 +18,4 @@ def name_of(uri: str) -> str:
 
 def names_of(uris: Sequence[str]) -> list[str]:
     """Their names. Those that are the same get a number: programs tell streams apart by them."""
-    names: list[str] = []
-    for uri in uris:
-        name, number = name_of(uri), 1
-        while name in names:
-            number += 1
-            name = f"{name_of(uri)} ({number})"
-        names.append(name)
-    return names
+    return told_apart(name_of(uri) for uri in uris)

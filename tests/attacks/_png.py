@@ -12,4 +12,5 @@ from tests.test_ground_truth import png
 def map_of(folder: Path, size: tuple[int, int], pixels: bytes) -> Callable[[], object]:
     """The call that reads a folder's one label map, for a video of ``size``."""
     (folder / "0.png").write_bytes(png(size, pixels))
-    return lambda: GroundTruth(folder).matching(0, size)
+    truth = GroundTruth(folder)
+    return lambda: truth.of_file(truth.files[0], size)

@@ -21,11 +21,12 @@ import cv2
 import numpy as np
 
 from edge_vss.cli.terminal import say, table
-from edge_vss.runtimes.archive.driver import LabelReport, label
+from edge_vss.runtimes.archive.driver import label
 from edge_vss.runtimes.archive.jobs import Labelling, Planning, Task
 from edge_vss.runtimes.archive.on_ray import OnRay
 from edge_vss.runtimes.archive.planning import Plan
 from edge_vss.runtimes.archive.recordings import Recording
+from edge_vss.runtimes.archive.report import LabelReport
 from edge_vss.runtimes.timing import peak_rss_mb
 from tests.helpers.videos import encode, remux, stills
 

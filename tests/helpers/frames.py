@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from edge_vss.motion_field import MotionVectors
 from edge_vss.runtimes.sources import open_source
-from edge_vss.video import Frame, MotionVectors
+from edge_vss.video import Frame
 
 
 def read(path: Path, motion: str = "none", **options: Any) -> list[Frame]:

@@ -16,6 +16,10 @@ CAR = 2
 """The class of `tests.helpers.scene` that moves."""
 
 
+BOTH = ("area", "lane")
+"""The outputs of TwoHeads."""
+
+
 class TwoHeads(nn.Module):
     """``area``: the scene's three classes. ``lane``: 1 where the moving car is. One encoder for both."""
 
@@ -82,3 +86,13 @@ def save_onnx(path: Path, network: nn.Module, outputs: list[str]) -> Path:
             output_names=outputs,
         )
     return path
+
+
+def save_all(folder: Path) -> Path:
+    """The folder, with these networks in several forms."""
+    save_exported(folder / "dict.pt2", TwoHeads())
+    save_exported(folder / "tuple.pt2", Tuple())
+    save_onnx(folder / "two.onnx", TwoHeads(), list(BOTH))
+    save_onnx(folder / "three.onnx", Tuple(), [*BOTH, "alpha"])
+    save_onnx(folder / "matting.onnx", Matting(), ["alpha"])
+    return folder

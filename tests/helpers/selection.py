@@ -23,6 +23,7 @@ SLOW = frozenset(
         "test_goldens.py",
         "test_gst.py",
         "test_heads.py",
+        "test_heads_refused.py",
         "test_html_reports.py",
         "test_kinds.py",
         "test_label.py",

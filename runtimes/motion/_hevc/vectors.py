@@ -8,6 +8,7 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_vss.motion_field import MotionVectors
 from edge_vss.orientation import UPRIGHT, Orientation
 from edge_vss.runtimes.motion._hevc.parser import (
     CELL_PX,
@@ -17,7 +18,7 @@ from edge_vss.runtimes.motion._hevc.parser import (
     MODE_SKIP,
     Picture,
 )
-from edge_vss.video import MotionVectors, Size
+from edge_vss.video import Size
 
 _MOST_REMEMBERED = 64
 """Shown frames that are remembered. HEVC refers to pictures among the last 16 decoded."""
