@@ -4,9 +4,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := $(VENV)/.demo
 DOCS := $(VENV)/.docs
-PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+# In the order of tests/conftest.py: the longest files first, so that no worker ends alone with one.
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo check test test-oldest soak bench lint docs clean
+.PHONY: demo check test test-wheel test-old-tflite test-oldest soak bench lint docs clean
 
 demo: $(DEMO)
 	$(BIN)/edge-vss demo --out demo
@@ -20,9 +21,15 @@ test: export EDGE_VSS_KEEP_BUNDLES := $(CURDIR)/.bundles
 test: lint
 	rm -rf $(EDGE_VSS_KEEP_BUNDLES)
 	$(PYTEST)
-	$(BIN)/python tests/installed/wheel.py
-	$(BIN)/python tests/installed/old_tflite.py
+	$(MAKE) --jobs 2 test-wheel test-old-tflite
 	rm -rf $(EDGE_VSS_KEEP_BUNDLES)
+
+# What an installation can break, and the engine of old boards; both in environments of their own.
+test-wheel: $(READY)
+	$(BIN)/python tests/installed/wheel.py
+
+test-old-tflite: $(READY)
+	$(BIN)/python tests/installed/old_tflite.py
 
 # The runtime's tests with exactly the oldest versions that pyproject.toml admits.
 test-oldest: $(READY)

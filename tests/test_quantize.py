@@ -126,6 +126,35 @@ def test_the_layers_that_cost_most_stay_float_by_themselves(tmp_path: Path, vide
         assert "on 24 frames of drive.mp4 (second and fourth quarter)" in text
 
 
+class Attention(nn.Module):
+    """Two convolutions, and between them products of tensors that all depend on the picture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 32, 4, 4), nn.Conv2d(32, 3, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.first(x)
+        tokens = x.flatten(2)
+        alike = (tokens.transpose(1, 2) @ tokens).softmax(2)
+        seen = (alike @ (2 * tokens.transpose(1, 2))).transpose(1, 2).reshape(x.shape)
+        scores: torch.Tensor = self.last(x + seen)
+        return scores
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_products_of_what_depends_on_the_picture_are_no_layers(
+    tmp_path: Path, video: Path, target: str
+) -> None:
+    pytest.importorskip(NEEDS[target], exc_type=ImportError)
+    model = save_exported(tmp_path, Attention().eval())
+    options: dict[str, Any] = {"classes": 3, "target": target, "precision": "int8", "calibrate": video}
+    manifest = convert(Conversion(model, **options), tmp_path / "a.vss")
+    assert manifest.precision["layers"] == 2 and check(tmp_path / "a.vss").hashes == "ok"
+    kept = convert(Conversion(model, **options, keep_float=("auto",)), tmp_path / "b.vss")
+    assert kept.precision["tries"][0]["float"] == 0
+
+
 def float_weights(path: Path, target: str) -> int:
     """How many of the two layers' weights, which are 216 values each, are in fp32."""
     if target == "onnx":

@@ -25,9 +25,18 @@ def layers_of(model: Any) -> dict[str, str]:
             continue
         weights = node.input_value(1)
         narrow = kind == "MatMul" and min(weights.get_shape(), default=0) < LEAST_EXTENT
-        if weights.get_node().get_type_name() in CONSTANTS and not narrow:
+        if _is_constant(weights.get_node()) and not narrow:
             found.append((_constant(weights.get_node()), node.get_friendly_name()))
     return named(found)
+
+
+def _is_constant(node: Any) -> bool:
+    """Whether it is made of constants alone. Attention multiplies two tensors that depend on the picture, and
+    one of them may come through a Reshape or Transpose too."""
+    kind = node.get_type_name()
+    return kind == "Constant" or (
+        kind in CONSTANTS and all(_is_constant(value.get_node()) for value in node.input_values())
+    )
 
 
 def _constant(node: Any) -> str:

@@ -33,10 +33,12 @@ def reduce(folder: Path, graphs: Sequence[GraphSpec], precision: str, samples: S
         raise MissingExtra("ai-edge-quantizer", "convert-tflite", f"{precision} for TFLite") from None
     file = folder / graphs[0].file
     before = file.read_bytes()
-    layers, found = {}, None
+    layers, products, found = {}, list[str](), None
     try:
+        model = flatbuffer.read(file)
+        products = flatbuffer.products(model)
         if precision == "int8":
-            layers = flatbuffer.layers(flatbuffer.read(file))
+            layers = flatbuffer.layers(model)
             data = {
                 graph.role: [{s.name: sample[s.name] for s in graph.inputs} for sample in samples[graph.role]]
                 for graph in graphs
@@ -44,7 +46,7 @@ def reduce(folder: Path, graphs: Sequence[GraphSpec], precision: str, samples: S
             }
             with quiet():
                 work = quantizer.Quantizer(before)
-                _recipe(work, precision)
+                _recipe(work, precision, products)
                 found = work.calibrate(data, num_threads=2)
     except Exception as error:  # the quantiser's own
         raise _refused(precision, error) from None
@@ -53,7 +55,7 @@ def reduce(folder: Path, graphs: Sequence[GraphSpec], precision: str, samples: S
         try:
             with quiet():
                 work = quantizer.Quantizer(before)
-                _recipe(work, precision, [layers[name] for name in keep])
+                _recipe(work, precision, [*products, *(layers[name] for name in keep)])
                 result = work.quantize(found)
         except Exception as error:  # the quantiser's own
             raise _refused(precision, error) from None
@@ -62,7 +64,7 @@ def reduce(folder: Path, graphs: Sequence[GraphSpec], precision: str, samples: S
     return Reduced(write, tuple(layers))
 
 
-def _recipe(work: Any, precision: str, keep: Sequence[str] = ()) -> None:
+def _recipe(work: Any, precision: str, keep: Sequence[str]) -> None:
     """Tell a quantiser which operators become what; those whose outputs are called as in ``keep`` stay."""
     from ai_edge_quantizer import qtyping
     from ai_edge_quantizer.algorithm_manager import AlgorithmName

@@ -80,7 +80,7 @@ def custom_operators(path: Path) -> list[str]:
 MODULE = re.compile(r".*\.[A-Z][A-Za-z0-9]*_(.+)")
 """``package.Class_name``, where a name may have dots of its own: ``Sequential_blocks.0``."""
 LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED")
-"""Operators with weights. Their last input is the bias, where there is one."""
+"""Operators with weights, which are their second input. The last one is the bias, where there is one."""
 WITH_BIAS = {"TRANSPOSE_CONV": 4}
 """How many inputs an operator has with its bias; the others have 3."""
 
@@ -107,10 +107,28 @@ def layers(model: Any) -> dict[str, str]:
     found: dict[str, str] = {}
     for role, graph in _signed(model):
         for operator, _ in _layers(model, graph):
+            if not _has_weights(model, graph, operator):
+                continue
             tensor = _text(graph.tensors[operator.outputs[0]].name)
             name = f"{role}/{_module(tensor)}"
             found[f"{role}/{tensor}" if name in found else name] = tensor
     return found
+
+
+def products(model: Any) -> list[str]:
+    """The tensors that operators of `LAYERS` give without weights: attention multiplies two tensors that both
+    depend on the picture."""
+    return [
+        _text(graph.tensors[operator.outputs[0]].name)
+        for _, graph in _signed(model)
+        for operator, _ in _layers(model, graph)
+        if not _has_weights(model, graph, operator)
+    ]
+
+
+def _has_weights(model: Any, graph: Any, operator: Any) -> bool:
+    buffer = model.buffers[graph.tensors[operator.inputs[1]].buffer]
+    return buffer.data is not None and len(buffer.data) > 0
 
 
 def _module(tensor: str) -> str:
