@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_vss import bundle, load, open_source
+from edge_vss import bundle, label, load, open_source
 from edge_vss.cli import app
 from edge_vss.errors import OptionError
 from edge_vss.runtimes.engines import EngineOptions, _auto
@@ -21,7 +21,7 @@ from edge_vss.runtimes.engines._ways import Taken, Way
 from edge_vss.runtimes.tools import doctor
 from tests.helpers import third_party
 from tests.helpers.cli import CliRunner
-from tests.helpers.videos import pan
+from tests.helpers.videos import encode, pan
 from tests.helpers.warps import without_operations
 
 pytest.importorskip("openvino", reason="one engine leaves no choice")
@@ -278,3 +278,17 @@ def test_inspect_profile_and_doctor_say_what_was_taken(
 def test_measuring_needs_a_bundle_that_can_be_read(tmp_path: Path, cache: Path) -> None:
     engines = candidates("onnx")
     assert measured(tmp_path / "none.vss", EngineOptions(), engines[:1], ["key"]) == {"key": {}}
+
+
+def test_many_workers_take_one_engine(
+    tiny_bundle: Path, cache: Path, measures: list[Path], tmp_path: Path
+) -> None:
+    """What two engines run may not depend on what each worker finds quickest."""
+    pytest.importorskip("pyarrow", reason="the extra label is not installed")
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    encode(clips / "a.mp4", pan(12, (48, 64)))
+    found = label(tiny_bundle, [str(clips)], tmp_path / "out", engine="auto")
+    assert found.frames == 12 and not found.failed
+    about = json.loads((tmp_path / "out" / "label.json").read_text())
+    assert about["engine"] == "openvino"

@@ -179,6 +179,14 @@ def test_both_ways_is_refused_where_labels_are_to_come_in_time(
     assert done.exit_code == 2 and "labels from both sides wait" in " ".join(done.stderr.split())
 
 
+def test_a_page_of_a_pace_is_refused(tiny_bundle: Path, tiny_video: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    arguments = ["profile", str(tiny_bundle), str(tiny_video), "--pace", "30", "--html", str(page)]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 2 and "a pace about when labels come" in " ".join(done.stderr.split())
+    assert not page.exists()
+
+
 def test_both_ways_is_refused_before_a_bundle_that_remembers_runs(
     segmenter: Segmenter, tiny_video: Path
 ) -> None:

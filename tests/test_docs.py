@@ -126,12 +126,14 @@ def here(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def run(words: list[str]) -> None:
-    """A command of the documents, on stand-ins of a smaller size."""
+def run(words: list[str], made: set[str]) -> None:
+    """A command of the documents, on stand-ins of a smaller size. ``made`` are the bundles that commands of
+    the page before it have made."""
     small = [SIZE if re.fullmatch(r"\d+x\d+", word) else word for word in words]
-    if small[0] == "convert" and "-o" in small and "--force" not in small:
-        # A page may convert to the same place twice, to show another option.
-        shutil.rmtree(small[small.index("-o") + 1], ignore_errors=True)
+    if small[0] == "convert" and "-o" in small and (place := small[small.index("-o") + 1]) not in made:
+        # What stands in for it is for pages that do not make it.
+        shutil.rmtree(place, ignore_errors=True)
+        made.add(place)
     if (package := NEEDED.get(small[0])) and find_spec(package) is None:
         parse(small)
         return
@@ -152,6 +154,7 @@ def parse(words: list[str]) -> None:
 def test_every_command_of_a_page_runs(name: str, here: Path) -> None:
     page = ROOT / name
     ways_in.make(name, here)
+    made = set[str]()
     for block in at(page, "sh"):
         for words in block.commands:
             if words[0] != "edge-vss" or name == "docs/extending.md":
@@ -159,7 +162,7 @@ def test_every_command_of_a_page_runs(name: str, here: Path) -> None:
             if block.parse_only:
                 parse(words[1:])
             else:
-                run(words[1:])
+                run(words[1:], made)
 
 
 def test_what_the_documents_tell_to_run_besides_is_there() -> None:
@@ -273,11 +276,11 @@ def test_the_way_from_a_model_to_a_live_page(here: Path) -> None:
     commands = [words for block in at(ROOT / "docs" / "serve.md", "sh") for words in block.commands]
     way = commands[: [words[1] for words in commands].index("serve") + 1]
     assert [words[1] for words in way] == ["install", "convert", "serve"]
-    shutil.rmtree("street.vss")
+    made = set[str]()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Server, "stop_after", lambda *given: Thread(target=look, args=given).start())
         for words in way[1:]:
-            run(words[1:])
+            run(words[1:], made)
     assert b'"decode"' in seen[0] and b"PNG" in seen[0]
 
 

@@ -51,7 +51,10 @@ def convert(
     size: FrameSize = None,
     fit: Annotated[
         str,
-        typer.Option(metavar="NAME", help="How other shapes are brought in: stretch, letterbox or crop."),
+        typer.Option(
+            metavar="NAME",
+            help="How frames of another shape become the network's size: stretch, letterbox or crop.",
+        ),
     ] = "stretch",
     factory: Factory = None,
     weights_key: Annotated[
@@ -121,6 +124,7 @@ def convert(
     json: Json = None,
     debug: Debug = False,
 ) -> None:
+    """Split a trained model into graphs, check them against it, and write a bundle."""
     if (model is not None and untrained) or (model is None and not untrained and factory is None):
         raise typer.BadParameter(
             "give a model file, --model FILE.py:FACTORY for a network with weights, or --untrained",

@@ -41,7 +41,9 @@ def _rows(found: MachineReport) -> list[tuple[str, str]]:
         f"{target} from {', '.join(names)}" for target, names in found.auto.engines.items() if len(names) > 1
     ]
     if chosen:
-        kept = f"{found.auto.remembered} choices remembered" if found.auto.folder else "nothing is remembered"
+        kept = "nothing is remembered"
+        if found.auto.folder:
+            kept = f"{found.auto.remembered} choices remembered in {found.auto.folder}"
         rows.append(("engine auto", " · ".join((*chosen, kept))))
     rows += [("accelerator", f"{device.name} ({device.device})") for device in found.accelerators]
     rows += [("camera", f"{camera.device} {camera.name}") for camera in found.cameras]

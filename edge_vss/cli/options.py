@@ -52,12 +52,15 @@ PolicyName = Annotated[
     typer.Option(
         "--policy",
         metavar="NAME",
-        help="interval:N, gop, gop:N, adaptive, adaptive:X or continuous; without it, the bundle's own.",
+        help="interval:N, gop[:N], adaptive[:LIMIT[:N]] or continuous; without it the bundle's own, and "
+        "continuous for several streams or a budget.",
     ),
 ]
 Motion = Annotated[
     str,
-    typer.Option("--motion", metavar="NAME", help="Where motion comes from: auto, codec, flow or none."),
+    typer.Option(
+        "--motion", metavar="NAME", help="Where motion comes from: auto, codec, hevc, flow or none."
+    ),
 ]
 Engine = Annotated[
     str | None,
@@ -107,7 +110,7 @@ _GROUND_TRUTH = typer.Option(
     "--ground-truth",
     "--truth",
     metavar="DIR",
-    help="Label maps to compare with: a folder of PNG files of class ids, or a pattern.",
+    help="Label maps to compare with: a folder of PNG files of class ids, a pattern, or a .mkv of `label`.",
 )
 Match = Annotated[
     str,

@@ -94,6 +94,12 @@ def profile(
     if background or pace is not None or streams is not None:
         if against is not None:
             raise typer.BadParameter("a pace is for one bundle: leave it out", param_hint="--against")
+        if html is not None:
+            raise typer.BadParameter(
+                "the page is about the time of each stage, and a pace about when labels come: leave it out, "
+                "or --background, --pace and --streams",
+                param_hint="--html",
+            )
         if both_ways:
             raise typer.BadParameter(
                 "labels from both sides wait for key frames, and a pace is about labels that come in time: "

@@ -73,6 +73,9 @@ def label(
         raise OptionError(f"maps are written as {' or '.join(MAPS)}, got {maps!r}: choose one")
     # Found out here, once, rather than by every worker.
     segmenter = load(bundle, engine, threads, provider)
+    if ", " in segmenter.engine:
+        # A worker that chose for itself might choose otherwise, and labels have to be the same everywhere.
+        segmenter = load(bundle, segmenter.engine.partition(", ")[0], threads, provider)
     session = segmenter.session(policy)
     if not session.labels_from_key_frames:
         raise OptionError(

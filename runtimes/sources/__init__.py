@@ -212,8 +212,8 @@ def open_source(
     A camera is ``/dev/video0``, ``v4l2:///dev/video0`` or its number. ``-`` is standard input. Images are a
     folder, a glob or a numbered pattern (``f%03d.png``). Arrays are uint8 RGB: one (N, H, W, 3), or an
     iterable of (H, W, 3); each is copied when its turn comes, so its owner may fill it again. ``motion``
-    names a motion provider (``auto``, ``codec``, ``flow``, ``none``) or is one. A stream is not waited for
-    longer than ``timeout_seconds``. Where a live stream ends, it is opened again for up to
+    names a motion provider (``auto``, ``codec``, ``hevc``, ``flow``, ``none``) or is one. A stream is not
+    waited for longer than ``timeout_seconds``. Where a live stream ends, it is opened again for up to
     ``reconnect_seconds``. ``stream`` is the number in the file of the stream to read, where there are
     several; without it, the one marked as default or the largest. ``fps``
     is for images, arrays, and streams that carry no times. ``options`` go to FFmpeg as they are

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.errors import OptionError, SourceError
+from edge_vss.files import open_plain, read_plain
 from edge_vss.orientation import of_webp
 from edge_vss.runtimes.motion import Listener
 from edge_vss.runtimes.sources import (
@@ -24,6 +25,9 @@ from edge_vss.runtimes.sources import (
 from edge_vss.runtimes.sources._spelling import images_of
 from edge_vss.text import kind_of
 from edge_vss.video import Frame, Size, StartReason, StreamInfo
+
+MOST_BYTES = 256 << 20
+"""The largest image file that is read."""
 
 DESCRIPTION = SourceDescription("arrays, folders and globs of images")
 
@@ -161,7 +165,7 @@ class _FolderImages:
 
 def _read_image(path: Path) -> NDArray[np.uint8]:
     try:
-        content = path.read_bytes()
+        content = read_plain(open_plain(path), MOST_BYTES)
     except OSError as error:
         raise SourceError(f"cannot read the image {path} ({error.strerror}): check the file") from None
     # OpenCV shows every image as its EXIF says, but WebP only since 4.11: that is done here in every version.
