@@ -78,10 +78,10 @@ def test_labels_are_those_of_the_package(tmp_path: Path, kind: str) -> None:
 
 
 def test_sizes(tmp_path: Path) -> None:
-    folder(tmp_path / "net", "Unet")
+    folder(tmp_path / "net", "FPN", classes=1)
     with pytest.raises(OptionError, match="multiples of 32, and --size is 70x96: give 64x96 or 96x96"):
         convert(Conversion(tmp_path / "net", size=(70, 96)), tmp_path / "a.vss")
-    with pytest.raises(OptionError, match=r"--size is missing: the Unet in .* in multiples of 32"):
+    with pytest.raises(OptionError, match=r"--size is missing: the FPN in .* in multiples of 32"):
         convert(Conversion(tmp_path / "net"), tmp_path / "a.vss")
     transform = {"__version__": "2", "transform": {"__class_fullname__": "Compose", "transforms": [
         {"__class_fullname__": "Resize", "height": 64, "width": 96},
