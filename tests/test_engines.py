@@ -4,7 +4,9 @@ tflite-runtime) EDGE_VSS_BUNDLES names a folder that tests/engine_bundles.py has
 
 import builtins
 import json
+import os
 import platform
+import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +21,7 @@ import pytest
 from edge_vss import bundle, plugins
 from edge_vss.bundle import GraphSpec, Manifest, TensorSpec
 from edge_vss.cli import app
+from edge_vss.cli._hushed import without_reports
 from edge_vss.errors import EngineError, MissingExtra, OptionError
 from edge_vss.runtimes.engines import ENGINES as KINDS
 from edge_vss.runtimes.engines import EngineDescription, EngineOptions, Tensor, as_array
@@ -252,6 +255,23 @@ def test_a_provider_that_is_not_there_is_named_with_those_that_are(made: Made, e
 def test_an_option_that_an_engine_does_not_have_is_refused(made: Made, engine: str) -> None:
     with pytest.raises(OptionError, match=f"{engine} has no choice of hint"):
         load(made(engine), engine, hint="throughput")
+
+
+def test_tflite_reports_nothing_where_nothing_is_wrong(made: Made, tmp_path: Path) -> None:
+    clip = encode(tmp_path / "v.mp4", pan(7))
+    command = [sys.executable, "-m", "edge_vss", "run", str(made("tflite")), str(clip)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("7 frames;") and not done.stdout
+
+
+def test_what_the_library_warns_of_is_shown_while_an_engine_is_held_back(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with without_reports("tflite", debug=False):
+        os.write(2, b"noise")
+        plugins.LOG.warning("a choice no longer runs")
+    assert capfd.readouterr().err == "warning: a choice no longer runs\n"
 
 
 def test_openvino_takes_a_hint(made: Made) -> None:

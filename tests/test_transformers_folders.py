@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 
 from edge_vss import bundle  # noqa: E402
+from edge_vss.cli import app  # noqa: E402
 from edge_vss.converters.conversion import Conversion  # noqa: E402
 from edge_vss.converters.convert import convert  # noqa: E402
 from edge_vss.converters.families.propagate import to_labels  # noqa: E402
@@ -19,6 +20,7 @@ from edge_vss.converters.inputs import pictures  # noqa: E402
 from edge_vss.converters.ops.normalize import Normalize  # noqa: E402
 from edge_vss.converters.readers._transformers import is_folder, open_folder  # noqa: E402
 from edge_vss.errors import ModelError, OptionError  # noqa: E402
+from tests.helpers.cli import CliRunner  # noqa: E402
 
 NAMES = {0: "road", 1: "car", 2: "person", 3: "sky", 4: "tree"}
 LABELS = {"id2label": NAMES, "label2id": {name: index for index, name in NAMES.items()}}
@@ -184,6 +186,7 @@ def test_labels_are_those_of_transformers(tmp_path: Path, make: Callable[[], tup
     assert is_folder(tmp_path)
     found = open_folder(tmp_path)
     assert found.classes is not None and found.classes.names == tuple(NAMES.values())
+    assert found.preprocess is not None
     size = found.size or (96, 128)
     if processor.do_center_crop if hasattr(processor, "do_center_crop") else False:
         assert size == (processor.crop_size.height, processor.crop_size.width)
@@ -216,6 +219,17 @@ def test_a_folder_becomes_a_bundle_in_one_command(
     assert manifest.classes == tuple(NAMES.values())
     assert manifest.frame_size == ((96, 128) if make is not eomt else (64, 64))
     assert manifest.parity["rollout"]["labels_equal"] >= 0.999
+
+
+def test_a_folder_that_does_not_say_what_pixels_it_wants(tmp_path: Path) -> None:
+    model, _ = segformer()
+    model.save_pretrained(tmp_path / "net")
+    arguments = ["convert", str(tmp_path / "net"), "--size", "96x128", "-o", str(tmp_path / "street.vss")]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.stderr
+    assert "(the default; --mean, --std, --scale and --bgr change it)" in done.stderr
+    notes = bundle.read(tmp_path / "street.vss").options["model"]
+    assert notes["from_model"] == f"{len(NAMES)} class names"
 
 
 def test_a_size_that_patches_do_not_fill_is_refused_with_the_next_ones(tmp_path: Path) -> None:

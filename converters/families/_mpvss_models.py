@@ -126,7 +126,8 @@ def _from_folder(path: Path, conversion: Conversion, name: str | None) -> Models
     assert class_set is not None, "these folders name every class"
     source = {"name": path.name, "sha256": fingerprint(path)}
     flow, notes = _flow(path, {}, conversion, segmentor)
-    return Models(segmentor, flow, folder.preprocess, class_set, folder.size, None, source, notes)
+    prepare = folder.preprocess or Preprocess()
+    return Models(segmentor, flow, prepare, class_set, folder.size, None, source, notes)
 
 
 def _flow(

@@ -29,7 +29,8 @@ class Folder:
     """What its config calls the network: ``segformer``, ``mask2former``, ``Unet``, ``DPT``, ..."""
     network: torch.nn.Module
     """Pixels float32 (1, 3, H, W), prepared as ``preprocess`` says → scores float32 (1, C, h, w)."""
-    preprocess: Preprocess
+    preprocess: Preprocess | None
+    """None where the folder does not say what the network expects of its pixels."""
     size: Size | None
     """Height and width that the folder says pictures are brought to; None where it says none."""
     classes: ClassSet | None

@@ -89,7 +89,7 @@ def open_folder(path: Path) -> Folder:
         network = Queries(model, mixed_at)
     else:
         network = Scores(model)
-    prepare = Preprocess() if processor is None else _preprocess(processor)
+    prepare = None if processor is None else _preprocess(processor)
     return Folder(kind, network.eval(), prepare, size, _classes(path, config, model.config), multiple)
 
 

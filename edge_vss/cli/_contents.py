@@ -131,7 +131,12 @@ def show_reading(manifest: Manifest) -> None:
     if isinstance(pixels, dict):
         mean, std = (", ".join(f"{value:.4g}" for value in pixels.get(key, ())) for key in ("mean", "std"))
         order = "BGR" if pixels.get("bgr") else "RGB"
-        rows.append(("pixels", f"{order} x {pixels.get('scale', 1):.4g}, mean {mean}, std {std}"))
+        from edge_vss.runtimes.tools.first_look import nothing_said
+
+        shown = f"{order} x {pixels.get('scale', 1):.4g}, mean {mean}, std {std}"
+        if nothing_said(manifest) and "scale" not in str(notes.get("from_model", "")):
+            shown += " (the default; --mean, --std, --scale and --bgr change it)"
+        rows.append(("pixels", shown))
     if manifest.fit != "stretch":
         rows.append(("other shapes", manifest.fit))
     table(("model", ""), rows)

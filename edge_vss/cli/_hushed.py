@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
+import logging
 import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import TextIO
 
 from edge_vss.cli.terminal import say
+from edge_vss.plugins import LOG
 from edge_vss.text import printable
 
 
@@ -38,6 +42,48 @@ def hushed(debug: bool = False) -> Iterator[Callable[[str], None]]:
             os.dup2(kept, 1)
             os.dup2(people.fileno(), 2)
             os.close(kept)
+
+
+@contextmanager
+def without_reports(target: str, debug: bool) -> Iterator[None]:
+    """Load graphs without what their engine reports of it. What edge-vss itself tells is shown.
+
+    LiteRT prints a dozen lines on standard error where nothing is wrong, and some more when the process ends.
+    """
+    if target != "tflite" or debug:
+        yield
+        return
+    end_quietly()
+    with hushed() as tell, told(tell):
+        yield
+
+
+@contextmanager
+def told(tell: Callable[[str], None]) -> Iterator[None]:
+    """What the library warns of is shown by ``tell`` meanwhile."""
+
+    class Telling(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            tell(f"{record.levelname.lower()}: {record.getMessage()}")
+
+    handler = Telling(logging.WARNING)
+    LOG.addHandler(handler)
+    try:
+        yield
+    finally:
+        LOG.removeHandler(handler)
+
+
+@cache
+def end_quietly() -> None:
+    """What LiteRT prints when the process ends is not shown."""
+    atexit.register(_close_standard_error)
+
+
+def _close_standard_error() -> None:
+    _flush()
+    with open(os.devnull, "wb") as away:
+        os.dup2(away.fileno(), 2)
 
 
 def _people() -> TextIO:

@@ -78,7 +78,7 @@ def evaluate(
     )
     check_places(places(json, html=html), source)
     maps = GroundTruth(ground_truth, match)
-    segmenter = EngineChoice(engine, threads, provider, hint).load(bundle)
+    segmenter = EngineChoice(engine, threads, provider, hint).load_quietly(bundle, debug)
     look = FirstLook(segmenter.manifest)
     scored = segmenter.manifest.head(head)
     worst = WorstFrames(scored.ignore if ignore is None else ignore)

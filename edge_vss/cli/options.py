@@ -186,6 +186,15 @@ class EngineChoice:
 
         return load(bundle, self.engine, self.threads, self.provider, self.hint)
 
+    def load_quietly(self, bundle: Path, debug: bool) -> Segmenter:
+        """The same without what an engine reports, but with ``debug``. For a program whose other threads
+        print nothing meanwhile."""
+        from edge_vss.bundle import read
+        from edge_vss.cli._hushed import without_reports
+
+        with without_reports(read(bundle).target, debug):
+            return self.load(bundle)
+
 
 def opening(
     *,

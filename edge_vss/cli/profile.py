@@ -90,7 +90,7 @@ def profile(
 
     how = opening(motion=motion, timeout=timeout, reconnect=reconnect, ffmpeg=ffmpeg, stream=stream)
     check_places(places(json, html=html), source)
-    segmenter = EngineChoice(engine, threads, provider, hint).load(bundle)
+    segmenter = EngineChoice(engine, threads, provider, hint).load_quietly(bundle, debug)
     if background or pace is not None or streams is not None:
         if against is not None:
             raise typer.BadParameter("a pace is for one bundle: leave it out", param_hint="--against")
@@ -116,7 +116,7 @@ def profile(
         _paced(at_pace(segmenter, source, policy, pace=pace, opening=how, limit=limit), json)
         return
     # The other bundle may be for another engine: the options of this one say nothing to it.
-    other = None if against is None else EngineChoice(None, threads, "", "").load(against)
+    other = None if against is None else EngineChoice(None, threads, "", "").load_quietly(against, debug)
     line = TimeLine()
     on_frame = None if html is None else line.take
     found = measure(

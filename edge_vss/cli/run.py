@@ -129,7 +129,7 @@ def run(
             raise typer.BadParameter(
                 "several sources take none of --both-ways, --key-delay, --budget-ms, --audio and --state"
             )
-        run_fleet(chosen.load(bundle), source, sinks, json, policy, how, limit)
+        run_fleet(chosen.load_quietly(bundle, debug), source, sinks, json, policy, how, limit)
         return
     _run(
         bundle,
@@ -139,6 +139,7 @@ def run(
         policy=policy,
         how=how,
         engine=chosen,
+        debug=debug,
         audio=audio,
         both_ways=both_ways,
         late={"background": background, "key_delay": key_delay, "budget_ms": budget_ms},
@@ -179,6 +180,7 @@ def _run(
     policy: str | None,
     how: Opening,
     engine: EngineChoice,
+    debug: bool,
     audio: bool,
     both_ways: bool,
     late: Late,
@@ -197,7 +199,7 @@ def _run(
     from edge_vss.runtimes.tools.first_look import FirstLook
 
     check_places(places(json, **sinks, state=state), source)
-    segmenter = engine.load(bundle)
+    segmenter = engine.load_quietly(bundle, debug)
     session = segmenter.session(policy, **late)
     if both_ways and session.late:
         raise typer.BadParameter("labels from both sides wait for key frames: leave it out, or --both-ways")

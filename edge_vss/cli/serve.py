@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edge_vss.cli._hushed import told
 from edge_vss.cli.options import (
     Background,
     Bundle,
@@ -149,7 +148,7 @@ def serve(
             if seconds is not None:
                 server.stop_after(seconds)
 
-        with _told(say), closing(workers):
+        with told(say), closing(workers):
             server.run(streams, started)
         say("stopped" if record is None else "stopped; what was recorded is whole")
     finally:
@@ -162,20 +161,3 @@ def _may_come(source: str) -> bool:
 
     kind, target = plugin_of(source)
     return is_live(target, SOURCES.find(kind).description)
-
-
-@contextmanager
-def _told(tell: Callable[[str], None]) -> Iterator[None]:
-    """What the library says of cameras that go and come is shown meanwhile."""
-    from edge_vss.plugins import LOG
-
-    class Telling(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            tell(f"{record.levelname.lower()}: {record.getMessage()}")
-
-    handler = Telling(logging.WARNING)
-    LOG.addHandler(handler)
-    try:
-        yield
-    finally:
-        LOG.removeHandler(handler)

@@ -36,7 +36,7 @@ class FirstLook:
 
     def __init__(self, manifest: Manifest) -> None:
         self._classes = manifest.classes
-        self._open = FRAMES if _nothing_said(manifest) and len(manifest.classes) > 2 else 0
+        self._open = FRAMES if nothing_said(manifest) and len(manifest.classes) > 2 else 0
         self._seen: list[tuple[int, float, float]] = []
         self._margins: list[float] = []
         self._told = False
@@ -88,7 +88,7 @@ def _margin(scores: NDArray[np.float32]) -> float:
     return float((best[-1] - best[-2]).mean())
 
 
-def _nothing_said(manifest: Manifest) -> bool:
+def nothing_said(manifest: Manifest) -> bool:
     """Whether pixels are only divided by 255, which is what is done where nobody says otherwise."""
     model = manifest.options.get("model")
     prepared = model.get("preprocess") if isinstance(model, Mapping) else None
