@@ -5,6 +5,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -213,3 +214,35 @@ def test_factories_are_for_state_dicts(tmp_path: Path) -> None:
     given = as_openvino(tmp_path, save_onnx(tmp_path))
     with pytest.raises(OptionError, match="is a whole model"):
         convert(Conversion(given, classes=3, factory=factory_file(tmp_path)), tmp_path / "a.vss")
+
+
+@pytest.mark.parametrize(
+    ("kind", "target"), [("onnx", "onnx"), ("onnx", "openvino"), ("openvino", "openvino")]
+)
+def test_an_artifact_is_written_in_int8_and_fp16(tmp_path: Path, kind: str, target: str) -> None:
+    if target == "openvino":
+        pytest.importorskip("nncf", exc_type=ImportError)
+    given = save_onnx(tmp_path)
+    if kind == "openvino":
+        given = as_openvino(tmp_path, given)
+    clip = encode(tmp_path / "drive.mp4", pan(48, SIZE))
+    for precision in ("int8", "fp16"):
+        options: dict[str, Any] = {"calibrate": clip} if precision == "int8" else {}
+        conversion = Conversion(given, classes=3, target=target, precision=precision, **options)
+        manifest = convert(conversion, tmp_path / f"{precision}.vss")
+        assert manifest.precision["weights"] == precision
+        assert manifest.precision["against_fp32"]["labels_equal"] > 0.85
+
+
+def test_a_tflite_model_is_written_in_int8(tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_quantizer", exc_type=ImportError)
+    given = as_tflite(tmp_path, trained())
+    clip = encode(tmp_path / "drive.mp4", pan(48, SIZE))
+    conversion = Conversion(given, classes=3, target="tflite", precision="int8", calibrate=clip)
+    assert convert(conversion, tmp_path / "a.vss").precision["against_fp32"]["labels_equal"] > 0.85
+
+
+def test_each_set_of_operators_is_imported_once(tmp_path: Path) -> None:
+    convert(Conversion(save_onnx(tmp_path), classes=3), tmp_path / "a.vss")
+    imports = onnx.load(tmp_path / "a.vss" / "key.onnx").opset_import
+    assert len({entry.domain for entry in imports}) == len(imports)

@@ -83,7 +83,8 @@ class OnnxNetwork(ArtifactNetwork):
                 before, middle, [(before.graph.output[0].name, middle.graph.input[0].name)]
             )
             between = zip(middle.graph.output, after.graph.input, strict=True)
-            return compose.merge_models(joined, after, [(one.name, other.name) for one, other in between])
+            names = [(one.name, other.name) for one, other in between]
+            return _each_import_once(compose.merge_models(joined, after, names))
         except Exception as error:
             raise ModelError(
                 f"the ONNX model cannot be joined with its pre- and postprocessing ({one_line(error)})"
@@ -99,6 +100,18 @@ class OnnxNetwork(ArtifactNetwork):
             for value in without:
                 for extent in found[value.name].shape:
                     value.type.tensor_type.shape.dim.add().dim_value = extent
+
+
+def _each_import_once(model: Any) -> Any:
+    """The model with one entry for each set of operators: merging leaves one of each part, and a quantiser
+    refuses that."""
+    versions = {
+        ("" if entry.domain == "ai.onnx" else entry.domain): entry.version for entry in model.opset_import
+    }
+    del model.opset_import[:]
+    for domain, version in versions.items():
+        model.opset_import.add(domain=domain, version=version)
+    return model
 
 
 def read(path: Path, conversion: Conversion) -> ReadModel:

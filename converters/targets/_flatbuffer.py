@@ -46,6 +46,18 @@ def name_tensors(model: Any, names: Mapping[str, tuple[Sequence[str], Sequence[s
                 entry.name = wanted[int(_text(entry.name).rpartition("_")[2])]
 
 
+def tell_tensors_apart(model: Any) -> None:
+    """Give a name that several tensors of a model have to one of them alone: a quantiser refuses others."""
+    seen: set[str] = set()
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            name, count = _text(tensor.name), 1
+            while (name if count == 1 else f"{name}_{count}") in seen:
+                count += 1
+            tensor.name = name if count == 1 else f"{name}_{count}"
+            seen.add(tensor.name)
+
+
 def add_metadata(model: Any, metadata: Mapping[str, str]) -> None:
     """Add entries to a model's metadata."""
     from ai_edge_litert import schema_py_generated as schema
@@ -200,15 +212,19 @@ def join(model: Any, first: int, second: int) -> None:
         elif tensor.quantization is None or tensor.quantization.scale is None:
             tensor.quantization = more.tensors[wanted].quantization
         joined[int(wanted)] = int(result)
-    offset = len(graph.tensors)
+    # The inputs of ``second`` are not taken along: a quantiser wants to read every tensor there is.
+    kept = [index for index in range(len(more.tensors)) if index not in joined]
+    places = joined | {index: place for place, index in enumerate(kept, len(graph.tensors))}
 
     def moved(index: int) -> int:
-        return joined.get(int(index), index + offset) if index >= 0 else index
+        return places[int(index)] if index >= 0 else index
 
-    graph.tensors = [*graph.tensors, *more.tensors]
+    graph.tensors = [*graph.tensors, *(more.tensors[index] for index in kept)]
     for operator in more.operators:
         operator.inputs = [moved(index) for index in operator.inputs]
         operator.outputs = [moved(index) for index in operator.outputs]
+        if operator.intermediates is not None:
+            operator.intermediates = [moved(index) for index in operator.intermediates]
     graph.operators = [*graph.operators, *more.operators]
     graph.outputs = [moved(index) for index in more.outputs]
 

@@ -48,6 +48,7 @@ def export(parts: Sequence[Part], folder: Path, metadata: Mapping[str, Mapping[s
             flatbuffer.sign(model, part.role, at)
     names = {part.role: ([s.name for s in part.inputs], [s.name for s in part.outputs]) for part in parts}
     flatbuffer.name_tensors(model, names)
+    flatbuffer.tell_tensors_apart(model)
     flatbuffer.flatten_biases(model)
     entries = {f"{key}:{role}": value for role, held in metadata.items() for key, value in held.items()}
     flatbuffer.add_metadata(model, entries)
