@@ -26,6 +26,7 @@ def hushed(debug: bool = False) -> Iterator[Callable[[str], None]]:
     if debug:
         yield say
         return
+    _end_quietly()
     with tempfile.TemporaryFile() as away, _people() as people:
         kept = os.dup(1)
 
@@ -53,7 +54,6 @@ def without_reports(target: str, debug: bool) -> Iterator[None]:
     if target != "tflite" or debug:
         yield
         return
-    end_quietly()
     with hushed() as tell, told(tell):
         yield
 
@@ -75,7 +75,7 @@ def told(tell: Callable[[str], None]) -> Iterator[None]:
 
 
 @cache
-def end_quietly() -> None:
+def _end_quietly() -> None:
     """What LiteRT prints when the process ends is not shown."""
     atexit.register(_close_standard_error)
 

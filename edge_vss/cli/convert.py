@@ -10,7 +10,7 @@ import typer
 
 from edge_vss.cli._contents import contents, show_graphs, show_outputs, show_reading
 from edge_vss.cli._family import family_options
-from edge_vss.cli._hushed import end_quietly, hushed
+from edge_vss.cli._hushed import hushed
 from edge_vss.cli._precision import show_precision
 from edge_vss.cli._values import classes_of, size_of, three_of
 from edge_vss.cli.options import (
@@ -161,8 +161,6 @@ def convert(
         match=match,
         ignore=ignore,
     )
-    if target == "tflite" and not debug:
-        end_quietly()
     with hushed(debug):
         from edge_vss.converters.convert import convert as build
 
