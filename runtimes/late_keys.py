@@ -100,7 +100,8 @@ class LateSession(Session):
         self._workplace.tick()
         decision = self._beginning(frame)
         if decision is None:
-            decision = self._following(frame)
+            # Without waiting: who lets a frame pass is behind already.
+            decision = self._following(frame, waits=False)
             self._fresh = None
             if decision.route != "start":
                 return
@@ -118,8 +119,9 @@ class LateSession(Session):
         self._drop()
         return self._settled(frame, decision)
 
-    def _following(self, frame: Frame) -> Decision:
-        """Start, key where the frame's own labels are there already, or nonkey."""
+    def _following(self, frame: Frame, waits: bool = True) -> Decision:
+        """Start, key where the frame's own labels are there already, or nonkey. A budget may wait for key
+        frames, where ``waits``."""
         self._tracer.follow(frame)
         for request in self._requests:
             request.trace = request.trace.and_then(frame)
@@ -138,7 +140,8 @@ class LateSession(Session):
             self._request(frame, wanted)
             self._workplace.settle(self._requests[-1])
             self._take_over(frame)
-        self._wait_for(frame)
+        if waits:
+            self._wait_for(frame)
         if self._fresh is not None:
             return replace(self._fresh[0], route=self._present("key"))
         since = self._tracer.trace.frames_since_key

@@ -171,8 +171,7 @@ def run(
             began = perf_counter()
             made = labels.finish() if not errors else []
             report.busy["graphs"] += perf_counter() - began
-            for one in made:
-                writer.put(books.labelled(*one))
+            all(writer.put(books.labelled(*one)) for one in made)
         finished = True
         report.losses += source.untold_losses if isinstance(source, Source) else 0
     finally:

@@ -16,7 +16,7 @@ import pytest
 from edge_vss.cli import app
 from edge_vss.cli._fleet import names_of, place_of
 from edge_vss.decisions import Decision, Track
-from edge_vss.errors import OptionError, SourceError
+from edge_vss.errors import OptionError, SinkError, SourceError
 from edge_vss.runtimes import timeliness
 from edge_vss.runtimes._requests import Computed, Request
 from edge_vss.runtimes.budget import Budget
@@ -201,6 +201,29 @@ def test_run_takes_several_sources(tiny_bundle: Path, tiny_video: Path, tmp_path
     assert CliRunner().invoke(app, [*words, "--jsonl", "-"]).exit_code == 2
     done = CliRunner().invoke(app, [*words[:2], "nosuch.mp4", "nor.mp4"])
     assert done.exit_code == 1 and "error: no such file" in done.stderr
+
+
+def test_every_sink_of_every_stream_is_closed_also_after_one_that_fails(
+    tiny_bundle: Path, tiny_video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[str] = []
+
+    class Full:
+        def __init__(self, name: str, place: str, context: object) -> None:
+            self.place = place
+
+        def write(self, frame: Frame, prediction: object) -> None:
+            pass
+
+        def close(self) -> None:
+            closed.append(self.place)
+            raise SinkError(f"no room for {self.place}")
+
+    monkeypatch.setattr("edge_vss.runtimes.sinks.open_sink", Full)
+    words = ["run", str(tiny_bundle), str(tiny_video), str(tiny_video), "--limit", "3"]
+    done = CliRunner().invoke(app, [*words, "--jsonl", str(tmp_path / "a.jsonl")])
+    assert done.exit_code == 1 and "no room for" in done.stderr
+    assert len(closed) == 2
 
 
 def test_a_pace_is_measured_with_and_without_waiting(tiny_bundle: Path, tiny_video: Path) -> None:

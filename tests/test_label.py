@@ -347,3 +347,39 @@ def test_places_by_url(recordings: Path) -> None:
     names = sorted(path for path in memory.find("/out"))
     assert names == ["/out/index/day/v.mp4.parquet", "/out/label.json", "/out/labels/day/v.mp4.mkv"]
     assert label(BUNDLE, ["memory://footage"], "memory://out", maps="mkv", runner=Here).labelled_before == 1
+
+
+def test_a_recording_that_is_away_for_a_while_keeps_its_labels(tmp_path: Path) -> None:
+    pictures, disk, out = noise(60), tmp_path / "disk", tmp_path / "out"
+    for folder in ("disk", "in"):
+        (tmp_path / folder).mkdir()
+    encode(disk / "a.mp4", pictures)
+    encode(tmp_path / "in" / "b.mp4", pictures)
+    (tmp_path / "in" / "a.mp4").symlink_to(disk / "a.mp4")
+
+    def again() -> tuple[int, int, int]:
+        found = label(BUNDLE, [str(tmp_path / "in")], out, runner=Here)
+        maps = len(list((out / "labels").rglob("*.png")))
+        return found.recordings, len(found.failed), maps
+
+    assert again() == (2, 0, 120)
+    disk.rename(tmp_path / "away")
+    assert again() == (1, 1, 120)
+    (tmp_path / "away").rename(disk)
+    assert again() == (2, 0, 120)
+
+
+def test_no_worker_is_no_way_to_label(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="workers wants 1 or more, got 0"):
+        label(BUNDLE, [str(tmp_path)], tmp_path / "out", workers=0)
+
+
+def test_copies_of_remote_recordings_go_with_their_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("fsspec", reason="the extra label is not installed")
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
+    clip = encode(tmp_path / "a.mp4", noise(12))
+    found = label(BUNDLE, [f"local://{clip}"], tmp_path / "out")
+    assert found.frames == 12 and not list((tmp_path / "scratch").glob("*/a.mp4"))

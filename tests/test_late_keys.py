@@ -360,3 +360,24 @@ def test_a_program_waits_for_a_graph_that_is_compiled_when_it_ends() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (3, "compiled\n", "")
+
+
+def test_a_frame_that_passes_waits_for_no_key_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who lets frames pass is behind: waiting for each of them, it would never catch up."""
+    going = threading.Event()
+
+    def key(tensors: object) -> object:
+        assert going.wait(60)
+        return toys.segmenter().graphs["key"](tensors)  # type: ignore[arg-type]
+
+    shown = frames(6, step=1)
+    going.set()
+    with with_key(key).session("continuous", budget_ms=60_000) as session:  # type: ignore[arg-type]
+        session.step(shown[0])
+        going.clear()
+        try:
+            for frame in shown[1:]:
+                session.skip(frame)
+            assert late(session).figures.taken == 1, "the first frame alone"
+        finally:
+            going.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,7 +54,9 @@ def run_fleet(
         Path(place).parent.mkdir(parents=True, exist_ok=True)
     opened: dict[str, list[Sink]] = {}
     try:
+        # Every sink is closed, also after one that fails.
         with (
+            ExitStack() as closing,
             progress(None) as advance,
             Fleet(segmenter, named, policy=policy or "continuous", opening=how, limit=limit) as fleet,
         ):
@@ -66,16 +69,13 @@ def run_fleet(
                     opened[name] = []
                     for sink, place in outputs[name].items():
                         opened[name].append(open_sink(sink, place, context))
+                        closing.callback(opened[name][-1].close)
                 for out in opened[name]:
                     out.write(frame, prediction)
             errors, reports = fleet.errors, fleet.reports()
     except KeyboardInterrupt:
         say("interrupted; what is written is whole")
         raise typer.Exit(130) from None
-    finally:
-        for outs in opened.values():
-            for out in outs:
-                out.close()
     emit(FleetSummary(reports, outputs), json)
     for name, report in reports.items():
         figures = report.timeliness

@@ -69,6 +69,8 @@ def label(
     """
     began = perf_counter()
     index.arrow()
+    if workers < 1:
+        raise OptionError(f"workers wants 1 or more, got {workers}: 1 is a good start")
     if maps not in MAPS:
         raise OptionError(f"maps are written as {' or '.join(MAPS)}, got {maps!r}: choose one")
     # Found out here, once, rather than by every worker.
@@ -162,6 +164,7 @@ class _Work:
     on_progress: OnProgress | None
     ready: deque[Job] = field(default_factory=deque)
     open: dict[Recording, _Open] = field(default_factory=dict)
+    begun: set[Recording] = field(default_factory=set)
     failed: dict[Recording, str] = field(default_factory=dict)
     finished: int = 0
     before: int = 0
@@ -186,7 +189,8 @@ class _Work:
             done, found = runner.next()
             running -= 1
             self._take(done, found)
-        for recording in self.failed:
+        # One that could not be read at all may be there again tomorrow: what it has is kept.
+        for recording in self.failed.keys() & self.begun:
             begin_anew(self.store, recording.name)
 
     def _next_job(self) -> Job | None:
@@ -219,6 +223,7 @@ class _Work:
             self.before += 1
             return
         assert isinstance(plan, Plan)
+        self.begun.add(recording)
         self._cut(recording, plan)
 
     def _cut(self, recording: Recording, plan: Plan) -> None:

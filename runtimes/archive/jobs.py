@@ -97,8 +97,9 @@ class Planning:
 
 def begin_anew(store: Store, name: str, made: Plan | None = None) -> None:
     """Take away all that there is of a recording, and write down how it is cut."""
-    for folder in (f"parts/{name}", f"labels/{name}", f"confidence/{name}"):
-        store.remove(folder)
+    # The index first: no rows may tell of labels that are gone.
+    for place in (f"index/{name}.parquet", f"parts/{name}", f"labels/{name}", f"confidence/{name}"):
+        store.remove(place)
     if made is not None:
         store.write(f"parts/{name}/plan.json", made.to_bytes())
 

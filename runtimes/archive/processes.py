@@ -22,6 +22,9 @@ MOST_DEATHS = 3
 """How often a job may cost its worker its life: it may have been the memory of another one."""
 
 
+_END_SECONDS = 5.0
+
+
 class Runner(Protocol):
     """Whoever does jobs. Not thread-safe."""
 
@@ -115,12 +118,15 @@ class Processes:
                     self._waiting.appendleft(job)
 
     def close(self) -> None:
-        """As `Runner.close`."""
+        """As `Runner.close`. A worker that has nothing to do ends by itself, and tidies up."""
         for worker in self._workers:
-            worker.process.kill()
-        for worker in self._workers:
-            worker.process.join()
             worker.pipe.close()
+            if worker.job is not None:
+                worker.process.kill()
+        for worker in self._workers:
+            worker.process.join(_END_SECONDS)
+            worker.process.kill()
+            worker.process.join()
         self._workers = []
 
 

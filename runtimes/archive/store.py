@@ -39,8 +39,8 @@ class Store(Protocol):
     def names(self, folder: str) -> list[str]:
         """Every file below a folder, in alphabetical order."""
 
-    def remove(self, folder: str) -> None:
-        """Remove a folder with all that is in it, if it is there."""
+    def remove(self, name: str) -> None:
+        """Remove a file, or a folder with all that is in it, if it is there."""
 
     def scratch(self) -> Path:
         """A folder on this machine for files on their way to `put`."""
@@ -101,10 +101,13 @@ class Local:
         found = (path for path in (self.root / folder).rglob("*") if path.is_file())
         return sorted(path.relative_to(self.root).as_posix() for path in found)
 
-    def remove(self, folder: str) -> None:
+    def remove(self, name: str) -> None:
         """As `Store.remove`. Folders above that are empty then go too."""
-        place = self.root / folder
-        shutil.rmtree(place, ignore_errors=True)
+        place = self.root / name
+        if place.is_file():
+            place.unlink(missing_ok=True)
+        else:
+            shutil.rmtree(place, ignore_errors=True)
         for above in place.parents:
             if above == self.root or self.root not in above.parents:
                 return
@@ -163,10 +166,11 @@ class Remote:
             return []
         return sorted(path.strip("/").removeprefix(root).strip("/") for path in found)
 
-    def remove(self, folder: str) -> None:
+    def remove(self, name: str) -> None:
         """As `Store.remove`."""
-        if self.names(folder):
-            self._files.rm(self._at(folder), recursive=True)
+        with _remote(self._at(name)):
+            if self._files.exists(self._at(name)):
+                self._files.rm(self._at(name), recursive=True)
 
     def scratch(self) -> Path:
         """As `Store.scratch`."""

@@ -142,7 +142,7 @@ class Ring:
             return sorted(path for path in self._folder.iterdir() if _NAMED.fullmatch(path.name))
 
     def _size(self) -> int:
-        return sum(path.stat().st_size for path in self._parts())
+        return sum(_bytes(path) for path in self._parts())
 
     def _make_room(self, limit: int) -> bool:
         """Delete the oldest parts until the others take ``limit`` bytes at most; whether any was deleted."""
@@ -150,8 +150,16 @@ class Ring:
         for path in parts:
             if size <= limit:
                 break
-            size -= path.stat().st_size
+            size -= _bytes(path)
             with writing(path):
-                path.unlink()
+                path.unlink(missing_ok=True)
             deleted = True
         return deleted
+
+
+def _bytes(path: Path) -> int:
+    """How large a part is; 0 where somebody has taken it away."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -200,7 +200,9 @@ class _Life:
         stream = self._stream
         try:
             self._run(stream)
-            self.ended_well = not self._over.is_set() and stream._info is not None and not stream._info.live
+            if self._over.is_set():
+                return
+            self.ended_well = stream._info is not None and not stream._info.live
             stream._problem = "" if self.ended_well else "the stream ended, and is opened again"
         except Exception as error:
             if not self._over.is_set():
@@ -216,6 +218,9 @@ class _Life:
             session = stack.enter_context(self._session(stream))
             with self.watch("opening", hang + 2 * how.timeout_seconds):
                 source = stack.enter_context(how.open(stream._uri, session))
+            if self._over.is_set():
+                # Opening took so long that another life has begun, which writes to the same places.
+                return
             self._source = source
             stream._info = info = source.info
             # A recording plays at its own speed, as the camera that it was made with.
