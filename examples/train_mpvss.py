@@ -165,8 +165,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--segmentor", type=Path, required=True, help="the folder of a Mask2Former")
-    parser.add_argument("--seconds", type=float, default=600, help="of CPU time, without making clips")
-    parser.add_argument("--clips", type=int, default=160)
+    parser.add_argument("--seconds", type=float, default=1300, help="of CPU time, without making clips")
+    parser.add_argument("--clips", type=int, default=400)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     torch.manual_seed(0)

@@ -50,8 +50,8 @@ def test_the_files_are_small() -> None:
 
 
 def test_it_keeps_what_the_segmentor_sees(evaluated: dict[str, EvaluationReport]) -> None:
-    # 2.2 when these weights were made; 1.5 was wanted.
-    assert evaluated["mpvss"].miou >= evaluated["every"].miou - 2.5
+    # 1.4 when these weights were made.
+    assert evaluated["mpvss"].miou >= evaluated["every"].miou - 1.5
     assert evaluated["mpvss"].keyframes == 21 and evaluated["every"].keyframes == 101
     assert evaluated["mpvss"].gmac_per_frame < 0.5 * evaluated["every"].gmac_per_frame
 
@@ -65,6 +65,6 @@ def test_vectors_carry_masks_without_training(evaluated: dict[str, EvaluationRep
 def test_both_ways_gains(evaluated: dict[str, EvaluationReport], name: str, gain: float) -> None:
     """Over 12 frames: masks that the network moves itself, and masks and scores that the vectors move."""
     forward, both = evaluated[f"{name} forward"], evaluated[f"{name} both"]
-    # 1.4 to 2.0 when it was built.
+    # 1.3 to 2.0 when these weights were made.
     assert both.miou >= forward.miou + gain and both.mvc8 > forward.mvc8
     assert both.keyframes == forward.keyframes == 9
