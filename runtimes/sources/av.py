@@ -97,6 +97,8 @@ class AvReader:
             if self.info.live and frame.start in (StartReason.RECONNECTED, StartReason.SIZE_CHANGED):
                 codec, self.info = self.info.codec, _describe(self._decoding, frame, True)
                 if codec != self.info.codec:
+                    # Who listened waits for the old codec's packets. Who comes next may not listen at all.
+                    self._decoding.coded.tell_nobody()
                     self._first, self.another_codec = frame, True
                     return
             yield frame
