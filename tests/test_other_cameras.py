@@ -5,10 +5,11 @@ from __future__ import annotations
 import gc
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edge_vss.runtimes.sources import Source, open_source
-from edge_vss.video import Packet
+from edge_vss.video import Frame, Packet
 from tests.helpers.cameras import coming_back
 from tests.helpers.hevc import encode_hevc, scene
 from tests.helpers.videos import encode, pan
@@ -41,3 +42,46 @@ def test_no_packet_is_kept_for_a_parser_of_the_codec_before(tmp_path: Path) -> N
         assert packets_in_memory() <= others
     assert [frame.index for frame in frames if frame.start] == [0, 6]
     assert all(frame.motion is not None for frame in frames if not frame.start)
+
+
+def alone(clip: Path) -> list[Frame]:
+    with open_source(clip, motion="codec") as source:
+        return list(source)
+
+
+def same_motion(frame: Frame, other: Frame) -> bool:
+    if frame.motion is None or other.motion is None:
+        return frame.motion is other.motion
+    pairs = zip(
+        (frame.motion.displacement_px, frame.motion.known, frame.motion.reference),
+        (other.motion.displacement_px, other.motion.known, other.motion.reference),
+        strict=True,
+    )
+    return all(np.array_equal(one, two) for one, two in pairs)
+
+
+@pytest.mark.parametrize("options", [{"refs": "4"}, {"refs": "1", "bf": "2"}])
+def test_vectors_of_several_frames_are_told_apart_once_a_camera_has_them(
+    options: dict[str, str], tmp_path: Path
+) -> None:
+    before = encode(tmp_path / "before.ts", scene(8))
+    # Every second picture is dark: what moves is found two frames before.
+    scenes = [image // 4 if number % 2 else image for number, image in enumerate(scene(24))]
+    after = encode(tmp_path / "after.ts", scenes, options={"bf": "0", "preset": "medium", **options})
+    expected = alone(after)
+    with coming_back(before, after) as url, watch(url, motion="codec") as source:
+        frames = [next(source) for _ in range(32)]
+    assert [frame.index for frame in frames if frame.start] == [0, 8]
+    assert source.info.has_b_frames == ("bf" in options)
+    assert all(same_motion(*pair) for pair in zip(frames[8:], expected, strict=True))
+
+
+def test_a_parser_hears_the_first_packet_of_the_camera_that_came_back(tmp_path: Path) -> None:
+    before = encode(tmp_path / "before.ts", pan(6))
+    # One I-frame: whoever misses it knows no vector up to the end.
+    after = encode_hevc(tmp_path / "after.ts", scene(12), "bframes=0:ref=1")
+    other = encode_hevc(tmp_path / "other.ts", scene(12, (96, 128)), "bframes=0:ref=3")
+    with coming_back(before, after, other) as url, watch(url) as source:
+        frames = [next(source) for _ in range(30)]
+    assert [frame.index for frame in frames if frame.start] == [0, 6, 18]
+    assert all(frame.vectors is not None for frame in frames if not frame.start)
