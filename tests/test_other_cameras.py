@@ -85,3 +85,14 @@ def test_a_parser_hears_the_first_packet_of_the_camera_that_came_back(tmp_path: 
         frames = [next(source) for _ in range(30)]
     assert [frame.index for frame in frames if frame.start] == [0, 6, 18]
     assert all(frame.vectors is not None for frame in frames if not frame.start)
+
+
+def test_encoding_goes_on_where_a_camera_comes_back_with_another_codec(tmp_path: Path) -> None:
+    before = encode(tmp_path / "before.ts", pan(6))
+    after = encode(tmp_path / "after.ts", pan(6, (48, 64)), "mpeg2video", {"bf": "0"})
+    with coming_back(before, after) as url, watch(f"encode:{url}", motion="codec") as source:
+        frames = [next(source) for _ in range(12)]
+    assert [frame.index for frame in frames if frame.start] == [0, 6]
+    assert [frame.size for frame in frames] == [(96, 128)] * 6 + [(48, 64)] * 6
+    assert all((frame.motion is None) == bool(frame.start) for frame in frames)
+    assert all(frame.motion.coverage > 0.5 for frame in frames if frame.motion)
