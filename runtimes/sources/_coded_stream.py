@@ -161,6 +161,12 @@ class CodedStream:
         self._continuity.restart()
         self.begin(StartReason.SEEK)
 
+    def give_back(self, packet: av.Packet[Any]) -> None:
+        """After a reconnect: this packet, its first, was taken by one who cannot read it. It comes again."""
+        self._ahead = [packet]
+        self._continuity.restart()
+        self.begin(StartReason.RECONNECTED)
+
     def close(self) -> None:
         """Close the file or device."""
         self._closed = True

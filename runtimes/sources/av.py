@@ -84,12 +84,15 @@ class AvReader:
 
     def frames(self) -> Iterator[Frame]:
         """Every frame from the current position on. Damaged packets are passed over and counted."""
+        self.another_codec = False
         if self._pictures != "all":
             orientation = Orientation(self.info.rotation // 90, self.info.mirrored)
-            yield from Parsing(self._decoding, orientation, self._pictures).frames()
+            parsing = Parsing(self._decoding, orientation, self._pictures)
+            yield from parsing.frames()
+            if parsing.another_codec:
+                self._decode_from_here()
             return
         self._decoding.coded.forget_opening()
-        self.another_codec = False
         first, self._first = self._first, None
         if first is not None:
             yield first
@@ -104,6 +107,13 @@ class AvReader:
                     return
                 self._decoding.coded.forget_opening()
             yield frame
+
+    def _decode_from_here(self) -> None:
+        """A camera that was only read came back with another codec."""
+        self._decoded, self._pictures = _frames(self._decoding), "all"
+        self._first = next(self._decoded, None)
+        if self._first is not None:
+            self.info, self.another_codec = _describe(self._decoding, self._first, True), True
 
     def seek(self, seconds: float) -> None:
         """Move to the first frame at or after this time. Its index follows from the frame rate."""
