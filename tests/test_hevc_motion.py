@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from edge_vss.motion_field import MotionVectors
 from edge_vss.plugins import LOG
 from edge_vss.runtimes.motion._hevc import parser
 from edge_vss.runtimes.sources import open_source
+from edge_vss.video import Packet
 from tests.helpers.hevc import encode_hevc, scene
 from tests.helpers.videos import drop, encode, pan, remux
 
@@ -222,6 +224,16 @@ def test_a_parser_that_fails_ends_in_frames_without_vectors(
         frames = list(source)
     assert len(frames) == 24 and all(frame.vectors is None for frame in frames)
     assert len(said) == 1 and "HEVC motion ends here (ZeroDivisionError" in said[0]
+
+
+def test_a_parser_that_failed_keeps_no_packets(panned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parser.Parser, "read", lambda *_: 1 // 0)
+    gc.collect()
+    others = sum(type(each) is Packet for each in gc.get_objects())
+    with open_source(panned, motion="hevc") as source:
+        for frame in source:
+            kept = sum(type(each) is Packet for each in gc.get_objects()) - others
+            assert kept <= 0, f"{kept} packets at frame {frame.index}"
 
 
 def test_what_the_parser_cannot_read_falls_back_to_flow(tmp_path: Path) -> None:

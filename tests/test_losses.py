@@ -209,6 +209,8 @@ def test_a_loss_after_which_no_frame_comes_is_counted(p_only: Path, tmp_path: Pa
         # The decoder of PyAV 17 keeps one more back.
         assert len(frames) in (27, 28)
         assert source.untold_losses == 1
+    with open_source(f"encode:{torn}") as encoding:
+        assert len(list(encoding)) == len(frames) and encoding.untold_losses == 1
     with open_source(torn) as source:
         assert run(source, toys.segmenter().session("interval:5")).losses == 1
 

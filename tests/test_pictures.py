@@ -127,6 +127,13 @@ def test_h264_and_flow_measure_with_pictures_and_hand_out_the_same(p_only: Path,
                 np.testing.assert_array_equal(mine.motion.displacement_px, its.motion.displacement_px)
 
 
+def test_encoding_needs_all_pictures_and_hands_out_the_same(clip: Path) -> None:
+    with open_source(f"encode:{clip}", motion="codec", pictures="key") as source:
+        found = list(source)
+    assert len(found) == 30 and all(frame.motion is not None for frame in found[1:])
+    assert [frame.has_picture for frame in found] == [frame.picture_type == "I" for frame in found]
+
+
 def test_a_provider_of_ones_own_gets_all_pictures(clip: Path) -> None:
     with open_source(clip, motion=flow.measure, pictures="none") as source:
         assert all(frame.motion is not None and not frame.has_picture for frame in list(source)[1:])

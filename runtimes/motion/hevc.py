@@ -108,8 +108,11 @@ class _Reader:
     def take(self, packet: Packet) -> None:
         """A packet, from the thread that decodes."""
         with self._changed:
+            # Nobody reads the queue any more: each packet would stay in memory.
+            if self._ended:
+                return
             self._given += 1
-        self._packets.put(packet)
+            self._packets.put(packet)
 
     def picture(self, pts: int | None, *, begins: bool) -> tuple[Picture | None, bool]:
         """What the packet of this pts said (None where it could not be read), and whether pictures before it
@@ -155,6 +158,7 @@ class _Reader:
         finally:
             with self._changed:
                 self._ended = True
+                self._packets = queue.SimpleQueue()
                 self._changed.notify_all()
 
     def _read(self, packet: Packet) -> None:

@@ -129,8 +129,7 @@ class Source(OneProcess):
         self._frames = self._measured()
 
     def _measured(self) -> Iterator[Frame]:
-        frames = _all_measured(self._reader, self._measure)
-        return frames if self._pictures == self._reader.info.pictures else _stripped(frames, self._pictures)
+        return _all_measured(self._reader, self._measure, self._pictures)
 
     @property
     def info(self) -> StreamInfo:
@@ -257,10 +256,12 @@ def open_source(
     return Source(reader, InParts(measure) if parts else measure, pictures)
 
 
-def _all_measured(reader: Reader, measure: Measure) -> Iterator[Frame]:
-    """The reader's frames with motion. A camera that comes back with another codec is measured anew."""
+def _all_measured(reader: Reader, measure: Measure, pictures: str) -> Iterator[Frame]:
+    """The reader's frames with motion. A camera that comes back with another codec is measured anew, and may
+    then give more pictures than are wanted."""
     while True:
-        yield from measure(Feed(reader.frames(), reader.info, reader.listen))
+        frames = measure(Feed(reader.frames(), reader.info, reader.listen))
+        yield from frames if pictures == reader.info.pictures else _stripped(frames, pictures)
         if not getattr(reader, "another_codec", False):
             return
 

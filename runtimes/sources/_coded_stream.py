@@ -129,12 +129,16 @@ class CodedStream:
         return self.times.counted
 
     def forget_opening(self) -> None:
-        """Nobody asked for the packets that opening has read."""
+        """Nobody asked for the packets that opening, or opening again, has read."""
         self._kept = None
 
     def tell_nobody(self) -> None:
-        """Who has listened does so no more."""
+        """Who has listened does so no more, and opening is forgotten."""
         self._listener = self._kept = None
+
+    def tell_another(self) -> None:
+        """Who has listened does so no more. Who listens next hears what has come since the reconnect."""
+        self._listener = None
 
     def begin_again(self) -> bool:
         """Count packets from the first that opening has read; False where that is forgotten."""
@@ -156,6 +160,12 @@ class CodedStream:
         self.times.restart()
         self._continuity.restart()
         self.begin(StartReason.SEEK)
+
+    def give_back(self, packet: av.Packet[Any]) -> None:
+        """After a reconnect: this packet, its first, was taken by one who cannot read it. It comes again."""
+        self._ahead = [packet]
+        self._continuity.restart()
+        self.begin(StartReason.RECONNECTED)
 
     def close(self) -> None:
         """Close the file or device."""
@@ -244,7 +254,7 @@ class CodedStream:
         start, self._packet_start = self._packet_start or reason, StartReason.NONE
         if self._listener is not None:
             self._tell(packet, start)
-        elif self._kept is not None:
+        if self._kept is not None:
             self._kept.append((packet, start))
         return packet
 
@@ -267,6 +277,9 @@ class CodedStream:
 
     def begin(self, reason: StartReason) -> None:
         """The next frame has nothing to follow on from."""
+        if reason is StartReason.RECONNECTED:
+            # Another camera may answer, and who listens to that one has to hear its first packets too.
+            self._kept = deque(maxlen=_KEPT_PACKETS)
         self.breaks.begin(reason)
         self._packet_start = reason
         self.marks = Marks(self.codec, self.name)

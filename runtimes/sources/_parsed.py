@@ -40,6 +40,8 @@ class _Coded:
 class Parsing:
     """The frames of an opened stream from the current position on. Passive; one thread at a time.
 
+    They end where a camera comes back with another codec: what follows has to be decoded.
+
     They are put into the order of showing as the standard does it (ITU-T H.265, C.5.2), without their pixels.
     """
 
@@ -52,6 +54,9 @@ class Parsing:
         self._keys = _KeyPictures(decoding, orientation)
         self._arrived: deque[Packet] = deque()
         self._sequence = self._number = 0
+        self._not_read: av.Packet[Any] | None = None
+        self.another_codec = False
+        """Whether `frames` ended because the camera came back with another codec."""
         self._begin()
 
     def _begin(self) -> None:
@@ -69,6 +74,10 @@ class Parsing:
         while self._decoding.land_again():
             self._begin()
             yield from self._landed()
+        if self._not_read is not None:
+            self._decoding.coded.tell_another()
+            self._decoding.coded.give_back(self._not_read)
+            self.another_codec, self._not_read = True, None
 
     def _landed(self) -> Iterator[Frame]:
         for coded in self._in_order():
@@ -95,6 +104,9 @@ class Parsing:
     def _in_order(self) -> Iterator[_Coded]:
         """The pictures in the order of showing."""
         for packet in self._decoding.coded.packets():
+            if packet is not None and self._decoding.coded.codec != "hevc":
+                self._not_read = packet
+                return
             while self._arrived:
                 yield from self._read(self._arrived.popleft())
             if packet is None:
@@ -105,8 +117,12 @@ class Parsing:
         """What is shown next, now that this packet is read."""
         began = perf_counter()
         self._number += 1
+        if packet.start is StartReason.RECONNECTED:
+            # The parameter sets may stand nowhere but in the new stream's own description.
+            self._parser = Parser(self._decoding.coded.extradata)
+            self._decoding.coded.forget_opening()
         # After lost packets the parser goes on: it knows which references are missing.
-        if packet.start and packet.start != StartReason.LOST_PACKETS:
+        elif packet.start and packet.start != StartReason.LOST_PACKETS:
             self._parser.restart()
         pictures = self._parser.read(packet.data)
         for reason in self._parser.new_reasons():

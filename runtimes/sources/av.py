@@ -44,7 +44,8 @@ class AvReader:
     """
 
     another_codec = False
-    """Whether `frames` ended because the camera came back with another codec: call it again, for the rest."""
+    """Whether `frames` ended because the camera came back with another codec, or with one whose vectors mean
+    something else: call it again, for the rest."""
 
     def __init__(self, uri: str, options: SourceOptions) -> None:
         self._decoding = Decoding(uri, options, DESCRIPTION.vector_codecs)
@@ -83,23 +84,36 @@ class AvReader:
 
     def frames(self) -> Iterator[Frame]:
         """Every frame from the current position on. Damaged packets are passed over and counted."""
+        self.another_codec = False
         if self._pictures != "all":
             orientation = Orientation(self.info.rotation // 90, self.info.mirrored)
-            yield from Parsing(self._decoding, orientation, self._pictures).frames()
+            parsing = Parsing(self._decoding, orientation, self._pictures)
+            yield from parsing.frames()
+            if parsing.another_codec:
+                self._decode_from_here()
             return
         self._decoding.coded.forget_opening()
-        self.another_codec = False
         first, self._first = self._first, None
         if first is not None:
             yield first
         for frame in self._decoded:
             # A camera that comes back may be another one.
             if self.info.live and frame.start in (StartReason.RECONNECTED, StartReason.SIZE_CHANGED):
-                codec, self.info = self.info.codec, _describe(self._decoding, frame, True)
-                if codec != self.info.codec:
+                before, self.info = self.info, _describe(self._decoding, frame, True)
+                if _measured_by(before) != _measured_by(self.info):
+                    # Who listened waits for the old stream's packets. Who comes next may not listen at all.
+                    self._decoding.coded.tell_another()
                     self._first, self.another_codec = frame, True
                     return
+                self._decoding.coded.forget_opening()
             yield frame
+
+    def _decode_from_here(self) -> None:
+        """A camera that was only read came back with another codec."""
+        self._decoded, self._pictures = _frames(self._decoding), "all"
+        self._first = next(self._decoded, None)
+        if self._first is not None:
+            self.info, self.another_codec = _describe(self._decoding, self._first, True), True
 
     def seek(self, seconds: float) -> None:
         """Move to the first frame at or after this time. Its index follows from the frame rate."""
@@ -117,6 +131,14 @@ def _frames(decoding: Decoding) -> Iterator[Frame]:
     yield from decoding.frames()
     while decoding.land_again():
         yield from decoding.frames()
+
+
+def _measured_by(stream: StreamInfo) -> tuple[object, ...]:
+    """What a motion provider decides by, once for the whole stream."""
+    if stream.codec == "hevc":
+        # The parser may have its parameter sets from nowhere else.
+        return stream.codec, stream.extradata
+    return stream.codec, stream.references, stream.has_b_frames
 
 
 def _need_not_decode(decoding: Decoding, options: SourceOptions) -> bool:

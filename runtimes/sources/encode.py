@@ -41,7 +41,8 @@ def open(target: str, options: SourceOptions = SourceOptions()) -> EncodeReader:
     name, inner = plugin_of(target)
     plugin = SOURCES.find(name)
     live = options.live or is_live(inner, plugin.description)
-    return EncodeReader(plugin.call(inner, replace(options, vectors=False, live=live)))
+    # The encoder needs every picture, whichever are handed out.
+    return EncodeReader(plugin.call(inner, replace(options, vectors=False, live=live, pictures="all")))
 
 
 class EncodeReader:
@@ -64,6 +65,12 @@ class EncodeReader:
         """Damaged packets of the inner source."""
         return int(self._inner.errors)
 
+    @property
+    def untold_losses(self) -> int:
+        """Losses of the inner source after which no frame came that could begin anew."""
+        # Readers of other packages need not know of any.
+        return int(getattr(self._inner, "untold_losses", 0))
+
     def listen(self, listener: Listener) -> None:
         """There are no packets to hand out: vectors come with the frames."""
 
@@ -77,7 +84,7 @@ class EncodeReader:
 
     def frames(self) -> Iterator[Frame]:
         """Every frame with its vectors. One that begins anew is encoded as an I-frame."""
-        for frame in self._inner.frames():
+        for frame in self._pictures():
             began = perf_counter()
             if self._coder is None or frame.start or self._coder.size != frame.size:
                 self._coder = _Coder(frame.size)
@@ -85,6 +92,13 @@ class EncodeReader:
             frame.picture_type = "P" if frame.vectors is not None else "I"
             frame.seconds["encode"] = perf_counter() - began
             yield frame
+
+    def _pictures(self) -> Iterator[Frame]:
+        """The inner source's frames. Its codec may change: the vectors are those of our own."""
+        while True:
+            yield from self._inner.frames()
+            if not getattr(self._inner, "another_codec", False):
+                return
 
 
 class _Coder:

@@ -161,8 +161,14 @@ class GstReader:
                 if len(told) > _KEPT_VECTORS:
                     told.popitem(last=False)
             frame = self._frame(pipeline.picture(sample), pts, arrived)
+            skipped = [at for at in told if at < pts]
+            for at in skipped:
+                del told[at]
             if (pair := told.pop(pts, None)) is not None:
-                frame.vectors, frame.picture_type = pair.vectors, pair.picture_type
+                # A pipeline may drop pictures of one branch alone, as a leaky queue does. Vectors then refer
+                # to a picture that was never shown. Nothing else is lost, so the frame need not begin anew.
+                frame.vectors = None if skipped else pair.vectors
+                frame.picture_type = pair.picture_type
                 frame.seconds["decode"] = pair.seconds
             elif both:
                 # Without its vectors, what moved at this picture is not known.

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,25 @@ def test_pictures_of_one_branch_and_vectors_of_the_other() -> None:
     segmenter = toys.segmenter((240, 320), (24, 32))
     with open_source(both) as source:
         assert run(source, segmenter.session(), drop_inference=False).frames == 20
+
+
+def test_vectors_towards_a_picture_that_was_never_shown_are_not_told() -> None:
+    caps = "video/x-raw,format=NV12,width=320,height=240,framerate=25/1"
+    fewer = "videorate drop-only=true max-rate=17"
+    branches = f"tee name=t t. ! queue ! {fewer} ! appsink t. ! queue ! {X264} ! h264parse ! appsink"
+    both = f"gst:{TEST} ! {caps} ! {branches}"
+    _, frames = read(both, motion="codec")
+    numbers = [round((frame.pts or 0) / 4e7) for frame in frames]
+    steps = [now - then for then, now in pairwise(numbers)]
+    assert {1, 2} <= set(steps)
+    assert [frame.vectors is not None for frame in frames[1:]] == [step == 1 for step in steps]
+    assert [bool(frame.start) for frame in frames] == [True] + [False] * len(steps)
+    for step, frame in zip(steps, frames[1:], strict=True):
+        assert frame.motion is not None and (frame.motion.coverage > 0.5) == (step == 1)
+    # Where pictures may be looked at, the motion over the gap is found there.
+    _, frames = read(both)
+    providers = [frame.motion.provider for frame in frames[1:] if frame.motion]
+    assert [name == "flow" for name in providers] == [step > 1 for step in steps]
 
 
 @pytest.mark.parametrize(
