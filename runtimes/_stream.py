@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 
 from edge_vss.decisions import Prediction
@@ -21,8 +22,6 @@ from edge_vss.runtimes.timeliness import Timeliness, Timing
 from edge_vss.video import Frame
 
 Shown = tuple[str, Frame, Prediction]
-
-_JOIN_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -161,6 +160,9 @@ class Stream:
             failed=failed.append,
             name=f"edge-vss {self.name} decode",
         )
+        if self.stopped.is_set():
+            # It was stopped while its source was opened. Who stops looks for the reader after that.
+            return
         backlog = Backlog(reader, quick=True)
         reader.start()
         self.threads.append(reader.thread)
@@ -189,8 +191,8 @@ class Stream:
         if self.reader is not None:
             self.reader.close()
 
-    def join(self) -> None:
-        """Wait until it has ended. A source that is silent is not waited for long."""
+    def join(self, deadline: float) -> None:
+        """Wait until it has ended, up to this time of ``time.monotonic``."""
         for thread in list(self.threads):
             if thread is not threading.current_thread():
-                thread.join(_JOIN_SECONDS)
+                thread.join(max(0.0, deadline - monotonic()))

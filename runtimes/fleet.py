@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from time import monotonic
 from typing import Any
 
 from edge_vss.decisions import Policy
@@ -19,6 +20,7 @@ from edge_vss.runtimes.sources import Source
 SCHEDULERS = ("doubt", "turns")
 LONGEST_SECONDS = 2.0
 """A stream whose labels are older goes before those that are in more doubt."""
+_JOIN_SECONDS = 5.0
 
 
 class Fleet:
@@ -128,8 +130,10 @@ class Fleet:
         for stream in self._streams:
             stream.stop()
         self._workers.close()
+        # One wait for all. A source that is silent is not waited for long.
+        deadline = monotonic() + _JOIN_SECONDS
         for stream in self._streams:
-            stream.join()
+            stream.join(deadline)
 
     def __enter__(self) -> Fleet:
         return self

@@ -17,10 +17,12 @@ from edge_vss.cli import app
 from edge_vss.cli._fleet import names_of, place_of
 from edge_vss.decisions import Decision, Track
 from edge_vss.errors import OptionError, SinkError, SourceError
+from edge_vss.runtimes import fleet as fleets
 from edge_vss.runtimes import timeliness
 from edge_vss.runtimes._requests import Computed, Request
 from edge_vss.runtimes.budget import Budget
 from edge_vss.runtimes.fleet import Fleet, Scheduler
+from edge_vss.runtimes.opening import Opening
 from edge_vss.runtimes.pipeline import run
 from edge_vss.runtimes.segmenter import Segmenter, load
 from edge_vss.runtimes.timeliness import Durations, Timing
@@ -30,6 +32,9 @@ from edge_vss.runtimes.tracing.root_map import Tracer
 from edge_vss.video import Frame, FrameStamp, StartReason
 from tests.helpers import toys
 from tests.helpers.cli import CliRunner
+from tests.helpers.hanging_up import gone
+from tests.helpers.logs import listening
+from tests.helpers.videos import remux
 from tests.test_session import expected, frames
 
 SOAK = bool(os.environ.get("EDGE_VSS_SOAK"))
@@ -122,6 +127,47 @@ def test_a_silent_stream_holds_up_no_other_and_not_the_end() -> None:
             break
     fleet.close()
     assert seen == 20 and not fleet.errors
+
+
+def test_cameras_that_are_away_do_not_hold_up_the_end(p_only: Path, tmp_path: Path) -> None:
+    sent = remux(p_only, tmp_path / "v.ts", lambda number, content: content).read_bytes()
+    opening = Opening(timeout_seconds=60, reconnect_seconds=3600)
+    with listening() as told, gone(sent) as one, gone(sent) as other:
+        sources = {"one": f"tcp://127.0.0.1:{one}", "other": f"tcp://127.0.0.1:{other}"}
+        segmenter = toys.segmenter((96, 128), (24, 32))
+        fleet = Fleet(segmenter, sources, opening=opening)
+        reading = threading.Thread(target=list, args=(iter(fleet),), daemon=True)
+        reading.start()
+        deadline = time.monotonic() + 60
+        while sum("opened again" in line for line in told) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        fleet.close()
+        reading.join(60)
+        assert not key_threads()
+    assert not fleet.errors
+
+
+def test_all_silent_streams_together_are_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleets, "_JOIN_SECONDS", 1.0)
+    go = threading.Event()
+
+    def silent() -> Iterator[Frame]:
+        yield from frames(1)
+        go.wait(120)
+
+    fleet = Fleet(toys.segmenter(), {str(number): silent() for number in range(20)})
+    reading = iter(fleet)
+    for _ in range(20):
+        next(reading)
+    began = time.monotonic()
+    fleet.close()
+    took = time.monotonic() - began
+    go.set()
+    assert took < 10
+    for thread in threading.enumerate():
+        if thread.name.startswith("edge-vss"):
+            thread.join(60)
+    assert not key_threads()
 
 
 def test_two_fleets_in_one_process_and_one_that_is_left_early() -> None:

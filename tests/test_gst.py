@@ -32,7 +32,7 @@ def test_pipelines_in_a_process_of_their_own() -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
-    assert re.search(r"^2\d passed", done.stdout, re.MULTILINE), done.stdout
+    assert re.search(r"^3\d passed", done.stdout, re.MULTILINE), done.stdout
 
 
 def test_without_gstreamer_one_line_says_what_to_install() -> None:

@@ -23,9 +23,12 @@ from edge_vss.errors import OptionError, SourceError
 from edge_vss.runtimes.pipeline import run
 from edge_vss.runtimes.sinks import SinkContext, open_sink
 from edge_vss.runtimes.sources import Source, open_source
+from edge_vss.runtimes.sources._decoding import Decoding
 from edge_vss.video import Frame
 from tests.helpers import toys
+from tests.helpers.hanging_up import answering, gone
 from tests.helpers.logs import listening
+from tests.helpers.videos import remux
 
 LONG = 120
 """Seconds that nothing takes which goes well."""
@@ -149,6 +152,80 @@ def test_a_camera_that_comes_back_starts_anew() -> None:
     }
     assert frames[30].motion is None
     assert frames[31].motion is not None
+
+
+@pytest.fixture(scope="module")
+def sent(p_only: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """What a camera sends: 30 frames in 1.2 s."""
+    path = tmp_path_factory.mktemp("sent") / "v.ts"
+    return remux(p_only, path, lambda number, content: content).read_bytes()
+
+
+def test_a_camera_that_lets_in_and_sends_no_frame_has_not_come_back(sent: bytes) -> None:
+    answers: list[int] = []
+
+    def answer(connection: socket.socket, number: int) -> bool:
+        answers.append(number)
+        # Tables, and the beginning of a key frame.
+        connection.sendall(sent[: 188 * 6] if number else sent)
+        return number < 200
+
+    with listening() as told, answering(answer) as port:
+        url = f"tcp://127.0.0.1:{port}"
+        with open_source(url, timeout_seconds=LONG, reconnect_seconds=1.0) as source:
+            shown: list[int] = []
+            failed: SourceError | None = None
+            try:
+                shown.extend(frame.index for frame in source)
+            except SourceError as error:
+                failed = error
+    assert len(shown) == 30
+    assert "did not come back within 1 s" in str(failed)
+    # There are pauses between two tries, and nothing is back.
+    assert 2 <= len(answers) <= 10
+    assert [line for line in told if "again" in line or "back" in line] == [
+        f"WARNING {url}: the stream ended, so it is opened again"
+    ]
+
+
+def test_closing_while_a_camera_is_away(sent: bytes) -> None:
+    with gone(sent) as port, listening() as told:
+        url = f"tcp://127.0.0.1:{port}"
+        source = open_source(url, timeout_seconds=LONG, reconnect_seconds=10 * LONG)
+        reader = threading.Thread(target=list, args=(source,), daemon=True)
+        reader.start()
+        deadline = time.monotonic() + LONG
+        while not any("opened again" in line for line in told) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert reader.is_alive()
+        source.close()
+        reader.join(LONG / 4)
+        assert not reader.is_alive()
+
+
+def test_closing_while_packets_make_no_frames(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    over, blind = threading.Event(), threading.Event()
+
+    def answer(connection: socket.socket, number: int) -> bool:
+        while not over.is_set():
+            connection.sendall(sent)
+        return False
+
+    def withholds(decoding: Decoding, whole: bool) -> bool:
+        return blind.is_set()
+
+    monkeypatch.setattr(Decoding, "withholds", withholds)
+    with answering(answer) as port:
+        source = open_source(f"tcp://127.0.0.1:{port}", timeout_seconds=LONG)
+        next(source)
+        blind.set()
+        reader = threading.Thread(target=list, args=(source,), daemon=True)
+        reader.start()
+        source.close()
+        reader.join(LONG / 4)
+        ended = not reader.is_alive()
+        over.set()
+    assert ended
 
 
 def test_nobody_there() -> None:

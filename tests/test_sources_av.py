@@ -195,6 +195,14 @@ def test_closing_ends_the_iteration(p_only: Path) -> None:
     assert list(source) == []
 
 
+def test_no_seeking_in_what_is_closed(p_only: Path) -> None:
+    source = open_source(p_only)
+    source.close()
+    with pytest.raises(OptionError, match="which is closed: open it again"):
+        source.seek(0)
+    assert list(source) == []
+
+
 def test_options_that_make_no_sense(p_only: Path) -> None:
     calls: list[Callable[[], object]] = [
         lambda: open_source(p_only, fps=0),

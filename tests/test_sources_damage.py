@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import av.error
 import numpy as np
 import pytest
 
+from edge_vss.errors import SourceError
 from edge_vss.runtimes.sources import open_source
+from edge_vss.runtimes.sources._container import broke_off
+from edge_vss.video import Frame
 from tests.helpers.frames import read, starts
+from tests.helpers.hanging_up import answering
 from tests.helpers.videos import (
     P_ONLY,
     annex_b,
@@ -120,6 +127,53 @@ def test_truncated_file_gives_what_is_there(p_only: Path, tmp_path: Path) -> Non
     cut = tmp_path / "cut.mp4"
     cut.write_bytes(front.read_bytes()[:-2000])
     assert 5 < len(read(cut)) < 30
+
+
+def test_a_file_from_the_network_that_breaks_off_is_an_error(p_only: Path, tmp_path: Path) -> None:
+    whole = remux(p_only, tmp_path / "v.ts", lambda number, content: content).read_bytes()
+    head = f"HTTP/1.0 200 OK\r\nContent-Length: {len(whole)}\r\n\r\n".encode()
+    asked: list[int] = []
+
+    def answer(connection: socket.socket, number: int) -> bool:
+        connection.recv(4096)
+        connection.sendall(head + whole[: len(whole) * asked[-1] // 100])
+        # Reading to the end leaves nothing that would make this hanging up a reset.
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(4096):
+            pass
+        return True
+
+    frames: list[Frame] = []
+    with answering(answer) as port:
+        asked.append(100)
+        with open_source(f"http://127.0.0.1:{port}/v.ts", motion="none") as source:
+            assert len(list(source)) == 30
+        asked.append(60)
+        with (
+            open_source(f"http://127.0.0.1:{port}/v.ts", motion="none") as source,
+            pytest.raises(SourceError, match=r"v\.ts broke off \(.*\): check the network"),
+        ):
+            frames.extend(source)
+    # What came before that was handed out.
+    assert 5 < len(frames) < 30
+
+
+def test_what_is_a_break_and_what_a_file_that_is_cut_short(p_only: Path, tmp_path: Path) -> None:
+    def error(number: int) -> av.error.FFmpegError:
+        return av.error.FFmpegError(number, "")
+
+    for number, remote, whole in (
+        (errno.EIO, True, False),
+        (errno.ECONNRESET, True, True),
+        (errno.ETIMEDOUT, True, True),
+        (errno.EINVAL, False, False),
+    ):
+        assert broke_off("http://host/v.ts", error(number)) is remote
+        assert broke_off(str(p_only), error(number)) is whole
+        assert broke_off("pipe:0", error(number)) is whole
+    # Nothing of it can be read, as on a disk that fails.
+    assert broke_off(str(tmp_path), error(errno.EIO))
+    assert not broke_off(str(p_only), av.error.InvalidDataError(1, ""))
 
 
 def test_variable_frame_rate(tmp_path: Path) -> None:

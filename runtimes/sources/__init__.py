@@ -41,7 +41,11 @@ Uri: TypeAlias = "str | Path | int | NDArray[np.uint8] | Iterable[NDArray[np.uin
 
 
 class Reader(Protocol):
-    """What a source plugin's ``open`` gives: frames without motion, in display order."""
+    """What a source plugin's ``open`` gives: frames without motion, in display order.
+
+    One that may wait for long can have a method ``stop()`` too. Any thread calls it, just before ``close``,
+    and frames() then has to end without waiting for more.
+    """
 
     info: StreamInfo
 
@@ -166,18 +170,26 @@ class Source(OneProcess):
         Raises OptionError for a live source, SourceError where the file cannot be moved about in.
         """
         with self._busy:
+            if self._closed.is_set():
+                raise OptionError(f"cannot seek in {self.info.uri}, which is closed: open it again")
             if not math.isfinite(seconds):
                 raise OptionError(f"cannot seek to {seconds} s: give a time in seconds")
             if self.info.live:
                 raise OptionError(
                     f"cannot seek in the live source {self.info.uri}: open a file to move about in it"
                 )
-            self._reader.seek(seconds)
-            self._frames = self._measured()
+            try:
+                self._reader.seek(seconds)
+                self._frames = self._measured()
+            finally:
+                if self._closed.is_set():
+                    self._reader.close()
 
     def close(self) -> None:
         """Close it; where another thread waits for a packet, once that packet or its timeout has come."""
         self._closed.set()
+        # Whoever reads may be waiting for a camera to come back.
+        stop_waiting(self._reader)
         if self._busy.acquire(timeout=0.2):
             try:
                 self._reader.close()
@@ -254,6 +266,13 @@ def open_source(
         reader.close()
         raise OptionError(f"{reader.info.uri} has no I-frames, so pictures 'key' would be none: leave it out")
     return Source(reader, InParts(measure) if parts else measure, pictures)
+
+
+def stop_waiting(reader: Any) -> None:
+    """Let a reader know, from any thread, that nobody waits for its frames any more."""
+    # Readers of other packages need not have this.
+    if (stop := getattr(reader, "stop", None)) is not None:
+        stop()
 
 
 def _all_measured(reader: Reader, measure: Measure, pictures: str) -> Iterator[Frame]:

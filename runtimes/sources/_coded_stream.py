@@ -21,10 +21,10 @@ from edge_vss.plugins import LOG
 from edge_vss.runtimes.motion import Listener
 from edge_vss.runtimes.sources import SourceOptions
 from edge_vss.runtimes.sources import _continuity as continuity
-from edge_vss.runtimes.sources._again import open_again
+from edge_vss.runtimes.sources._again import Patience
 from edge_vss.runtimes.sources._breaks import Breaks, Marks
 from edge_vss.runtimes.sources._captures import Captures
-from edge_vss.runtimes.sources._container import frame_rate, open_container, timed_out
+from edge_vss.runtimes.sources._container import broke_off, frame_rate, open_container, timed_out
 from edge_vss.runtimes.sources._streams import leave_out_others, video_stream
 from edge_vss.runtimes.sources._times import ShownTimes
 from edge_vss.text import without_password
@@ -58,10 +58,10 @@ class CodedStream:
         self.name = without_password(uri)
         self.breaks = Breaks()
         self.captures = Captures()
+        self.patience = Patience(self.name, options.reconnect_seconds)
         self._uri = uri
         self._options = options
         self._vector_codecs = vector_codecs
-        self._closed = False
         self._packet_start = StartReason.NONE
         self.spent = 0.0
         """Seconds that went into the packets since somebody last set it to zero."""
@@ -169,7 +169,7 @@ class CodedStream:
 
     def close(self) -> None:
         """Close the file or device."""
-        self._closed = True
+        self.patience.stop()
         self.tell_nobody()
         self.container.close()
 
@@ -190,7 +190,7 @@ class CodedStream:
         """What the demuxer gives, and None where it ends."""
         failures, torn = 0, False
         while True:
-            ended = False
+            ended, broken = False, False
             try:
                 began = perf_counter()
                 ahead, self._ahead = self._ahead, []
@@ -201,6 +201,9 @@ class CodedStream:
                         self._count(packet)
                         yield _Demuxed(packet, self._head(packet), torn)
                         failures, torn = 0, False
+                    if self.patience.stopped:
+                        # Packets may come for ever without a frame, and nobody waits for one.
+                        break
                     began = perf_counter()
                 ended, reason = True, "the stream ended"
             except av.error.InvalidDataError:
@@ -212,19 +215,28 @@ class CodedStream:
                 reason = "it holds nothing but damaged packets from here on"
             except av.error.FFmpegError as error:
                 self.errors += 1
+                broken = broke_off(self._uri, error)
                 reason = (
                     f"nothing came for {self._options.timeout_seconds:g} s"
                     if timed_out(error)
                     else str(error.strerror)
                 )
             yield None
-            if not self._options.live or self._closed:
+            if self.patience.stopped:
+                return
+            if not self._options.live:
+                if broken:
+                    raise SourceError(
+                        f"{self.name} broke off ({reason}): check the network or the disk, and read it again"
+                    )
                 return
             if not self._options.reconnect_seconds:
                 if ended:
                     return
                 raise SourceError(f"{self.name} fell silent ({reason}): check the camera and the network")
-            self._reconnect(reason)
+            if not self._reconnect(reason):
+                return
+            failures, torn = 0, False
 
     def _count(self, packet: av.Packet[Any]) -> None:
         # Where a stream has no times, its packets are counted instead. The decoder hands the number on, and
@@ -291,10 +303,10 @@ class CodedStream:
             self.log(f"{continuity.LOST.value} at the end", None)
         self.breaks.begin(StartReason.NONE)
 
-    def _reconnect(self, reason: str) -> None:
+    def _reconnect(self, reason: str) -> bool:
         self.container.close()
-        open_again(
-            self.name, reason, self._options.reconnect_seconds, self._connect, closed=lambda: self._closed
-        )
+        if not self.patience.open_again(reason, self._connect):
+            return False
         self.finish()
         self.begin(StartReason.RECONNECTED)
+        return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from time import monotonic
@@ -15,6 +16,24 @@ from edge_vss.runtimes.sources import DEFAULT_FPS, SourceOptions
 from edge_vss.runtimes.sources._kinds import list_of_files, what_it_is
 from edge_vss.runtimes.sources._spelling import JOIN, PIPE
 from edge_vss.text import without_password
+
+_LOST_CONNECTION = frozenset(
+    {
+        errno.ECONNABORTED,
+        errno.ECONNREFUSED,
+        errno.ECONNRESET,
+        errno.EHOSTUNREACH,
+        errno.ENETDOWN,
+        errno.ENETRESET,
+        errno.ENETUNREACH,
+        errno.ENOTCONN,
+        errno.EPIPE,
+        errno.ESTALE,
+        errno.ETIMEDOUT,
+    }
+)
+"""What a system says when the other side, or the way there, is gone."""
+_READ_BYTES = 2**22
 
 
 def open_container(uri: str, options: SourceOptions) -> Any:
@@ -75,6 +94,27 @@ def frame_rate(stream: av.VideoStream) -> float:
 def timed_out(error: av.error.FFmpegError) -> bool:
     """Whether nothing came in time."""
     return isinstance(error, (av.error.ExitError, av.error.TimeoutError))
+
+
+def broke_off(uri: str, error: av.error.FFmpegError) -> bool:
+    """Whether more would have come, and could not be read. A file that is cut short just ends."""
+    if timed_out(error) or isinstance(error, av.error.HTTPError) or error.errno in _LOST_CONNECTION:
+        return True
+    if error.errno != errno.EIO or uri.startswith(PIPE):
+        return False
+    # Some demuxers say EIO where a file of their kind is cut short.
+    return "://" in uri or not _is_readable(uri)
+
+
+def _is_readable(path: str) -> bool:
+    """Whether a file can be read up to its end."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            while file.read(_READ_BYTES):
+                pass
+    except OSError:
+        return False
+    return True
 
 
 def _why_not_opened(uri: str, error: Exception, file: bool, late_seconds: float | None) -> str:

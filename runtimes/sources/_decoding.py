@@ -63,7 +63,7 @@ class Decoding:
 
     def land_again(self) -> bool:
         """After `frames`: go further back, where decoding has begun too late for the frame that is sought."""
-        if self._seek is None or self._seek.settled:
+        if self._seek is None or self._seek.settled or self.coded.patience.stopped:
             return False
         self._land(self._seek)
         return True
@@ -166,6 +166,7 @@ class Decoding:
 
         ``whole``: nothing that it needs was missing. ``size`` of the frame before, if there was one.
         """
+        self.coded.patience.came()
         self._index += 1
         self._pts_seconds += 1 / self.coded.fps
         unit = self.coded.unit_seconds

@@ -11,6 +11,7 @@ import av
 import numpy as np
 
 from edge_vss.errors import SourceError
+from edge_vss.runtimes.sources._again import Patience
 from edge_vss.runtimes.sources._gi import gstreamer
 from edge_vss.text import without_password
 
@@ -49,10 +50,11 @@ class Pipeline:
     """Passive; one thread at a time. Making one waits for its first samples, up to ``timeout_seconds``, and
     raises SourceError where none come."""
 
-    def __init__(self, text: str, name: str, timeout_seconds: float) -> None:
+    def __init__(self, text: str, name: str, timeout_seconds: float, patience: Patience) -> None:
         self._gst, app, self._video = gstreamer()
         self._name = name
         self._seconds = timeout_seconds
+        self._patience = patience
         self._pipeline = self._launched(text)
         try:
             sinks = self._sinks(app)
@@ -115,10 +117,12 @@ class Pipeline:
             yield sample
 
     def _pulled(self, sink: Any) -> Any:
-        """The next sample; None at the end."""
+        """The next sample; None at the end, or where nobody waits any more."""
         seconds = self._seconds
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
+            if self._patience.stopped:
+                return None
             sample = sink.try_pull_sample(int(1e9 * min(seconds, _LOOK_SECONDS)))
             if sample is not None:
                 return sample

@@ -121,6 +121,10 @@ class AvReader:
         self._first = None
         self._decoded = _frames(self._decoding)
 
+    def stop(self) -> None:
+        """From any thread: whoever reads waits for nothing after the packet under way."""
+        self._decoding.coded.patience.stop()
+
     def close(self) -> None:
         """Close the file or device."""
         self._decoding.coded.close()

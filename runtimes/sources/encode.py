@@ -17,7 +17,14 @@ import numpy as np
 from edge_vss.errors import SourceError
 from edge_vss.motion_field import MotionVectors
 from edge_vss.runtimes.motion import Listener
-from edge_vss.runtimes.sources import SOURCES, SourceDescription, SourceOptions, is_live, plugin_of
+from edge_vss.runtimes.sources import (
+    SOURCES,
+    SourceDescription,
+    SourceOptions,
+    is_live,
+    plugin_of,
+    stop_waiting,
+)
 from edge_vss.runtimes.sources._decoded import side_data
 from edge_vss.video import Frame, Size, StreamInfo
 
@@ -77,6 +84,10 @@ class EncodeReader:
     def seek(self, seconds: float) -> None:
         """As the inner source does."""
         self._inner.seek(seconds)
+
+    def stop(self) -> None:
+        """Stop the inner source, where it knows how."""
+        stop_waiting(self._inner)
 
     def close(self) -> None:
         """Close the inner source."""

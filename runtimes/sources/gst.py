@@ -23,7 +23,7 @@ from edge_vss.plugins import LOG
 from edge_vss.runtimes.motion import Listener
 from edge_vss.runtimes.sources import DEFAULT_FPS, SourceDescription, SourceOptions
 from edge_vss.runtimes.sources import _continuity as continuity
-from edge_vss.runtimes.sources._again import open_again
+from edge_vss.runtimes.sources._again import Patience
 from edge_vss.runtimes.sources._decoded import Converters, DecodedPicture, side_data
 from edge_vss.runtimes.sources._pipeline import NANOSECONDS, BrokenError, Pipeline
 from edge_vss.text import without_password
@@ -70,14 +70,14 @@ class GstReader:
         self._options = options
         self._converters = Converters()
         self._pipeline: Pipeline | None = None
-        self._closed = False
+        self._patience = Patience(self.name, options.reconnect_seconds)
         self._index = -1
         self._start = StartReason.FIRST_FRAME
         self._connect()
 
     def _connect(self) -> None:
         """Make the pipeline, up to its first frame."""
-        self._pipeline = made = Pipeline(self._text, self.name, self._options.timeout_seconds)
+        self._pipeline = made = Pipeline(self._text, self.name, self._options.timeout_seconds, self._patience)
         try:
             self._has_b_frames = False
             self._decoder = _decoder(made.codec, self._options.vectors) if made.codec else None
@@ -98,9 +98,13 @@ class GstReader:
         """A camera has no other place."""
         raise SourceError(f"cannot seek in {self.name}: give a file to move about in it")
 
+    def stop(self) -> None:
+        """From any thread: whoever reads waits for nothing any more."""
+        self._patience.stop()
+
     def close(self) -> None:
         """Stop the pipeline."""
-        self._closed = True
+        self._patience.stop()
         if self._pipeline is not None:
             self._pipeline.close()
 
@@ -120,7 +124,7 @@ class GstReader:
                 if not again:
                     raise
                 reason = error.reason
-            if not again or self._closed:
+            if not again or self._patience.stopped:
                 return
             codec = self.info.codec
             if not self._reconnect(reason):
@@ -137,8 +141,11 @@ class GstReader:
             self._start = StartReason.RECONNECTED
             self._connect()
 
-        seconds = self._options.reconnect_seconds
-        return open_again(self.name, reason, seconds, connect, closed=lambda: self._closed)
+        back = self._patience.open_again(reason, connect)
+        if back:
+            # A pipeline is made up to its first frame.
+            self._patience.came()
+        return back
 
     def _decoded(self, pipeline: Pipeline) -> Iterator[Frame]:
         """The frames of an encoded branch alone."""

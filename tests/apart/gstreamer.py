@@ -240,6 +240,34 @@ def test_a_camera_that_does_not_come_back_is_an_error_in_time(tmp_path: Path) ->
         assert time.monotonic() - began >= 1.0
 
 
+def closed_while_it_waits(source: Source, shown: int) -> bool:
+    """Whether a thread that reads on after so many frames ends when the source is closed."""
+    taken(source, shown)
+    reader = threading.Thread(target=list, args=(source,), daemon=True)
+    reader.start()
+    time.sleep(0.2)
+    assert reader.is_alive()
+    source.close()
+    reader.join(LONG)
+    return not reader.is_alive()
+
+
+def test_closing_while_a_pipeline_is_away(tmp_path: Path) -> None:
+    place = tmp_path / "cam.mkv"
+    encode(place, pan(5), fps=25)
+    uri = f"gst:filesrc location={place} ! parsebin ! appsink"
+    source = open_source(uri, timeout_seconds=LONG, reconnect_seconds=10 * LONG)
+    place.unlink()
+    assert closed_while_it_waits(source, 5)
+
+
+def test_closing_while_a_pipeline_is_silent() -> None:
+    port = free_port()
+    with sending(port, (48, 64)):
+        source = open_source(f"gst:udpsrc port={port} caps=image/jpeg ! appsink", timeout_seconds=10 * LONG)
+    assert closed_while_it_waits(source, 1)
+
+
 def test_a_camera_that_comes_back_with_another_codec(tmp_path: Path) -> None:
     place, other = tmp_path / "cam.mkv", tmp_path / "other.mkv"
     encode(place, pan(8), fps=25)
