@@ -9,11 +9,11 @@ import io
 import math
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,13 @@ from numpy.typing import NDArray
 from edge_vss.errors import OptionError, SourceError
 from edge_vss.one_process import OneProcess
 from edge_vss.plugins import Kind
-from edge_vss.runtimes.motion import MOTIONS, Feed, Listener, Measure, MotionDescription
+from edge_vss.runtimes.motion import MOTIONS, Feed, Measure, MotionDescription
 from edge_vss.runtimes.motion._parts import InParts
 from edge_vss.runtimes.sources import _spelling as spelling
+from edge_vss.runtimes.sources._seam import Open as Open
+from edge_vss.runtimes.sources._seam import Reader as Reader
+from edge_vss.runtimes.sources._seam import SourceDescription as SourceDescription
+from edge_vss.runtimes.sources._seam import SourceOptions as SourceOptions
 from edge_vss.runtimes.sources._spelling import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from edge_vss.runtimes.sources._spelling import natural_order as natural_order
 from edge_vss.video import Frame, NoPicture, StreamInfo
@@ -38,78 +42,6 @@ DEFAULT_FPS = 25.0
 """Frames per second of what does not say how fast it is."""
 
 Uri: TypeAlias = "str | Path | int | NDArray[np.uint8] | Iterable[NDArray[np.uint8]]"
-
-
-class Reader(Protocol):
-    """What a source plugin's ``open`` gives: frames without motion, in display order.
-
-    One that may wait for long can have a method ``stop()`` too. Any thread calls it, just before ``close``,
-    and frames() then has to end without waiting for more.
-    """
-
-    info: StreamInfo
-
-    @property
-    def errors(self) -> int:
-        """Damaged packets passed over so far."""
-
-    def listen(self, listener: Listener) -> None:
-        """Call ``listener`` with every packet, as `Feed` says. Nothing to do where there are no packets."""
-
-    def frames(self) -> Iterator[Frame]:
-        """Every frame from the current position on. Raises SourceError where a live stream falls silent."""
-
-    def seek(self, seconds: float) -> None:
-        """Move so that the next frames() begins at the first frame at or after this presentation time."""
-
-    def close(self) -> None:
-        """Let go of the file or device."""
-
-
-@dataclass(frozen=True)
-class SourceOptions:
-    """How a source is to be opened. Each kind of source takes what means something to it."""
-
-    vectors: bool = True
-    """Whether the decoder's motion vectors are wanted."""
-    live: bool = False
-    """Whether frames come by themselves (a camera, a stream), however slowly they are read."""
-    fps: float | None = None
-    """Frames per second of what carries no times."""
-    timeout_seconds: float = 10.0
-    """How long to wait for a stream."""
-    reconnect_seconds: float = 0.0
-    """How long to try to open a live stream again that has ended; 0 for not at all."""
-    ffmpeg: Mapping[str, str] = field(default_factory=dict)
-    """Options that go to FFmpeg as they are."""
-    stream: int | None = None
-    """Which stream of a file with several is read, by its number in the file; None for the best video."""
-    pictures: str = "all"
-    """Which frames need a picture: ``all``, ``key`` (I-frames), ``none``. A reader that can leave out the
-    others says so in `StreamInfo.pictures`."""
-
-
-class Open(Protocol):
-    """A source's one function."""
-
-    def __call__(self, target: Any, options: SourceOptions) -> Reader:
-        """Opens ``target`` and decodes its first frame. Raises SourceError where that fails."""
-
-
-@dataclass(frozen=True)
-class SourceDescription:
-    """What a kind of source says of itself."""
-
-    summary: str
-    """What it reads, in a few words."""
-    schemes: frozenset[str] = frozenset()
-    """URL schemes that it takes, besides its own name."""
-    live_schemes: frozenset[str] = frozenset()
-    """URL schemes of cameras and streams, whose frames come by themselves."""
-    vector_codecs: frozenset[str] = frozenset()
-    """Codecs (FFmpeg's names) of which it gives motion vectors."""
-    live: bool = False
-    """Whether all of its sources are cameras."""
 
 
 SOURCES: Kind[Open, SourceDescription] = Kind("source", __name__, "open", SourceDescription)
