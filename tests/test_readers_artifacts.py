@@ -246,3 +246,23 @@ def test_each_set_of_operators_is_imported_once(tmp_path: Path) -> None:
     convert(Conversion(save_onnx(tmp_path), classes=3), tmp_path / "a.vss")
     imports = onnx.load(tmp_path / "a.vss" / "key.onnx").opset_import
     assert len({entry.domain for entry in imports}) == len(imports)
+
+
+def test_what_is_quantised_already_is_not_quantised_again(tmp_path: Path) -> None:
+    model = onnx.load(save_onnx(tmp_path))
+    (image,) = model.graph.input
+    scale, zero = np.array(1 / 255, np.float32), np.array(0, np.uint8)
+    for name, value in (("scale", scale), ("zero", zero)):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+    for node in model.graph.node:
+        node.input[:] = ["rounded" if name == image.name else name for name in node.input]
+    there = onnx.helper.make_node("QuantizeLinear", [image.name, "scale", "zero"], ["low"])
+    back = onnx.helper.make_node("DequantizeLinear", ["low", "scale", "zero"], ["rounded"])
+    for node in (back, there):
+        model.graph.node.insert(0, node)
+    onnx.save(model, tmp_path / "low.onnx")
+    clip = encode(tmp_path / "drive.mp4", pan(48, SIZE))
+    conversion = Conversion(tmp_path / "low.onnx", classes=3, precision="int8", calibrate=clip)
+    with pytest.raises(ModelError, match="key is quantised already: leave --precision int8 out"):
+        convert(conversion, tmp_path / "a.vss")
+    assert not (tmp_path / "a.vss").exists()

@@ -144,6 +144,8 @@ def _fit(file: Path, graph: GraphSpec, samples: Sequence[Mapping[str, NDArray[An
         raise MissingExtra("onnxruntime", "convert", "int8") from None
     import onnx
 
+    if any(node.op_type == "QuantizeLinear" for node in onnx.load(str(file)).graph.node):
+        raise ModelError(f"{graph.role} is quantised already: leave --precision int8 out")
     names = [spec.name for spec in graph.inputs]
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
