@@ -89,11 +89,11 @@ def whole(name: str) -> str:
 
 def told_apart(names: Iterable[str], number: str = " ({})") -> list[str]:
     """The names, in order. One that was there before gets a number, written as ``number`` says."""
-    given: list[str] = []
+    given: dict[str, None] = {}
     for name in names:
         distinct, count = name, 1
         while distinct in given:
             count += 1
             distinct = name + number.format(count)
-        given.append(distinct)
-    return given
+        given[distinct] = None
+    return list(given)

@@ -148,6 +148,11 @@ def run(
     backlog = Backlog(reader, quick=session.late)
     writer = Writer(sinks, reader, errors)
     books = _Books(report, session, reader, on_frame)
+
+    def hand_on(made: Iterable[Labelled]) -> bool:
+        """False where nobody takes labels any more."""
+        return all(writer.put(books.labelled(*one)) for one in made)
+
     started = perf_counter()
     finished = False
     try:
@@ -165,13 +170,13 @@ def run(
             made = labels.push(frame)
             backlog.labelled()
             report.busy["graphs"] += perf_counter() - began
-            if not all(writer.put(books.labelled(*one)) for one in made):
+            if not hand_on(made):
                 break
         else:
             began = perf_counter()
             made = labels.finish() if not errors else []
             report.busy["graphs"] += perf_counter() - began
-            all(writer.put(books.labelled(*one)) for one in made)
+            hand_on(made)
         finished = True
         report.losses += source.untold_losses if isinstance(source, Source) else 0
     finally:

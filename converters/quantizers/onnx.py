@@ -144,7 +144,8 @@ def _fit(file: Path, graph: GraphSpec, samples: Sequence[Mapping[str, NDArray[An
         raise MissingExtra("onnxruntime", "convert", "int8") from None
     import onnx
 
-    if any(node.op_type == "QuantizeLinear" for node in onnx.load(str(file)).graph.node):
+    before = onnx.load(str(file))
+    if any(node.op_type == "QuantizeLinear" for node in before.graph.node):
         raise ModelError(f"{graph.role} is quantised already: leave --precision int8 out")
     names = [spec.name for spec in graph.inputs]
 
@@ -169,7 +170,7 @@ def _fit(file: Path, graph: GraphSpec, samples: Sequence[Mapping[str, NDArray[An
             ranges, model = calibrator.compute_data(), _named(onnx.load(str(ready)))
         except Exception as error:  # ONNX Runtime's, onnx's and Python's own
             raise _refused(graph.role, error) from None
-    return _Fitted(file, graph.role, onnx.load(str(file)), model, ranges, _layers(model.graph))
+    return _Fitted(file, graph.role, before, model, ranges, _layers(model.graph))
 
 
 def _refused(role: str, error: Exception) -> ModelError:

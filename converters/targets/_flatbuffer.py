@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_vss.errors import MissingExtra, ModelError
+from edge_vss.text import told_apart
 
 IDENTIFIER = b"TFL3"
 
@@ -48,14 +49,10 @@ def name_tensors(model: Any, names: Mapping[str, tuple[Sequence[str], Sequence[s
 
 def tell_tensors_apart(model: Any) -> None:
     """Give a name that several tensors of a model have to one of them alone: a quantiser refuses others."""
-    seen: set[str] = set()
-    for graph in model.subgraphs:
-        for tensor in graph.tensors:
-            name, count = _text(tensor.name), 1
-            while (name if count == 1 else f"{name}_{count}") in seen:
-                count += 1
-            tensor.name = name if count == 1 else f"{name}_{count}"
-            seen.add(tensor.name)
+    tensors = [tensor for graph in model.subgraphs for tensor in graph.tensors]
+    names = told_apart((_text(tensor.name) for tensor in tensors), "_{}")
+    for tensor, name in zip(tensors, names, strict=True):
+        tensor.name = name
 
 
 def add_metadata(model: Any, metadata: Mapping[str, str]) -> None:
