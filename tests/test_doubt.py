@@ -84,6 +84,30 @@ def test_most_frames_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(looked) == 2
 
 
+def test_doubt_begins_between_the_frames_that_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_vss.runtimes.motion._doubt.missed", lambda *_: 0.0)
+    images = pan(EVERY, (96, 128), (3, 0))
+    torn = field(0, 0)
+    torn.displacement_px[:] = np.random.default_rng(0).normal(0, 2, (2, 12, 16))
+    doubt = Doubt()
+    assert not doubt(frame(images[1], field(-3, 0), 1), frame(images[0]))
+    found = [doubt(frame(images[index], torn, index), frame(images[index - 1])) for index in (2, 3, 4)]
+    assert any(verdict.rough for verdict in found)
+
+
+def test_a_motion_that_pixels_elected_far_from_its_neighbours_may_fit_by_chance() -> None:
+    # A pattern that repeats after 24 pixels: the brightness there fits both motions.
+    before = np.tile(texture((96, 24), 1), (1, 6, 1))[:, :128]
+    now = np.roll(before, 4, axis=1)
+    alone, smooth = field(-4, 0), field(-4, 0)
+    alone.displacement_px[0, 6, 8] = 20
+    smooth.displacement_px[0] += 0.3
+    kept = mixed(alone, smooth, keep(frame(now)), keep(frame(before)), elected=False)
+    assert kept.displacement_px[0, 6, 8] == 20
+    found = mixed(alone, smooth, keep(frame(now)), keep(frame(before)), elected=True)
+    assert found.displacement_px[0, 6, 8] == pytest.approx(-3.7)
+
+
 def test_each_cell_takes_the_motion_that_finds_it_again() -> None:
     before, now = pan(2, (96, 128), (4, 0))
     left_right, right_left = field(-4, 0), field(6, 5)

@@ -76,6 +76,22 @@ def test_vectors_of_several_frames_are_told_apart_once_a_camera_has_them(
     assert all(same_motion(*pair) for pair in zip(frames[8:], expected, strict=True))
 
 
+def test_vectors_of_several_frames_are_told_apart_from_a_new_header_on(tmp_path: Path) -> None:
+    before = encode(tmp_path / "before.ts", scene(30))
+    scenes = [image // 4 if number % 2 else image for number, image in enumerate(scene(24))]
+    after = encode(tmp_path / "after.ts", scenes, options={"bf": "0", "preset": "medium", "refs": "4"})
+    both = tmp_path / "both.ts"
+    both.write_bytes(before.read_bytes() + after.read_bytes())
+    with open_source(both, motion="codec") as source:
+        assert source.info.references == 1
+        frames = list(source)
+        assert source.info.references == 4
+    # The header is seen as soon as its packet is read, 16 packets ahead: what follows it must be right.
+    assert [frame.index for frame in frames] == list(range(54))
+    assert all(frame.motion is not None for frame in frames[1:30])
+    assert all(same_motion(*pair) for pair in zip(frames[31:], alone(after)[1:], strict=True))
+
+
 def test_a_parser_hears_the_first_packet_of_the_camera_that_came_back(tmp_path: Path) -> None:
     before = encode(tmp_path / "before.ts", pan(6))
     # One I-frame: whoever misses it knows no vector up to the end.

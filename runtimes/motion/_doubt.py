@@ -1,8 +1,8 @@
 """Whether vectors hold, and what is done where they do not: optical flow for those frames or cells.
 
 Vectors fail where things leave the encoder's search range, or deform. Two signs of it were found on clips
-with fast objects: neighbouring cells move apart, and the brightness where vectors point is another. Both
-change slowly. So every eighth frame is looked at, which costs a drive next to nothing.
+with fast objects: neighbouring cells move apart, and the brightness where vectors point is another. The first
+costs next to nothing, and every frame is asked. The second changes slowly, and every eighth frame is.
 """
 
 from __future__ import annotations
@@ -21,17 +21,23 @@ from edge_vss.runtimes.tracing.cells import CELL_PX
 from edge_vss.video import Frame
 
 EVERY = 8
-"""Every so manieth frame is looked at."""
+"""In every so manieth frame, cells are looked for where their motion points."""
 
 WEIGHT = 0.5
-"""How much the last look counts against those before."""
+"""How much the last such look counts against those before."""
+
+ROUGH_WEIGHT = 0.15
+"""How much a frame's roughness counts against those before. With more, single frames of a drive would do."""
 
 ROUGH, ROUGH_AGAIN = 2.8e-3, 1.6e-3
 """Roughness, as a share of the picture's width, above which doubt begins, and below which it ends. On three
 drives it is 1.7e-3 to 2.7e-3."""
 
-ELECTED_LEAD = 3.0
-"""Grey levels that vectors elected by brightness have to be better than flow."""
+CHANCE_PX = 8.0
+"""Where pixels elected a motion, and it is so far from its neighbours', it may fit by chance."""
+
+CHANCE = 4.0
+"""Grey levels that count against a motion for each pixel that it is further away."""
 
 MISSED, MISSED_AGAIN = 0.075, 0.055
 """Share of the cells that are not found again, above which doubt begins, and below which it ends."""
@@ -71,13 +77,13 @@ class Doubt:
         if frame.motion is None or frame.motion.coverage < ENOUGH:
             return self._verdict  # an I-frame says nothing of vectors
         place, self._frames = self._frames, self._frames + 1
-        if place % EVERY:
-            return self._verdict
-        weight = WEIGHT if place else 1.0
+        weight = ROUGH_WEIGHT if place else 1.0
         self._rough += weight * (roughness(frame.motion) / frame.size[1] - self._rough)
-        length = float(np.abs(frame.motion.displacement_px).sum(axis=0).mean())
+        length = cv2.norm(frame.motion.displacement_px, cv2.NORM_L1) / frame.motion.known.size
         self._length += weight * (length / frame.size[1] - self._length)
-        self._missed += weight * (missed(frame.motion, keep(frame), keep(before)) - self._missed)
+        if place % EVERY == 0:
+            weight = WEIGHT if place else 1.0
+            self._missed += weight * (missed(frame.motion, keep(frame), keep(before)) - self._missed)
         uneven = self._rough > UNEVEN * self._length
         self._verdict = Verdict(
             self._rough > (ROUGH_AGAIN if self._verdict.rough else ROUGH),
@@ -102,12 +108,14 @@ def mixed(
 ) -> MotionField:
     """Cell by cell the motion that finds its brightness again, judged together with its neighbours.
 
-    Where vectors were ``elected`` by that brightness it speaks for them too much, so flow has a lead.
+    Vectors that were ``elected`` by that brightness always find some. So it counts against a motion there how
+    far it is from its neighbours'.
     """
     match = matching(current, previous)
     better = match.differences(flow.displacement_px) - match.differences(vectors.displacement_px)
-    side, lead = (5, ELECTED_LEAD) if elected else (3, 0.0)
-    taken: NDArray[np.bool_] = cv2.blur(better, (side, side)) > lead
+    if elected:
+        better += np.float32(CHANCE) * (_by_chance(flow) - _by_chance(vectors))
+    taken: NDArray[np.bool_] = cv2.blur(better, (3, 3)) > 0
     return MotionField(
         np.where(taken, vectors.displacement_px, flow.displacement_px),
         np.where(taken, vectors.known, flow.known),
@@ -115,3 +123,9 @@ def mixed(
         CELL_PX,
         "codec+flow",
     )
+
+
+def _by_chance(field: MotionField) -> NDArray[np.float32]:
+    """How much further than CHANCE_PX a cell's motion is from the mean of 3×3 cells around it, in pixels."""
+    apart = sum(cv2.absdiff(part, cv2.blur(part, (3, 3))) for part in field.displacement_px)
+    return np.asarray(np.maximum(apart - np.float32(CHANCE_PX), 0), np.float32)

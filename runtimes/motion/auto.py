@@ -57,7 +57,7 @@ def measure(feed: Feed) -> Iterator[Frame]:
                 mixes = plain or (doubted.missed and not doubted.rough)
                 if flowing is not None and mixes and vectors.coverage >= codec.ENOUGH:
                     now, then = keep(frame), keep(last)
-                    frame.motion = mixed(vectors, flowing, now, then, elected=not plain)
+                    frame.motion = mixed(vectors, flowing, now, then, elected=not certain)
                 else:
                     frame.motion = flowing or vectors
         last = frame

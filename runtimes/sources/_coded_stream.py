@@ -111,6 +111,11 @@ class CodedStream:
         """Seconds per unit of pts; None where the packets carry no times and are counted instead."""
         return self.time_base if self._timed else None
 
+    @property
+    def references(self) -> int:
+        """How many frames a picture may refer to, by the newest header; 0 where headers do not say."""
+        return self._continuity.references
+
     def listen(self, listener: Listener) -> None:
         """Hand every packet to ``listener``, beginning with those that opening has read."""
         kept, self._kept = self._kept, None

@@ -68,6 +68,11 @@ class Continuity:
         self._order = _Order(self._numbering.step if self._numbering else NO_STEP, codec, self._marked)
         self.restart()
 
+    @property
+    def references(self) -> int:
+        """How many frames a picture may refer to, by the newest header read; 0 where headers do not say."""
+        return self._numbering.references if self._numbering is not None else 0
+
     def restart(self) -> None:
         """Forget what came before: after a seek, the next packet has nothing to follow on from."""
         if self._numbering is not None:

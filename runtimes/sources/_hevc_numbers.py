@@ -41,6 +41,7 @@ class Hevc:
     """Reads picture order counts. As Numbering says."""
 
     step = NO_STEP
+    references = 0
 
     def __init__(self, extradata: bytes) -> None:
         self._length_bytes = (extradata[21] & 3) + 1 if len(extradata) > 22 and extradata[0] == 1 else 0

@@ -40,6 +40,10 @@ class Numbering(Protocol):
     step: int
     """How much the count grows from one shown picture to the next; NO_STEP where the encoder chooses."""
 
+    @property
+    def references(self) -> int:
+        """How many frames a picture may refer to, by the newest header; 0 where headers do not say."""
+
     def restart(self) -> None:
         """Forget what came before: after a seek, the next packet has nothing to follow on from."""
 
@@ -64,6 +68,11 @@ class H264:
         self._sps = sps.read_extradata(extradata)
         self._disposable_seen = False
         self.restart()
+
+    @property
+    def references(self) -> int:
+        """As Numbering says."""
+        return self._sps.max_references if self._sps is not None else 0
 
     def restart(self) -> None:
         """As Numbering says."""
@@ -131,6 +140,7 @@ class Mpeg12:
     """``temporal_reference`` counts the pictures of a group (ITU-T H.262, 6.3.9)."""
 
     step = 1
+    references = 0
 
     _PICTURE, _GROUP, _EXTENSION = b"\x00\x00\x01\x00", b"\x00\x00\x01\xb8", b"\x00\x00\x01\xb5"
     _B, _WHOLE_FRAME, _CODING_EXTENSION = 3, 3, 8
@@ -175,6 +185,7 @@ class Mpeg4:
     """``vop_time_increment`` is the time of a picture (ISO/IEC 14496-2, 6.3.5). It counts in ticks."""
 
     step = NO_STEP
+    references = 0
 
     _LAYER, _VOP, _GROUP = re.compile(rb"\x00\x00\x01[\x20-\x2f]"), b"\x00\x00\x01\xb6", b"\x00\x00\x01\xb3"
     _B = 2

@@ -44,8 +44,8 @@ class AvReader:
     """
 
     another_codec = False
-    """Whether `frames` ended because the camera came back with another codec, or with one whose vectors mean
-    something else: call it again, for the rest."""
+    """Whether `frames` ended because what follows has another codec, or vectors that mean something else.
+    Call it again, for the rest."""
 
     def __init__(self, uri: str, options: SourceOptions) -> None:
         self._decoding = Decoding(uri, options, DESCRIPTION.vector_codecs)
@@ -106,6 +106,12 @@ class AvReader:
                     self._first, self.another_codec = frame, True
                     return
                 self._decoding.coded.forget_opening()
+            if self._decoding.coded.references > (self.info.references or 0):
+                # A new header in the middle: two recordings in one file, or an encoder that was set anew.
+                self.info = replace(self.info, references=self._decoding.coded.references)
+                self._decoding.coded.tell_another()
+                self._first, self.another_codec = frame, True
+                return
             yield frame
 
     def _decode_from_here(self) -> None:
