@@ -30,8 +30,11 @@ ROUGH_WEIGHT = 0.15
 """How much a frame's roughness counts against those before. With more, single frames of a drive would do."""
 
 ROUGH, ROUGH_AGAIN = 2.8e-3, 1.6e-3
-"""Roughness, as a share of the picture's width, above which doubt begins, and below which it ends. On three
-drives it is 1.7e-3 to 2.7e-3."""
+"""Roughness, as a share of the picture's width, above which doubt begins, and below which it ends. On drives
+it is 1.0e-3 to 2.7e-3."""
+
+ROUGH_GUESSED = 3.8e-3
+"""Where doubt begins if the frames that vectors mean were guessed: on drives it is up to 3.6e-3 then."""
 
 CHANCE_PX = 8.0
 """Where pixels elected a motion, and it is so far from its neighbours', it may fit by chance."""
@@ -72,8 +75,11 @@ class Doubt:
         self._rough = self._length = self._missed = 0.0
         self._verdict = Verdict()
 
-    def __call__(self, frame: Frame, before: Frame) -> Verdict:
-        """On the motion of this frame and of those to come. ``before`` is the frame shown before."""
+    def __call__(self, frame: Frame, before: Frame, *, guessed: bool = False) -> Verdict:
+        """On the motion of this frame and of those to come. ``before`` is the frame shown before.
+
+        ``guessed``: nobody says which frames its vectors mean.
+        """
         if frame.motion is None or frame.motion.coverage < ENOUGH:
             return self._verdict  # an I-frame says nothing of vectors
         place, self._frames = self._frames, self._frames + 1
@@ -85,8 +91,9 @@ class Doubt:
             weight = WEIGHT if place else 1.0
             self._missed += weight * (missed(frame.motion, keep(frame), keep(before)) - self._missed)
         uneven = self._rough > UNEVEN * self._length
+        begins = ROUGH_GUESSED if guessed else ROUGH
         self._verdict = Verdict(
-            self._rough > (ROUGH_AGAIN if self._verdict.rough else ROUGH),
+            self._rough > (ROUGH_AGAIN if self._verdict.rough else begins),
             uneven and self._missed > (MISSED_AGAIN if self._verdict.missed else MISSED),
         )
         return self._verdict

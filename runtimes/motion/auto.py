@@ -47,7 +47,7 @@ def measure(feed: Feed) -> Iterator[Frame]:
         if vectors is None or last is None:
             doubt.forget()
         else:
-            doubted = doubt(frame, last)
+            doubted = doubt(frame, last, guessed=not certain and not _told(frame))
             if doubted or vectors.coverage < TRUSTED:
                 # Flow runs on few frames. So the frame before is reduced only now.
                 dense.keep(last)
@@ -65,8 +65,13 @@ def measure(feed: Feed) -> Iterator[Frame]:
         yield frame
 
 
+def _told(frame: Frame) -> bool:
+    """Whether a frame's vectors say which frames they mean."""
+    return frame.vectors is not None and frame.vectors.reference is not None
+
+
 def _one_back(frame: Frame) -> bool:
-    """Whether a frame's vectors say that they all refer to the frame before."""
+    """Whether a frame's vectors say that they all mean the frame before."""
     told = None if frame.vectors is None else frame.vectors.reference
     return told is not None and bool((told == 1).all())
 
