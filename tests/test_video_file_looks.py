@@ -17,6 +17,7 @@ from edge_vss.runtimes.drawing.sound import Sound
 from edge_vss.runtimes.drawing.video_file import VideoFile
 from edge_vss.runtimes.sources import open_source
 from edge_vss.video import Colour
+from tests.helpers.logs import listening
 from tests.helpers.videos import encode, pan
 from tests.test_cli import Done
 
@@ -67,6 +68,36 @@ def planes(path: Path) -> NDArray[np.int64]:
         picture = list(container.decode(video=0))[2].reformat(format="yuv444p")
     found = picture.to_ndarray().astype(np.int64)
     return np.array([[[plane[y, x] for x in (32, 96)] for y in (24, 72)] for plane in found])
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "read_as"),
+    [
+        ("YCgCo", 8, "BT.601"),
+        ("bt2020c", 10, "BT.2020"),
+        ("chroma-derived-nc", 12, "BT.601"),
+        ("ICtCp", 14, "BT.601"),
+    ],
+)
+def test_colours_that_ffmpeg_does_not_convert_are_read_and_told(
+    name: str, number: int, read_as: str, tmp_path: Path
+) -> None:
+    options = {"x264-params": f"colormatrix={name}", "crf": "4"}
+    path = encode(tmp_path / "in.mp4", [patches()] * 5, options=options)
+    with listening() as told, open_source(path, motion="none") as source:
+        info, frames = source.info, list(source)
+    assert info.colour.matrix == number and len(frames) == 5
+    [line] = [line for line in told if f"colour matrix {number} is not one that FFmpeg converts" in line]
+    assert line.startswith("WARNING") and line.endswith(f"colours are read as {read_as}'s")
+    if read_as == "BT.601":
+        assert np.abs(frames[2].image[24::48, 32::64].astype(int) - PATCHES).max() <= 3
+    assert frames[2].luma.shape == (96, 128)
+    file = VideoFile(tmp_path / "out.mp4", info.size, info.fps, colour=info.colour)
+    for frame in frames:
+        file.write(frame.image, frame.pts_seconds)
+    file.close()
+    with open_source(tmp_path / "out.mp4", motion="none") as again:
+        assert len(list(again)) == 5
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -195,6 +195,7 @@ def _run(
     from edge_vss.runtimes.motion._coded import why_none
     from edge_vss.runtimes.pipeline import run as segment
     from edge_vss.runtimes.sinks import SINKS, SinkContext, check_places, open_sink
+    from edge_vss.runtimes.sources._decoded import why_other_colours
     from edge_vss.runtimes.timeliness import Timing
     from edge_vss.runtimes.tools.first_look import FirstLook
 
@@ -214,6 +215,8 @@ def _run(
         wanted = how.motion_for(session, sinks) == "auto" and opened.info.codec
         if wanted and (why := why_none(opened.info)):
             say(f"{why}; motion is optical flow, which takes more time")
+        if why := why_other_colours(opened.info.colour.matrix):
+            say(f"warning: {why}")
         if len(opened.info.streams) > 1:
             there, taken = ", ".join(opened.info.streams), opened.info.stream
             say(f"several video streams ({there}): {taken} is read; --stream N takes another")

@@ -25,6 +25,9 @@ Without the second one, two neighbouring pixels of a scaled picture share one co
 closer to scaling full RGB than SWS_BILINEAR does, and take no longer.
 """
 
+_MATRICES = frozenset({0, 1, 2, 4, 5, 6, 7, 9})
+"""The colour matrices (ITU-T H.273, table 4) that swscale converts. It refuses a picture with another one."""
+_BT601, _BT2020, _BT2020_CONSTANT = 5, 9, 10
 
 _AV_MOTION_VECTOR = np.dtype(
     [
@@ -62,9 +65,25 @@ class Converters:
             context, lock = self._contexts.setdefault(
                 (size, pixel_format), (VideoReformatter(), threading.Lock())
             )
+        matrix = _taken_for(int(picture.colorspace))
         with lock:
-            converted = context.reformat(picture, size[1], size[0], pixel_format, interpolation=_SCALING)
+            converted = context.reformat(
+                picture, size[1], size[0], pixel_format, src_colorspace=matrix, interpolation=_SCALING
+            )
         return np.asarray(converted.to_ndarray(), np.uint8)
+
+
+def why_other_colours(matrix: int) -> str:
+    """Why a picture with this colour matrix has other colours than it says, in a clause; empty where it has
+    its own."""
+    name = {None: "", _BT601: "BT.601", _BT2020: "BT.2020"}[_taken_for(matrix)]
+    return name and f"colour matrix {matrix} is not one that FFmpeg converts; colours are read as {name}'s"
+
+
+def _taken_for(matrix: int) -> int | None:
+    if matrix in _MATRICES:
+        return None
+    return _BT2020 if matrix == _BT2020_CONSTANT else _BT601
 
 
 class DecodedPicture(OneProcess):

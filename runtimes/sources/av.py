@@ -12,7 +12,7 @@ from edge_vss.plugins import LOG
 from edge_vss.runtimes.motion import Listener
 from edge_vss.runtimes.sources import SourceDescription, SourceOptions
 from edge_vss.runtimes.sources import _sps as sps
-from edge_vss.runtimes.sources._decoded import DecodedPicture
+from edge_vss.runtimes.sources._decoded import DecodedPicture, why_other_colours
 from edge_vss.runtimes.sources._decoding import Decoding
 from edge_vss.runtimes.sources._kinds import what_it_is
 from edge_vss.runtimes.sources._parsed import Parsing, what_hinders
@@ -176,6 +176,8 @@ def _describe(decoding: Decoding, first: Frame, live: bool) -> StreamInfo:
     assert isinstance(first.picture, DecodedPicture)
     orientation = first.picture.orientation
     aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or Fraction(1)
+    if why := why_other_colours(first.picture.colour.matrix):
+        LOG.warning("%s: %s", coded.name, why)
     streams = tuple(map(described, video_streams(container)))
     if len(streams) > 1:
         LOG.warning(

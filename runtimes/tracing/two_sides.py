@@ -28,7 +28,7 @@ Values = NDArray[Any]
 Look = NDArray[np.uint8]
 """What is kept of a frame to compare it with others, reduced: (h, w, 3), brightness and two of colour."""
 
-_COLOUR = 2.0
+_COLOUR = 4.0
 """What a grey level of difference in colour counts, where one in brightness counts 1."""
 _OUTSIDE = 20.0
 """Grey levels that count against a side whose way leads out of the frame."""
@@ -36,9 +36,9 @@ _WAY = 20.0
 """Grey levels that count against a side as far away as the interval is long."""
 _SMOOTH_CELLS = 0.2
 """Differences are averaged over about so many cells."""
-_VOTE = 100.0
+_VOTE = 250.0
 """Grey levels that a label gains if all of its surroundings have it, against one that none has."""
-_VOTES = 2
+_VOTES = 6
 """How often the surroundings are asked."""
 _REACH_PX = 2
 """Surroundings: a square of five by five pixels."""
