@@ -129,20 +129,16 @@ def merged(earlier: Labels, later: Labels, lead: Floats) -> Labels:
     at = (differ // width + reach) * wide + differ % width + reach
     flat = chosen.reshape(-1)
     flat[at] = np.where(dense > 0, other, one)
-    steps = [dy * wide + dx for dy in range(-reach, reach + 1) for dx in range(-reach, reach + 1)]
+    steps = np.array([dy * wide + dx for dy in range(-reach, reach + 1) for dx in range(-reach, reach + 1)])
     weight = np.float32(_VOTE / len(steps))
-    square = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
     for _ in range(_VOTES):
-        votes = np.zeros(len(at), np.int8)
-        for step in steps:
-            around = flat.take(at + step)
-            votes += (around == other).view(np.int8)
-            votes -= (around == one).view(np.int8)
+        around = flat.take(at + steps[:, None])
+        votes = ((around == other).view(np.int8) - (around == one).view(np.int8)).sum(0, np.int8)
         voted = np.where(dense + votes * weight > 0, other, one)
-        changed = np.zeros_like(flat)
-        changed[at] = voted != flat.take(at)
-        flat[at] = voted
         # Where nothing around has changed, the next vote would end as this one did.
-        again = cv2.dilate(changed.reshape(chosen.shape), square).reshape(-1).take(at) > 0
+        near = np.zeros(flat.shape, np.bool_)
+        near[at[voted != flat.take(at)] + steps[:, None]] = True
+        flat[at] = voted
+        again = near.take(at)
         at, one, other, dense = at[again], one[again], other[again], dense[again]
     return np.ascontiguousarray(chosen[reach : reach + height, reach : reach + width])
