@@ -47,6 +47,11 @@ class Preprocess:
                 f"--mean {self.mean} is beyond the brightest pixel, {255 * self.scale:g} after --scale "
                 f"{self.scale:g}: means from 0 to 255 want --scale 1"
             )
+        if 0 < max(self.mean) <= 1 <= self.scale:
+            raise OptionError(
+                f"--mean {self.mean} is no brighter than the darkest pixel but black, with --scale "
+                f"{self.scale:g}: means from 0 to 1 want --scale {1 / 255:.4g}"
+            )
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,8 @@ class ReadModel:
     """What the height and width of its pictures have to be multiples of."""
     notes: Mapping[str, str] = field(default_factory=dict)
     """What else to say of how it was read, by name; kept in the manifest."""
+    quantised: tuple[float, int] | None = None
+    """Scale and zero point of a quantised picture; None for float32, and for pixels as they are."""
 
 
 class Read(Protocol):

@@ -8,13 +8,15 @@ import torch
 from torch import Tensor
 
 from edge_vss.converters.readers import ReadModel
-from edge_vss.converters.readers._outputs import Canonical, Wanted, describe, flatten, form_of
+from edge_vss.converters.readers._outputs import Canonical, Wanted, describe, flatten, form_of, is_turned
 from edge_vss.converters.silence import quiet
 from edge_vss.errors import ModelError, one_line
 from edge_vss.video import Size
 
 MOST_LOGIT = 30.0
 """Beyond this a probability has no more digits to gain; logits that reach it are below 0 elsewhere."""
+MASK = 255.0
+"""What stands for the foreground in a mask that is made to be looked at."""
 MADE_ON_A_GPU = "it was made on a GPU, and says so inside; move the model to the CPU and save it again"
 
 
@@ -25,7 +27,7 @@ def run(path: Path, model: torch.nn.Module, picture: Tensor, size: Size) -> dict
     except Exception as error:  # whatever the network trips over
         raise ModelError(
             f"{path} does not run on a picture of {size[0]}x{size[1]} ({one_line(error)}): "
-            f"{MADE_ON_A_GPU if 'cuda' in str(error).lower() else 'give the --size that it was made for'}"
+            f"{MADE_ON_A_GPU if 'cuda' in str(error).lower() else _takes(size)}"
         ) from error
     for name, output in outputs.items():
         if output.is_floating_point() and output.isnan().any():
@@ -38,6 +40,13 @@ def run(path: Path, model: torch.nn.Module, picture: Tensor, size: Size) -> dict
                 "mask with a large number, such as -1e4, instead"
             )
     return {name: output.clone() for name, output in outputs.items()}
+
+
+def _takes(size: Size) -> str:
+    return (
+        f"it has to take one picture, float32 (1, 3, {size[0]}, {size[1]}); if it was made for another size, "
+        "give that with --size"
+    )
 
 
 def check_stateless(
@@ -93,6 +102,12 @@ def canonical(
     """
     form = form_of(outputs[0], wanted)
     assert form is not None
+    if is_turned(outputs[0], form, wanted.size):
+        raise ModelError(
+            f"{path} gives {describe(outputs[0])} in {name} for pictures of "
+            f"{wanted.size[0]}x{wanted.size[1]} (height x width): it lies on its side; "
+            "exchange its height and width"
+        )
     if form.kind == "labels":
         known = {*range(wanted.classes), *(() if ignore is None else (ignore,))}
         labels = {float(label) for output in outputs for label in torch.unique(output)}
@@ -102,6 +117,8 @@ def canonical(
                 "nor labels (its numbers are no class ids, but as those of a network of distances): check "
                 f"--classes ({wanted.classes} given)"
             )
+        if wanted.classes <= 2 and labels <= {0.0, MASK} and MASK in labels:
+            return Canonical(form, mask=True), "a mask, 255 in the foreground"
         if wrong := sorted(labels - known):
             raise ModelError(
                 f"{path} gives the label {wrong[0]:g} in {name}: --classes has only {wanted.classes}"

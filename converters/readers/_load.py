@@ -40,11 +40,12 @@ def load_network(conversion: Conversion) -> Network:
         )
     _check_multiple(path, size, read.multiple)
     prepare = conversion.preprocess(read.preprocess)
-    if read.dtype != "float32" and prepare != Preprocess(bgr=prepare.bgr):
+    scales_itself = read.dtype != "float32" and read.quantised is None
+    if scales_itself and prepare != Preprocess(bgr=prepare.bgr):
         raise OptionError(
             f"{path} takes {read.dtype} pictures and scales them itself: leave --mean, --std and --scale out"
         )
-    before, model = Normalize(prepare, read.layout, read.dtype), read.module
+    before, model = Normalize(prepare, read.layout, read.dtype, read.quantised), read.module
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     if read.has_mode:

@@ -113,6 +113,11 @@ def _pixels(entries: Mapping[str, object]) -> Preprocess | None:
     return Preprocess(usual.mean, usual.std, usual.scale, form.lower().startswith("bgr"))
 
 
+def order_alone(prepare: Preprocess | None) -> Preprocess | None:
+    """Of a network that scales its pixels itself, only the order of channels is left to say."""
+    return None if prepare is None else Preprocess(bgr=prepare.bgr)
+
+
 def _is_true(text: str) -> bool:
     return text.strip().lower() in ("true", "yes", "1")
 

@@ -199,6 +199,12 @@ def _has_shape_of(size: Size, sides: tuple[int, ...]) -> bool:
     return abs(math.log(down / across)) <= math.log(MOST_STRETCH)
 
 
+def is_turned(tensor: Tensor, form: Form, size: Size) -> bool:
+    """Whether a map has the picture's shape once its height and width are exchanged, and else has not."""
+    down, across = (int(tensor.shape[form.axes.index(axis)]) for axis in "HW")
+    return not _has_shape_of(size, (down, across)) and _has_shape_of(size, (across, down))
+
+
 def refuse_others(outputs: Mapping[str, Tensor], size: Size) -> None:
     """Raise ModelError for a network of another kind, by its name. ``size`` is the picture's."""
     maps: list[str] = []
@@ -266,18 +272,20 @@ class Canonical(torch.nn.Module):
     """An output of any accepted form → scores float32 (1, C, h, w), or labels uint8 (1, h, w).
 
     One score per pixel becomes two classes, of which the foreground is the second: 0 against a logit, 1 − p
-    against a probability. A matte stays what it is, float32 (1, 1, h, w).
+    against a probability. So does a ``mask``, whose foreground is 255. A matte stays what it is, float32
+    (1, 1, h, w).
     """
 
-    def __init__(self, form: Form, probability: bool = False) -> None:
+    def __init__(self, form: Form, probability: bool = False, mask: bool = False) -> None:
         super().__init__()
-        self.form, self.probability = form, probability
+        self.form, self.probability, self.mask = form, probability, mask
 
     def forward(self, output: Tensor) -> Tensor:
         axes = self.form.axes
         if self.form.kind == "labels":
             sides = [int(output.shape[axes.index(axis)]) for axis in "HW"]
-            return output.reshape(1, *sides).to(torch.uint8)
+            output = output.reshape(1, *sides)
+            return (output != 0 if self.mask else output).to(torch.uint8)
         output = output.to(torch.float32)
         for missing in (axis for axis in "NC" if axis not in axes):
             output = output.unsqueeze(0 if missing == "N" else 1)

@@ -68,7 +68,7 @@ def load_model(path: Path) -> Any:
 
 def check_functions(path: Path, model: Any) -> None:
     """Raise ModelError where a model's functions call each other in a circle, or unfold to a vast graph."""
-    functions = {(function.domain, function.name): list(_nodes(function)) for function in model.functions}
+    functions = {(function.domain, function.name): list(nodes_in(function)) for function in model.functions}
     sizes: dict[tuple[str, str], int] = {}
 
     def unfolded(nodes: list[Any], inside: frozenset[tuple[str, str]]) -> int:
@@ -83,7 +83,7 @@ def check_functions(path: Path, model: Any) -> None:
         return total
 
     try:
-        count = unfolded(list(_nodes(model.graph)), frozenset())
+        count = unfolded(list(nodes_in(model.graph)), frozenset())
     except RecursionError:
         raise ModelError(
             f"{path} has functions that call each other for ever: do not use this file"
@@ -92,7 +92,7 @@ def check_functions(path: Path, model: Any) -> None:
         raise ModelError(f"{path} unfolds to {count} nodes, more than any network has: do not use this file")
 
 
-def _nodes(owner: Any) -> Iterator[Any]:
+def nodes_in(owner: Any) -> Iterator[Any]:
     """The nodes of a graph or function, and of the graphs inside them."""
     waiting = list(owner.node)
     while waiting:

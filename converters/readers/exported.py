@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_unflatten
 
 from edge_vss.converters.conversion import Conversion
 from edge_vss.converters.readers import Head, ReaderDescription, ReadModel
@@ -62,14 +64,42 @@ def read(path: Path, conversion: Conversion) -> ReadModel:
         raise ModelError(
             f"{path} was exported for {tuple(shapes[0].shape)}: export it with a picture (1, 3, H, W)"
         )
+    name = _given_by_name(path, program)
     size = conversion.size
     if size is not None or None not in extents[2:]:
         size = check_size(path, (extents[2], extents[3]), size)
     try:
         with quiet():
-            module = program.module()
+            module = program.module() if name is None else _ByName(program.module(), name)
     except Exception as error:  # torch writes Python code for the graph here
         raise ModelError(
             f"{path} cannot be loaded as an exported program ({one_line(error)}): export it again"
         ) from None
     return ReadModel(module, DESCRIPTION.title, size, has_mode=False, exportable=False)
+
+
+class _ByName(torch.nn.Module):
+    """A program that wants its picture by name, as those of Hugging Face do."""
+
+    def __init__(self, program: torch.nn.Module, name: str) -> None:
+        super().__init__()
+        self.program, self.name = program, name
+
+    def forward(self, picture: Tensor) -> Any:
+        return self.program(**{self.name: picture})
+
+
+def _given_by_name(path: Path, program: torch.export.ExportedProgram) -> str | None:
+    """The name by which a program wants its picture; None where it takes it as its only argument.
+
+    Raises ModelError where it takes anything else besides, or the picture inside something.
+    """
+    spec = program.call_spec.in_spec
+    positional, named = tree_unflatten([None] * spec.num_leaves, spec)
+    arguments = [*positional, *named.values()]
+    if arguments == [None]:
+        return next(iter(named), None)
+    raise ModelError(
+        f"{path} is called with {len(arguments)} arguments, or with its picture in a list or dict: export a "
+        "module whose forward takes one picture, float32 (1, 3, H, W)"
+    )

@@ -13,11 +13,21 @@ from edge_vss.converters.conversion import Conversion
 from edge_vss.converters.readers import Head, ReaderDescription, ReadModel
 from edge_vss.converters.readers._artifact import ArtifactNetwork, picture_input
 from edge_vss.converters.readers._kinds import refuse_inputs
-from edge_vss.converters.readers._metadata import of_texts
-from edge_vss.converters.readers._protobuf import check_functions, graphs_in, load_model, looks_like_onnx
+from edge_vss.converters.readers._metadata import of_texts, order_alone
+from edge_vss.converters.readers._protobuf import (
+    check_functions,
+    graphs_in,
+    load_model,
+    looks_like_onnx,
+    nodes_in,
+)
 from edge_vss.errors import MissingExtra, ModelError, one_line
 from edge_vss.video import Size
 
+FIRST_WITH_MODES = 11
+"""The opset from which Resize says at which places it looks."""
+MOST_CHANGED = 1e-3
+"""How far numbers may be off, as a share of the largest one, once a file has another opset."""
 OPSETS = range(18, 21)
 """Opsets of artifacts: the newest that ONNX Runtime on JetPack 6 and OpenVINO both read, and two back."""
 
@@ -119,10 +129,12 @@ def read(path: Path, conversion: Conversion) -> ReadModel:
 
     Raises ModelError for what is not one network that takes one picture, MissingExtra without onnx.
     """
-    model = model_of(path)
+    model, brought = model_of(path)
     said = of_texts(path, {entry.key: entry.value for entry in model.metadata_props})
     size, layout, dtype = make_static(path, model, conversion.size, said.size)
     network = OnnxNetwork(model)
+    if brought:
+        _check_brought(path, network, size)
     return ReadModel(
         network,
         DESCRIPTION.title,
@@ -131,19 +143,39 @@ def read(path: Path, conversion: Conversion) -> ReadModel:
         dtype,
         network.only,
         exportable=False,
-        preprocess=said.preprocess,
+        preprocess=said.preprocess if dtype == "float32" else order_alone(said.preprocess),
         classes=said.classes,
     )
 
 
-def model_of(path: Path) -> Any:
-    """The ModelProto of a file: external data inside, opset 18 to 20, functions inlined. Raises
-    ModelError."""
+def model_of(path: Path) -> tuple[Any, bool]:
+    """The ModelProto of a file: external data inside, opset 18 to 20, functions inlined; and whether its own
+    opset was another. Raises ModelError."""
     try:
         import onnxruntime  # noqa: F401
         from onnx import inliner, version_converter
     except ImportError as error:
         raise MissingExtra(error.name or "onnx", "convert", "reading an ONNX model") from None
+    model = _prepared(path)
+    opset = _opset(model)
+    try:
+        if model.functions:
+            model = inliner.inline_local_functions(model)
+        if opset not in OPSETS:
+            wanted = min(max(opset, OPSETS[0]), OPSETS[-1])
+            model = version_converter.convert_version(model, wanted)
+    except Exception as error:
+        raise ModelError(
+            f"{path} has opset {opset}, which cannot be brought to {OPSETS[0]}..{OPSETS[-1]} "
+            f"({one_line(error)}): export it again with opset {OPSETS[-1]}"
+        ) from None
+    if opset < FIRST_WITH_MODES:
+        _resize_as_before(model)
+    return model, opset not in OPSETS
+
+
+def _prepared(path: Path) -> Any:
+    """The ModelProto of a file at its own opset: external data inside, nodes in order, one input."""
     model = load_model(path)
     if not model.graph.node:
         raise ModelError(f"{path} is an ONNX file without a graph")
@@ -154,18 +186,45 @@ def model_of(path: Path) -> Any:
     model.ir_version = max(model.ir_version, 4)  # before IR 4 every weight had to be an input as well
     check_functions(path, model)
     in_order(path, model.graph)
-    try:
-        if model.functions:
-            model = inliner.inline_local_functions(model)
-        if _opset(model) not in OPSETS:
-            wanted = min(max(_opset(model), OPSETS[0]), OPSETS[-1])
-            model = version_converter.convert_version(model, wanted)
-    except Exception as error:
-        raise ModelError(
-            f"{path} has opset {_opset(model)}, which cannot be brought to {OPSETS[0]}..{OPSETS[-1]} "
-            f"({one_line(error)}): export it again with opset {OPSETS[-1]}"
-        ) from None
     return model
+
+
+def _check_brought(path: Path, network: OnnxNetwork, size: Size) -> None:
+    """Raise ModelError where a network that got another opset gives other numbers than its file.
+
+    A file that ONNX Runtime does not run as it is cannot be asked.
+    """
+    try:
+        given = _prepared(path)
+        make_static(path, given, size)
+        before = OnnxNetwork(given)
+        entry = before.session.get_inputs()[0]
+        picture = torch.rand(tuple(entry.shape), generator=torch.Generator().manual_seed(0))
+        picture = (picture * 255).to(torch.uint8) if entry.type == "tensor(uint8)" else picture
+        expected = before.run(picture)
+    except ModelError:
+        return
+    found = network.run(picture)
+    for name, value in expected.items():
+        one, other = value.double(), found[name].double()
+        if not torch.allclose(one, other, 0, MOST_CHANGED * float(one.abs().max()), equal_nan=True):
+            raise ModelError(
+                f"{path} gives other numbers in {name} once it is brought from opset {_opset(given)} to "
+                f"{network.opset}: export it again with opset {OPSETS[-1]}"
+            )
+
+
+def _resize_as_before(model: Any) -> None:
+    """Give each Resize the modes that there was no word for before opset 11.
+
+    onnx's converter leaves them out, and the newer operator then looks at other places.
+    """
+    import onnx
+
+    modes = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    for node in nodes_in(model.graph):
+        if node.op_type == "Resize" and not {attribute.name for attribute in node.attribute} & modes.keys():
+            node.attribute.extend(onnx.helper.make_attribute(name, mode) for name, mode in modes.items())
 
 
 def make_static(

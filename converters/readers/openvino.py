@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edge_vss.converters.conversion import Conversion, Preprocess
+from edge_vss.converters.conversion import Conversion
 from edge_vss.converters.readers import Head, ReaderDescription, ReadModel
 from edge_vss.converters.readers._artifact import ArtifactNetwork, picture_input
 from edge_vss.converters.readers._ir import check_ir
 from edge_vss.converters.readers._kinds import refuse_inputs
-from edge_vss.converters.readers._metadata import of_model_info
+from edge_vss.converters.readers._metadata import of_model_info, order_alone
 from edge_vss.errors import MissingExtra, ModelError, one_line
 from edge_vss.vendors import without_telemetry
 
@@ -127,14 +127,9 @@ def read(path: Path, conversion: Conversion) -> ReadModel:
         dtype,
         network.only,
         exportable=False,
-        preprocess=said.preprocess if dtype == "float32" else _order(said.preprocess),
+        preprocess=said.preprocess if dtype == "float32" else order_alone(said.preprocess),
         classes=said.classes,
     )
-
-
-def _order(prepare: Preprocess | None) -> Preprocess | None:
-    """Of a network that scales its pixels itself, only the order of channels is left to say."""
-    return None if prepare is None else Preprocess(bgr=prepare.bgr)
 
 
 def _model_info(model: Any) -> dict[str, str]:

@@ -9,17 +9,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edge_vss.converters.conversion import Conversion
+from edge_vss.converters.conversion import Conversion, Preprocess
+from edge_vss.converters.ops.normalize import LEAST, MOST
 from edge_vss.converters.readers import Head, ReaderDescription, ReadModel
 from edge_vss.converters.readers._artifact import ArtifactNetwork, picture_input
 from edge_vss.converters.readers._kinds import refuse_inputs
+from edge_vss.converters.readers._metadata import Said, order_alone
 from edge_vss.converters.readers._tflite_metadata import said_by
 from edge_vss.converters.targets import _flatbuffer as flatbuffer
-from edge_vss.errors import MissingExtra, ModelError, one_line
+from edge_vss.errors import MissingExtra, ModelError, OptionError, one_line
 from edge_vss.files import utf8_name
 
 QUANTISED = ("uint8", "int8")
-"""Dtypes of a quantised picture: a pixel as it is, or less 128."""
+"""Dtypes of a quantised picture."""
+USUAL_RANGES = {
+    (0.0, 1.0): Preprocess(),
+    (-1.0, 1.0): Preprocess((0.5,) * 3, (0.5,) * 3),
+    (0.0, 255.0): Preprocess(scale=1.0),
+    (-128.0, 127.0): Preprocess((128.0,) * 3, scale=1.0),
+}
+"""Numbers that pictures consist of, and how pixels become those."""
+NEAR = 0.06
+"""How far a range may be from a usual one, as a share of its length: calibration saw some pictures only."""
 MOST_BYTES = 1 << 31
 
 
@@ -96,8 +107,10 @@ def read(path: Path, conversion: Conversion) -> ReadModel:
     extents = [int(extent) if extent > 0 else None for extent in inputs[0]["shape_signature"]]
     dtype = np.dtype(inputs[0]["dtype"]).name
     size, layout = picture_input(path, dtype, extents, conversion.size, ("float32", *QUANTISED))
-    if None in extents:
+    if None in extents[1:]:
         raise ModelError(f"{path} takes pictures of any size: export it for {size[0]}x{size[1]}")
+    quantised = _quantised(inputs[0])
+    prepare = said.preprocess if quantised is None else _prepared(path, dtype, quantised, said, conversion)
     return ReadModel(
         network,
         DESCRIPTION.title,
@@ -106,7 +119,39 @@ def read(path: Path, conversion: Conversion) -> ReadModel:
         dtype,
         network.only,
         exportable=False,
-        # What it says of a quantised network is in the quantisation already.
-        preprocess=said.preprocess if dtype == "float32" else None,
+        preprocess=order_alone(prepare) if quantised is None and dtype in QUANTISED else prepare,
         classes=said.classes,
+        quantised=quantised,
     )
+
+
+def _quantised(detail: Any) -> tuple[float, int] | None:
+    scale, zero = detail["quantization"]
+    return (float(scale), int(zero)) if scale > 0 else None
+
+
+def _prepared(
+    path: Path, dtype: str, quantised: tuple[float, int], said: Said, conversion: Conversion
+) -> Preprocess | None:
+    """How pixels become what a quantised picture stands for, as far as the file tells.
+
+    The range of that tells, where it is one that pictures usually have. Else means and deviations are in it.
+    Raises OptionError for options that say another range, ModelError where nobody says anything.
+    """
+    scale, zero = quantised
+    low, high = ((limit[dtype] - zero) * scale for limit in (LEAST, MOST))
+    given = (conversion.mean, conversion.std, conversion.scale) != (None, None, None)
+    for (least, most), prepare in USUAL_RANGES.items():
+        if max(abs(low - least), abs(high - most)) <= NEAR * (most - least):
+            if given:
+                raise OptionError(
+                    f"{path} takes {dtype} pictures and scales them itself: leave --mean, --std and --scale "
+                    "out"
+                )
+            return prepare
+    if said.preprocess is None and not given:
+        raise ModelError(
+            f"{path} takes pictures as numbers from {low:.3g} to {high:.3g}, which are no pixels as they "
+            "are: say what becomes of pixels with --mean, --std and --scale"
+        )
+    return said.preprocess

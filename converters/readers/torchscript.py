@@ -15,6 +15,7 @@ from edge_vss.converters.readers._metadata import MOST_TEXT, Said, of_texts, val
 from edge_vss.converters.silence import quiet
 from edge_vss.errors import ModelError, one_line
 from edge_vss.files import utf8_name
+from edge_vss.video import Size
 
 METADATA = "extra/config.txt"
 OPENS_FILES = re.compile(rb"\b(?:torch|aten|prim)\.(save|from_file|load)\(|\bops\.\w+\.(save|from_file)\b")
@@ -40,10 +41,11 @@ def read(path: Path, conversion: Conversion) -> ReadModel:
         with quiet():
             module: torch.nn.Module = torch.jit.load(utf8_name(path), map_location="cpu")  # type: ignore[no-untyped-call]
         said = _said(path)
+        size = conversion.size or said.size
         return ReadModel(
-            module.float(),
+            module if _takes_floats(module, size) else module.float(),
             DESCRIPTION.title,
-            conversion.size or said.size,
+            size,
             exportable=False,
             classes=said.classes,
         )
@@ -56,6 +58,19 @@ def read(path: Path, conversion: Conversion) -> ReadModel:
             f"{path} cannot be loaded as TorchScript ({one_line(error)}): "
             f"{MADE_ON_A_GPU if gpu else 'save it again, or give an exported program'}"
         ) from None
+
+
+def _takes_floats(module: torch.nn.Module, size: Size | None) -> bool:
+    """Whether a network in half precision takes float32 as it is: its code may cast, and be fixed in that."""
+    half = any(tensor.dtype != torch.float32 for tensor in module.parameters())
+    if not half or size is None:
+        return False
+    try:
+        with torch.no_grad(), quiet():
+            module(torch.zeros(1, 3, *size))
+    except Exception:  # whatever it trips over, it is not taken as it is
+        return False
+    return True
 
 
 def _said(path: Path) -> Said:

@@ -32,7 +32,7 @@ def upsample_channels_last(model: Any) -> None:
             continue
         resized = resize.output[0]
         readers = [node for node in graph.node if resized in node.input]
-        best = [node for node in readers if node.op_type == "ArgMax" and _attribute(node, "axis", 0) == 1]
+        best = [node for node in readers if _is_best_class(node)]
         sums = [node for node in readers if _gives_check(node, graph)]
         ratios = _ratios(resize, constants)
         if not best or len(best) + len(sums) != len(readers) or resized in outputs or ratios is None:
@@ -93,7 +93,7 @@ def argmax_channels_last(model: Any) -> None:
     graph = model.graph
     for index in reversed(range(len(graph.node))):
         node = graph.node[index]
-        if node.op_type != "ArgMax" or _attribute(node, "axis", 0) != 1 or _attribute(node, "keepdims", 1):
+        if not _is_best_class(node):
             continue
         if _rank(graph, node.input[0]) != 4:
             continue
@@ -150,6 +150,13 @@ def tidy(model: Any) -> None:
     for entry in entries:
         entry.doc_string = ""
         del entry.metadata_props[:]
+
+
+def _is_best_class(node: Any) -> bool:
+    # One that keeps its axis would leave it in another place.
+    return (
+        node.op_type == "ArgMax" and _attribute(node, "axis", 0) == 1 and not _attribute(node, "keepdims", 1)
+    )
 
 
 def _gives_check(node: Any, graph: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,10 @@ def export_module(
             )
         except Exception as error:
             problem = problem or error
+        if scripted:
+            # What was seen first is told.
+            with suppress(Exception):
+                return _through_torch_export(_replayed(module, inputs), inputs, names, outputs, opset)
     raise ModelError(
         f"{role}: torch cannot export the model to ONNX ({one_line(problem.__cause__ or problem)}): "
         "change the operation named, or give an ONNX file"
@@ -219,6 +224,14 @@ def _value(spec: TensorSpec) -> Any:
     return onnx.helper.make_tensor_value_info(
         spec.name, onnx.helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype)), spec.shape
     )
+
+
+def _replayed(module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> torch.nn.Module:
+    # The operators of one run. The exporters cannot follow scripted code that computes with sizes.
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    replayed: torch.nn.Module = make_fx(module.eval())(*inputs)
+    return replayed
 
 
 def _frozen(module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> torch.nn.Module:
