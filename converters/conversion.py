@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import index
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -118,6 +119,16 @@ class Conversion:
     ignore: int | None = None
     """The id in those maps that counts for nothing."""
 
+    def __post_init__(self) -> None:
+        """Raises OptionError for values that are no sizes and no numbers."""
+        if self.size is not None:
+            object.__setattr__(self, "size", _size(self.size))
+        for name in ("mean", "std"):
+            if (values := getattr(self, name)) is not None and not _are_numbers(values):
+                raise OptionError(f"--{name} {values!r}: give three numbers, one per channel")
+        if self.scale is not None and not _are_numbers((self.scale,)):
+            raise OptionError(f"--scale {self.scale!r}: give a number, such as 0.00392")
+
     @property
     def path(self) -> Path | None:
         """The model's place."""
@@ -176,9 +187,28 @@ def _listed(names: str | Sequence[str] | None) -> tuple[str, ...]:
 def _found(classes: Classes | None) -> ClassSet | None:
     if classes is None or isinstance(classes, ClassSet):
         return classes
-    if isinstance(classes, (str, int, Path)):
+    if isinstance(classes, (str, Path)) or hasattr(classes, "__index__"):
         return class_sets.find(str(classes))
-    return class_sets.from_names([str(name) for name in classes])
+    if not isinstance(classes, Iterable) or not (names := [str(name) for name in classes]):
+        raise OptionError(f"classes {classes!r}: give a set's name, a file of names, names, or how many")
+    return class_sets.from_names(names)
+
+
+def _size(size: object) -> Size:
+    """Height and width as plain numbers; NumPy's are taken too."""
+    try:
+        height, width = (index(extent) for extent in size)  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        raise OptionError(f"size {size!r}: give height and width in pixels, as in (360, 480)") from None
+    return height, width
+
+
+def _are_numbers(values: object) -> bool:
+    try:
+        [float(value) for value in values]  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def fingerprint(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -306,3 +307,91 @@ def test_a_quantised_picture_that_is_nearly_pixels_is_those() -> None:
     assert torch.equal(Normalize(prepare, "NHWC", "uint8", (1 / 128, 128))(image), image)
     off = Normalize(Preprocess(), "NHWC", "uint8", (0.96 / 255, 0))(image)
     assert not torch.equal(off, image) and int(off.max()) == 255
+
+
+def test_a_batch_of_minus_one_is_free(tmp_path: Path) -> None:
+    path = as_onnx(tmp_path / "a.onnx", Net(enlarged))
+    model = onnx.load(path)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = -1
+    onnx.save(model, path)
+    convert(Conversion(path, classes=CLASSES), tmp_path / "a.vss")
+    assert rollout(tmp_path / "a.vss") >= 0.999
+
+
+def test_names_in_the_file_that_are_not_as_many_as_its_scores(tmp_path: Path) -> None:
+    path = as_onnx(tmp_path / "a.onnx", Net(enlarged))
+    model = onnx.load(path)
+    model.metadata_props.add(key="names", value="['road', 'sky']")
+    onnx.save(model, path)
+    with pytest.raises(ModelError, match=r"scores of 5 classes, and its own files name 2: .* --classes 5"):
+        convert(Conversion(path), tmp_path / "a.vss")
+    assert len(convert(Conversion(path, classes=5), tmp_path / "a.vss").classes) == 5
+
+
+class OneScore(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = Net(enlarged)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.net(x)[:, :1]
+
+
+@pytest.mark.parametrize(
+    ("name", "other"), [("road 128 64 128", "background"), ("background 1 2 3", "foreground")]
+)
+def test_the_colour_of_the_only_class_stays(name: str, other: str, tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text(f"{name}\n")
+    given = as_onnx(tmp_path / "a.onnx", OneScore())
+    manifest = convert(Conversion(given, classes=tmp_path / "classes.txt"), tmp_path / "a.vss")
+    words = name.split()
+    assert manifest.classes == (other, words[0])
+    assert manifest.palette[1] == tuple(map(int, words[1:]))
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"size": "64x96"}, "size '64x96': give height and width"),
+        ({"size": 64}, "size 64: give height and width"),
+        ({"size": (64.5, 96)}, r"size \(64.5, 96\): give height and width"),
+        ({"mean": 0.5}, "--mean 0.5: give three numbers"),
+        ({"std": ("a", "b", "c")}, "give three numbers"),
+        ({"scale": "x"}, "--scale 'x': give a number"),
+    ],
+)
+def test_values_that_are_none_are_told(values: dict[str, Any], told: str) -> None:
+    with pytest.raises(OptionError, match=told):
+        Conversion(**values)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    conversion = Conversion(size=tuple(np.array(SIZE)), classes=np.int64(5), mean=tuple(np.ones(3)))  # type: ignore[arg-type]
+    assert conversion.size == SIZE and type(conversion.size[0]) is int
+    assert conversion.class_set is not None and len(conversion.class_set) == 5
+    nonsense: list[Any] = [[], 5.0]
+    for classes in nonsense:
+        with pytest.raises(OptionError, match="give a set's name, a file of names, names, or how many"):
+            _ = Conversion(classes=classes).class_set
+
+
+@pytest.mark.parametrize("kind", ["nn.LazyConv2d(5, 3)", "nn.Conv2d(3, 5, 3, device='meta')"])
+def test_networks_without_weights_are_refused(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(f"from torch import nn\ndef build():\n    return {kind}\n")
+    torch.save({"weight": torch.rand(5, 3, 3, 3), "bias": torch.rand(5)}, tmp_path / "w.pth")
+    conversion = Conversion(
+        tmp_path / "w.pth", factory=f"{tmp_path / 'net.py'}:build", size=SIZE, classes=CLASSES
+    )
+    with pytest.raises(OptionError, match="weights have no shape or no memory yet"):
+        convert(conversion, tmp_path / "a.vss")
+
+
+def test_what_tensorflow_saves_is_called_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "saved_model.pb").write_bytes(b"\x08\x01")
+    with zipfile.ZipFile(tmp_path / "m.keras", "w") as archive:
+        archive.writestr("config.json", "{}")
+        archive.writestr("model.weights.h5", b"")
+    for given, name in (("saved", "SavedModel of TensorFlow"), ("m.keras", "model of Keras")):
+        with pytest.raises(ModelError, match=f"a {name}: convert it to TFLite"):
+            convert(Conversion(tmp_path / given, classes=3, size=SIZE), tmp_path / "a.vss")

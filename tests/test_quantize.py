@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -15,12 +16,13 @@ from edge_vss import bundle, load
 from edge_vss.cli import app
 from edge_vss.converters.conversion import Conversion
 from edge_vss.converters.convert import convert
+from edge_vss.converters.silence import quiet
 from edge_vss.converters.verify import verify
-from edge_vss.errors import MissingExtra, OptionError
+from edge_vss.errors import MissingExtra, ModelError, OptionError
 from edge_vss.runtimes.engines import giving_arrays
 from edge_vss.runtimes.tools.self_check import check
 from tests.helpers.cli import CliRunner
-from tests.helpers.conversion import SIZE, factory_file, save_exported, save_state_dict
+from tests.helpers.conversion import SIZE, factory_file, save_exported, save_onnx, save_state_dict
 from tests.helpers.videos import encode, pan
 
 TARGETS = ("onnx", "openvino", "tflite")
@@ -34,6 +36,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def made(folder: Path, target: str, precision: str, **options: Any) -> Path:
     pytest.importorskip(NEEDS[target], exc_type=ImportError)
+    folder.mkdir(exist_ok=True)
     path = folder / f"{target}-{precision}.vss"
     convert(
         Conversion(
@@ -65,6 +68,63 @@ def test_int8_loses_little_and_says_how_much(tmp_path: Path, video: Path, target
     assert check(path).hashes == "ok"
     again = verify(path, Conversion(tmp_path / "weights.pt", factory=str(tmp_path / "network.py:build")))
     assert 0.9 < again.parity["rollout"]["labels_equal"] < 1
+
+
+@pytest.mark.parametrize(
+    ("target", "precision"), [("onnx", "int8"), ("openvino", "int8"), ("tflite", "int8"), ("tflite", "fp16")]
+)
+def test_what_is_quantised_already_is_not_once_more(
+    tmp_path: Path, video: Path, target: str, precision: str
+) -> None:
+    path = made(tmp_path, target, "int8", calibrate=video)
+    given = path / ("graphs.tflite" if target == "tflite" else bundle.read(path).graphs[0].file)
+    again = Conversion(
+        given,
+        classes=3,
+        output_name="0" if target == "tflite" else "labels",
+        precision=precision,
+        calibrate=video if precision == "int8" else None,
+    )
+    with pytest.raises(ModelError, match=f"is quantised already: leave --precision {precision} out"):
+        convert(again, tmp_path / "again.vss")
+    assert not (tmp_path / "again.vss").exists()
+
+
+def test_a_graph_that_is_quantised_as_it_runs_is_refused_too(tmp_path: Path, video: Path) -> None:
+    from onnxruntime.quantization import quantize_dynamic
+
+    plain, given = save_onnx(tmp_path), tmp_path / "dynamic.onnx"
+    with quiet():
+        quantize_dynamic(plain, given, op_types_to_quantize=["Conv"])
+    with pytest.raises(ModelError, match="key is quantised already"):
+        convert(Conversion(given, classes=3, precision="int8", calibrate=video), tmp_path / "a.vss")
+
+
+def test_layers_may_be_named_beside_those_that_are_found(tmp_path: Path, video: Path) -> None:
+    kept = {"calibrate": video, "keep_float": ("auto", "first")}
+    path = made(tmp_path, "onnx", "int8", **kept)
+    assert any(name.endswith(".first") for name in bundle.read(path).precision["float_layers"])
+    with pytest.raises(OptionError, match="--keep-float key/foo: the model has no such layer"):
+        made(tmp_path / "b", "onnx", "int8", calibrate=video, keep_float=("auto", "key/foo"))
+
+
+def test_what_a_crop_does_not_show_is_no_label(tmp_path: Path) -> None:
+    wide = encode(tmp_path / "wide.mp4", pan(48, (SIZE[0], 2 * SIZE[1])))
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    for index in range(48):
+        true = np.full((SIZE[0], 2 * SIZE[1]), 3, np.uint8)
+        true[:, SIZE[1] :] = index % 3
+        cv2.imwrite(str(maps / f"{index:03d}.png"), true)
+    path = made(
+        tmp_path, "onnx", "int8", calibrate=wide, fit="crop", ground_truth=maps, ignore=3, match="order"
+    )
+    found = bundle.read(path).precision
+    assert 0 <= found["against_ground_truth"]["int8_miou"] <= 100
+    whole = made(tmp_path / "whole", "onnx", "int8", calibrate=wide)
+    # Half of a frame is not shown, and would count as equal.
+    apart = bundle.read(whole).precision["against_fp32"]["labels_equal"]
+    assert abs(found["against_fp32"]["labels_equal"] - apart) < 0.05
 
 
 def size_of(path: Path) -> int:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from edge_vss.bundle import GraphSpec
+from edge_vss.errors import ModelError
 from edge_vss.plugins import Kind
 
 Samples = Mapping[str, Sequence[Mapping[str, NDArray[Any]]]]
@@ -61,6 +62,11 @@ WEIGHT = ".weight"
 
 LEAST_EXTENT = 16
 """A product with a constant matrix that is narrower than this is no layer, but pooling or resizing: float."""
+
+
+def quantised_already(what: str, precision: str) -> ModelError:
+    """The error for a graph that cannot be made smaller once more."""
+    return ModelError(f"{what} is quantised already: leave --precision {precision} out")
 
 
 def of_role(layers: Collection[str], role: str) -> list[str]:

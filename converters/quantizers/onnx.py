@@ -20,6 +20,7 @@ from edge_vss.converters.quantizers import (
     Samples,
     named,
     of_role,
+    quantised_already,
 )
 from edge_vss.converters.silence import quiet
 from edge_vss.errors import MissingExtra, ModelError, one_line
@@ -27,6 +28,9 @@ from edge_vss.errors import MissingExtra, ModelError, one_line
 LARGE = 256
 """Tensors of fewer values stay in fp32."""
 LAYERS = ("Conv", "Gemm", "MatMul")
+QUANTISED = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
+QUANTISED |= {"ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul"}
+"""Operators that only a quantised graph has."""
 
 DESCRIPTION = QuantizerDescription(
     "ONNX Runtime's static quantiser", modules=("onnxruntime",), extra="convert"
@@ -145,8 +149,8 @@ def _fit(file: Path, graph: GraphSpec, samples: Sequence[Mapping[str, NDArray[An
     import onnx
 
     before = onnx.load(str(file))
-    if any(node.op_type == "QuantizeLinear" for node in before.graph.node):
-        raise ModelError(f"{graph.role} is quantised already: leave --precision int8 out")
+    if any(node.op_type in QUANTISED for node in before.graph.node):
+        raise quantised_already(graph.role, "int8")
     names = [spec.name for spec in graph.inputs]
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]

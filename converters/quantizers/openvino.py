@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.bundle import GraphSpec
-from edge_vss.converters.quantizers import QuantizerDescription, Reduced, Samples, of_role
+from edge_vss.converters.quantizers import QuantizerDescription, Reduced, Samples, of_role, quantised_already
 from edge_vss.converters.quantizers._nncf import quantise
 from edge_vss.converters.quantizers._openvino_layers import give_back, layers_of, weights_of
 from edge_vss.errors import MissingExtra, ModelError
@@ -84,6 +84,8 @@ def _fit(folder: Path, graph: GraphSpec, samples: Sequence[Mapping[str, NDArray[
         return ov.Core().read_model((place / graph.file).read_bytes(), weights)
 
     before = in_memory(folder)
+    if any(node.get_type_name() == "FakeQuantize" for node in before.get_ops()):
+        raise quantised_already(graph.role, "int8")
     layers = layers_of(before)
     if not layers:
         return None

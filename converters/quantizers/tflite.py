@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_vss.bundle import GraphSpec
-from edge_vss.converters.quantizers import QuantizerDescription, Reduced, Samples
+from edge_vss.converters.quantizers import QuantizerDescription, Reduced, Samples, quantised_already
 from edge_vss.converters.silence import quiet
 from edge_vss.converters.targets import _flatbuffer as flatbuffer
 from edge_vss.errors import MissingExtra, ModelError, one_line
@@ -36,6 +36,8 @@ def reduce(folder: Path, graphs: Sequence[GraphSpec], precision: str, samples: S
     layers, products, found = {}, list[str](), None
     try:
         model = flatbuffer.read(file)
+        if flatbuffer.is_quantised(model):
+            raise quantised_already("the network", precision)
         products = flatbuffer.products(model)
         if precision == "int8":
             layers = flatbuffer.layers(model)
@@ -48,6 +50,8 @@ def reduce(folder: Path, graphs: Sequence[GraphSpec], precision: str, samples: S
                 work = quantizer.Quantizer(before)
                 _recipe(work, precision, products)
                 found = work.calibrate(data, num_threads=2)
+    except ModelError:
+        raise
     except Exception as error:  # the quantiser's own
         raise _refused(precision, error) from None
 

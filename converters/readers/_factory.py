@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.parameter import is_lazy
 
 from edge_vss.converters.conversion import Conversion
 from edge_vss.converters.readers._weights import Fitted, Sets, fill
@@ -138,6 +139,12 @@ def build(text: str, classes: int | None, beside: Path | None = None) -> torch.n
     if not isinstance(network, torch.nn.Module):
         raise OptionError(
             f"--model {factory} gives a {type(network).__name__}, and has to give a torch.nn.Module"
+        )
+    tensors = [*network.parameters(), *network.buffers()]
+    if any(is_lazy(tensor) or tensor.is_meta for tensor in tensors):
+        raise OptionError(
+            f"--model {factory} gives a network whose weights have no shape or no memory yet (Lazy layers, "
+            "the meta device): let it run once, or build it on the CPU"
         )
     return network
 

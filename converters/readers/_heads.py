@@ -163,7 +163,11 @@ def understood(
 def two_classes(class_set: ClassSet, described: str) -> tuple[ClassSet, str]:
     """Background and foreground of one score, and what to say about it. Background is added to one class."""
     if len(class_set) == 1:
-        class_set = from_names(("background", *class_set.names), class_set.ignore)
+        [name], [colour] = class_set.names, class_set.palette
+        made = from_names(("foreground" if name == "background" else "background", name), class_set.ignore)
+        # A colour that somebody chose stays.
+        chosen = colour not in from_names((name,)).palette
+        class_set = replace(made, palette=(made.palette[0], colour if chosen else made.palette[1]))
     background, foreground = class_set.names
     return class_set, f"{described}: {foreground} where it is high, {background} elsewhere"
 

@@ -20,7 +20,7 @@ from edge_vss.converters.readers._heads import Asked, Heads, ask_which, asked_fo
 from edge_vss.converters.readers._outputs import Select, Wanted, choose, counted, named, refuse_others
 from edge_vss.converters.readers._recognise import reader_of
 from edge_vss.converters.values import Network
-from edge_vss.errors import OptionError
+from edge_vss.errors import ModelError, OptionError
 from edge_vss.video import Size
 
 
@@ -63,6 +63,8 @@ def load_network(conversion: Conversion) -> Network:
         if class_set is None:
             class_set = _counted(outputs[0], output, size, last)
             notes["classes"] = f"{len(class_set)}, counted: name them with --classes"
+        if class_set is read.classes:
+            _check_own_names(path, class_set, _count_of(outputs[0], output, size, last))
         asked = (Asked(choose(outputs[0], output, Wanted(len(class_set), size, last)), class_set),)
     notes |= _from_model(read, conversion, asked)
     outputs += [run(path, model, before(test), size) for test in tests[1:]]
@@ -136,6 +138,20 @@ def _counted(
             ask_which(outputs, size, channels_last)
         raise OptionError(NO_CLASSES)
     return find(str(count))
+
+
+def _count_of(outputs: Mapping[str, torch.Tensor], asked: str | None, size: Size, last: bool) -> int | None:
+    """How many classes the scores of the output asked for are of; None where nobody can tell."""
+    return counted(outputs, None if asked is None else named(outputs, asked), size, last)
+
+
+def _check_own_names(path: Path, classes: ClassSet, count: int | None) -> None:
+    """Raise ModelError where the model's own files name another number of classes than it has scores of."""
+    if count not in (None, len(classes)):
+        raise ModelError(
+            f"{path} gives scores of {count} classes, and its own files name {len(classes)}: say which they "
+            f"are with --classes FILE, or only how many with --classes {count}"
+        )
 
 
 def _check_multiple(path: Path, size: Size, multiple: int) -> None:

@@ -51,23 +51,29 @@ def head_of(path: Path) -> Head:
     return Head(path, start, names)
 
 
+TENSORFLOW = "convert it to TFLite (tf.lite.TFLiteConverter) or to ONNX (tf2onnx), and give that"
+
 _OTHERS = {
     b"<?xml": "XML, but no OpenVINO model: give the .xml that OpenVINO wrote",
     b"version https://git-lfs": "a Git LFS pointer, not the file itself: run git lfs pull",
     b"<!doctype": "a web page, not a model: download the file itself",
     b"<html": "a web page, not a model: download the file itself",
-    b"\x89hdf": "an HDF5 file (Keras?): export the model to ONNX",
+    b"\x89hdf": f"an HDF5 file (Keras?): {TENSORFLOW}",
     b"\x93numpy": "a numpy array: save model.state_dict() with torch.save",
 }
 
 
 def _what(head: Head) -> str:
     start = head.start
+    if head.is_folder and {"saved_model.pb", "keras_metadata.pb"} & head.names:
+        return f"a SavedModel of TensorFlow: {TENSORFLOW}"
     if head.is_folder:
         return "a folder that no reader knows: give the model's file"
     if start.startswith(ZIP):
         if any("aotinductor/" in name for name in head.names):
             return "compiled for one machine (AOTInductor): give the exported program it was made from"
+        if {"config.json", "model.weights.h5"} <= head.names:
+            return f"a model of Keras: {TENSORFLOW}"
         return "a ZIP archive, but not one of PyTorch: unpack it and give the model inside"
     for found, what in _OTHERS.items():
         if found in start[:64].lower():

@@ -205,8 +205,12 @@ def _preprocess(processor: Any) -> Preprocess:
     bgr = bool(getattr(processor, "do_flip_channel_order", None))
     if not getattr(processor, "do_normalize", None):
         return Preprocess(scale=scale, bgr=bgr)
-    mean, std = (tuple(float(v) for v in values) for values in (processor.image_mean, processor.image_std))
-    return Preprocess(mean, std, scale, bgr)
+    return Preprocess(_three(processor.image_mean), _three(processor.image_std), scale, bgr)
+
+
+def _three(values: Any) -> tuple[float, ...]:
+    """A number for each channel; one number stands for all of them."""
+    return (float(values),) * 3 if isinstance(values, (int, float)) else tuple(float(v) for v in values)
 
 
 def _patch(config: Any) -> int:

@@ -243,9 +243,7 @@ def make_static(
     if kind.elem_type == onnx.TensorProto.FLOAT16:
         take_floats(model)
     dtype = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.UINT8: "uint8"}.get(kind.elem_type, "")
-    extents: list[int | None] = [
-        dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim
-    ]
+    extents: list[int | None] = [dim.dim_value if dim.dim_value > 0 else None for dim in kind.shape.dim]
     name = onnx.TensorProto.DataType.Name(kind.elem_type).lower()
     if size is None and not all(extents[1:]):
         size = usual

@@ -124,6 +124,18 @@ def layers(model: Any) -> dict[str, str]:
     return found
 
 
+def is_quantised(model: Any) -> bool:
+    """Whether the weights of a layer are integers already."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    integers = (schema.TensorType.INT8, schema.TensorType.UINT8, schema.TensorType.INT4)
+    return any(
+        graph.tensors[operator.inputs[1]].type in integers
+        for _, graph in _signed(model)
+        for operator, _ in _layers(model, graph)
+    )
+
+
 def products(model: Any) -> list[str]:
     """The tensors that operators of `LAYERS` give without weights: attention multiplies two tensors that both
     depend on the picture."""

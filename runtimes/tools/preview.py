@@ -37,7 +37,9 @@ def check(place: Path, uri: Uri, force: bool) -> None:
     """Find out before a conversion whether a preview can be made. Raises SinkError and SourceError."""
     if place.exists() and not force:
         raise SinkError(f"{place} exists: move it away, or replace it with --force")
-    check_places({"preview": place}, uri)
+    # A folder that is missing is made with the bundle.
+    if place.parent.is_dir():
+        check_places({"preview": place}, uri)
     with open_source(uri, motion="none"):
         pass
 
