@@ -266,6 +266,30 @@ def test_a_tflite_file_whose_pixels_are_only_scaled(free: bool, tmp_path: Path) 
     assert bundle.read(tmp_path / "a.vss").target == "tflite"
 
 
+class Two(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = Net()
+
+    def forward(self, x: Tensor) -> Any:
+        scores = self.net(x)
+        return scores.argmax(1), scores
+
+
+def test_tflite_outputs_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    from edge_vss.converters.targets import _flatbuffer as flatbuffer
+
+    given = as_tflite(tmp_path, Two().eval(), last=True)
+    model = flatbuffer.read(given)
+    graph = model.subgraphs[0]
+    for number in graph.outputs:
+        graph.tensors[number].name = "same"
+    flatbuffer.write(given, model)
+    network = tflite_reader.TfliteNetwork(given)
+    assert list(network.outputs) == ["same", "same (2)"]
+    assert sorted(value.dim() for value in network.run(torch.zeros(1, *SIZE, 3)).values()) == [3, 4]
+
+
 IMAGENET = Preprocess((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 

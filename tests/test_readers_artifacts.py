@@ -45,8 +45,12 @@ def as_tflite(folder: Path, module: torch.nn.Module, last: bool = False) -> Path
     chosen = Last() if last else module
     with torch.no_grad():
         out = chosen(torch.rand(shape))
-    specs = TensorSpec("x", shape, "float32"), TensorSpec("y", tuple(out.shape), str(out.dtype)[6:])
-    export([Part("main", chosen.eval(), (specs[0],), (specs[1],))], folder, {})
+    given = TensorSpec("x", shape, "float32")
+    made = tuple(
+        TensorSpec(f"y{index}", tuple(each.shape), str(each.dtype)[6:])
+        for index, each in enumerate(out if isinstance(out, tuple) else (out,))
+    )
+    export([Part("main", chosen.eval(), (given,), made)], folder, {})
     return (folder / "graphs.tflite").rename(folder / "given.tflite")
 
 

@@ -19,6 +19,7 @@ from edge_vss.converters.readers._tflite_metadata import said_by
 from edge_vss.converters.targets import _flatbuffer as flatbuffer
 from edge_vss.errors import MissingExtra, ModelError, OptionError, one_line
 from edge_vss.files import utf8_name
+from edge_vss.text import told_apart
 
 QUANTISED = ("uint8", "int8")
 """Dtypes of a quantised picture."""
@@ -74,7 +75,9 @@ class TfliteNetwork(ArtifactNetwork):
                 f"TFLite cannot run {path} ({one_line(error)}): give a float or a quantised TFLite file"
             ) from None
         self.input = self.interpreter.get_input_details()[0]
-        self.outputs = {detail["name"]: detail for detail in self.interpreter.get_output_details()}
+        details = self.interpreter.get_output_details()
+        # Two tensors may have one name, and one tensor may be given twice.
+        self.outputs = dict(zip(told_apart(detail["name"] for detail in details), details, strict=True))
 
     def run(self, picture: Tensor) -> dict[str, Tensor]:
         self.interpreter.set_tensor(self.input["index"], picture.numpy())
