@@ -144,7 +144,12 @@ def side_data(picture: av.VideoFrame, vectors: bool) -> tuple[Orientation, Motio
     # megabytes of them) would wait for the garbage collector.
     # Not its get() or ``in`` either. An exception on its way through PyAV makes Cython run a bit of Python,
     # to note the line, and a Ctrl-C that arrives there is dropped. A key that is missing raises one.
-    found = {data.type.name: data for data in _SideData(picture)}
+    try:
+        found = {data.type.name: data for data in _SideData(picture)}
+    except ValueError:
+        # FFmpeg may attach what this PyAV has no name for (EXIF, of the codecs of pictures): it then gives
+        # nothing at all. How a picture is turned can be asked for apart, whether it is mirrored cannot.
+        return Orientation(round(picture.rotation / 90) % 4), None
     matrix = found.get("DISPLAYMATRIX")
     orientation = of_display_matrix(bytes(matrix)) if matrix is not None else UPRIGHT
     exported = found.get("MOTION_VECTORS") if vectors else None
