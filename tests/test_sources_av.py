@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -304,3 +306,25 @@ def test_cameras_have_no_other_road() -> None:
     for uri in (9, "/dev/video9", "v4l2:///dev/video9"):
         with pytest.raises(SourceError, match="/dev/video9"):
             open_source(uri)
+
+
+def test_a_copy_whose_clock_stands_for_its_rate_keeps_its_own(tmp_path: Path) -> None:
+    clip, copy = tmp_path / "a.mkv", tmp_path / "copy.mkv"
+    milliseconds = Fraction(1, 1000)
+    with av.open(str(clip), "w") as container:
+        encoder: Any = container.add_stream("libx264", rate=25)
+        encoder.height, encoder.width, encoder.pix_fmt = 96, 128, "yuv420p"
+        encoder.codec_context.time_base = milliseconds
+        for number, image in enumerate(pan(12)):
+            picture = av.VideoFrame.from_ndarray(image, "rgb24")
+            picture.pts, picture.time_base = 40 * number, milliseconds
+            container.mux(encoder.encode(picture))
+        container.mux(encoder.encode(None))
+    with av.open(str(clip)) as given, av.open(str(copy), "w") as made:
+        stream: Any = made.add_stream_from_template(given.streams.video[0])
+        for packet in given.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                made.mux(packet)
+    with open_source(copy, motion="none") as source:
+        assert source.info.fps == 25

@@ -86,8 +86,10 @@ def _opened(target: str, kind: str | None, ffmpeg: dict[str, str], timeout: Any)
 
 def frame_rate(stream: av.VideoStream) -> float:
     """Frames per second as the headers say; 25 where they say nothing, or nonsense."""
-    rate = float(stream.average_rate or stream.guessed_rate or 0)
-    # Streams without a rate are given their time base, 90000 per second.
+    average, guessed = float(stream.average_rate or 0), float(stream.guessed_rate or 0)
+    # Streams without a rate are given their clock's, 90000 or 1000 per second, where they were copied.
+    clock = float(1 / stream.time_base) if stream.time_base else 0.0
+    rate = guessed if guessed and average in (0.0, clock) else average
     return rate if 0 < rate <= 1000 else DEFAULT_FPS
 
 
