@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edge_vss.bundle import Manifest
 from edge_vss.decisions import Decision, Policy, Prediction, Track
 from edge_vss.errors import OptionError
+from edge_vss.plugins import LOG
 from edge_vss.runtimes._of_bundle import OfBundle
 from edge_vss.runtimes._runner import Runner
 from edge_vss.runtimes.both_ways import BothWays, labelled
@@ -62,6 +63,8 @@ class Session(OfBundle):
         self._key_owed: Decision | None = None
         """A key frame that the policy wanted where a frame passed without inference."""
         self._trusts = self.labels_from_key_frames
+        self._last_index: int | None = None
+        self._warned = False
 
     def can_step(self, frame: Frame) -> bool:
         """Whether `step` can take the frame. One that has to begin anew needs a picture; where it has none,
@@ -70,7 +73,8 @@ class Session(OfBundle):
         return frame.has_picture or not (begins or frame.size != self.state.size)
 
     def step(self, frame: Frame) -> Prediction:
-        """Labels for the frame shown after the last one.
+        """Labels for the frame shown after the last one. Frames that get no labels go to `skip`: motion leads
+        from each frame to the one before. Where one was left out, labels begin anew.
 
         Raises EngineError where a graph gives NaN or a class that the bundle does not know, OptionError where
         ``frame`` is no Frame, or needs a picture and has none, or the policy gives no Decision or a route
@@ -264,6 +268,7 @@ class Session(OfBundle):
 
     def _start_reason(self, frame: Frame) -> str:
         cut = self._cuts is not None and self._cuts.between(frame)
+        before, self._last_index = self._last_index, frame.index
         if self.state.restored:
             # The source calls this frame its first, but the state goes on from where another source ended.
             return "size changed" if frame.size != self.state.size else ""
@@ -273,7 +278,19 @@ class Session(OfBundle):
             return "first frame"
         if frame.size != self.state.size:
             return "size changed"
+        if before is not None and frame.index != before + 1 and self._runner.reads("nonkey", "motion"):
+            self._warn(before, frame.index)
+            return "frames left out"
         return "scene cut" if cut else ""
+
+    def _warn(self, before: int, index: int) -> None:
+        if not self._warned:
+            LOG.warning(
+                "frame %d came after frame %d, so labels begin anew: hand frames between to session.skip",
+                index,
+                before,
+            )
+        self._warned = True
 
     def _check(self, frame: object) -> None:
         if not isinstance(frame, Frame):

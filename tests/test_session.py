@@ -16,6 +16,7 @@ from edge_vss.runtimes.segmenter import Segmenter
 from edge_vss.runtimes.sources.frames import ArrayPicture
 from edge_vss.video import Frame, Size, StartReason
 from tests.helpers import toys
+from tests.helpers.logs import listening
 
 SIZE = (48, 64)
 
@@ -310,3 +311,27 @@ def test_a_class_without_a_name_is_reported() -> None:
         outputs["labels"][0, 0, 0] = 255
 
     assert spoiled("key", ignored).session().step(frames(1)[0]).labels[0, 0] == 255
+
+
+def test_labels_begin_anew_where_frames_were_left_out_or_come_again() -> None:
+    shown = frames(8)
+    session = toys.segmenter().session("interval:100")
+    with listening() as told:
+        given = [session.step(shown[index]) for index in (0, 1, 4, 5, 5, 2, 3)]
+    assert [each.decision.reason for each in given if each.decision.route == "start"] == [
+        "first frame",
+        "frames left out",
+        "frames left out",
+        "frames left out",
+    ]
+    for each in given:
+        assert (each.labels == expected(8 + 4 * each.index)).mean() > 0.99
+    [line] = [line for line in told if "came after frame" in line]
+    assert line.endswith(
+        "frame 4 came after frame 1, so labels begin anew: hand frames between to session.skip"
+    )
+    # Those that pass without labels are not left out.
+    session = toys.segmenter().session("interval:100")
+    for frame in shown:
+        (session.skip if frame.index in (2, 3) else session.step)(frame)
+    assert session.step(replace(shown[0], index=8)).decision.reason == "first frame"
