@@ -96,8 +96,9 @@ def test_onnx_that_says_what_its_pictures_are(
     network = load(path, classes=3)
     assert network.preprocess == expected
     assert network.notes["from_model"] == "mean, std, scale, bgr"
-    mine = load(path, classes=3, bgr=False, mean=(0.1, 0.2, 0.3))
-    assert mine.preprocess == Preprocess((0.1, 0.2, 0.3), expected.std, expected.scale, False)
+    means = (25.5, 51.0, 76.5) if expected.scale == 1 else (0.1, 0.2, 0.3)
+    mine = load(path, classes=3, bgr=False, mean=means)
+    assert mine.preprocess == Preprocess(means, expected.std, expected.scale, False)
 
 
 @pytest.mark.parametrize(
