@@ -18,7 +18,7 @@ from edge_vss import bundle, load
 from edge_vss.converters.conversion import Conversion, Preprocess
 from edge_vss.converters.convert import convert
 from edge_vss.converters.ops.normalize import Normalize
-from edge_vss.converters.readers import onnx as onnx_reader
+from edge_vss.converters.readers import _onnx_graph
 from edge_vss.converters.readers import tflite as tflite_reader
 from edge_vss.converters.readers._metadata import Said
 from edge_vss.converters.silence import quiet
@@ -96,7 +96,7 @@ def test_enlarging_of_old_opsets_stays_what_it_was(opset: int, tmp_path: Path) -
 def test_a_file_that_another_opset_would_change_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnx_reader, "_resize_as_before", lambda model: None)
+    monkeypatch.setattr(_onnx_graph, "_resize_as_before", lambda model: None)
     given = as_onnx(tmp_path / "old.onnx", Net(enlarged), 9)
     with pytest.raises(ModelError, match="other numbers in y once it is brought from opset 9 to 18"):
         convert(Conversion(given, classes=CLASSES), tmp_path / "a.vss")

@@ -14,7 +14,7 @@ from torch import Tensor
 from edge_vss.bundle import TensorSpec
 from edge_vss.converters.cost import counted
 from edge_vss.converters.readers._artifact import around
-from edge_vss.converters.readers.onnx import OPSETS
+from edge_vss.converters.readers._onnx_graph import OPSETS
 from edge_vss.converters.silence import quiet
 from edge_vss.converters.targets import TargetDescription
 from edge_vss.converters.targets._onnx_passes import (
