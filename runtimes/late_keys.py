@@ -80,6 +80,8 @@ class LateSession(Session):
         self._fresh: tuple[Decision, Computed] | None = None
         """The frame's own labels, where its key frame took no time."""
         self._failures = 0
+        self._dropped = False
+        """Whether a cut has dropped a key frame, and none was taken over since."""
         # A bundle that remembers looks for cuts itself, and begins anew there.
         self._scenes = None if manifest.remembers else Cuts()
 
@@ -127,7 +129,10 @@ class LateSession(Session):
             request.trace = request.trace.and_then(frame)
         cut = self._scenes is not None and frame.has_picture and self._scenes.between(frame)
         if cut and self._requests:
-            self._drop()
+            # Where cuts come faster than key frames, the first labels would stay for ever.
+            if not self._dropped:
+                self._drop()
+                self._dropped = True
             self._request(frame, Decision("key", "scene cut", Cause.OTHER))
         self._take_over(frame)
         # What waits is no key frame yet: a newer frame takes its place as long as the policy asks.
@@ -202,7 +207,7 @@ class LateSession(Session):
             if request.computed is None:
                 self._failed(request, frame)
                 continue
-            self._failures = 0
+            self._failures, self._dropped = 0, False
             computed = request.computed
             self._count(computed)
             self.state.advance({**computed.given, **computed.made}, request.stamp, request.stamp)

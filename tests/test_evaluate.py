@@ -214,3 +214,26 @@ def test_label_maps_of_another_size_are_found_before_anything_runs(
         SourceError, match=r"0\.png is 48x64 \(height x width\), but the video's frames are 96x128"
     ):
         evaluate(segmenter, tiny_video, truth, on_frame=lambda *_: pytest.fail("a frame was run"))
+
+
+@pytest.mark.parametrize("first", [0, 4])
+def test_frames_that_change_their_size_are_scored_each_at_its_own(
+    segmenter: Segmenter, tmp_path: Path, first: int
+) -> None:
+    pictures, maps = tmp_path / "pictures", tmp_path / "maps"
+    pictures.mkdir()
+    maps.mkdir()
+    for index, (height, width) in enumerate([(96, 128)] * 4 + [(48, 80)] * 4 + [(96, 128)] * 4):
+        image = np.full((height, width, 3), 20 * index, np.uint8)
+        cv2.imwrite(str(pictures / f"{index:03d}.png"), image)
+        if index >= first:
+            cv2.imwrite(str(maps / f"{index:03d}.png"), np.zeros((height, width), np.uint8))
+    scored: list[int] = []
+    evaluate(
+        segmenter,
+        str(pictures),
+        maps,
+        policy="interval:3",
+        on_scored=lambda frame, *_: scored.append(frame.index),
+    )
+    assert scored == list(range(first, 12))

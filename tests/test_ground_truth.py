@@ -182,3 +182,10 @@ def test_what_is_beside_the_picture_is_not_unpacked(tmp_path: Path, kind: bytes,
     held = peak_rss_mb()
     assert read_labels(tmp_path / "a.png").shape == (4, 4)
     assert not peak_rss_mb() > held + 100
+
+
+def test_a_folder_of_maps_may_be_called_as_a_video_is(tmp_path: Path) -> None:
+    folder = tmp_path / "drive.mkv"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "000000.png"), np.zeros((4, 6), np.uint8))
+    assert len(GroundTruth(folder)) == 1

@@ -381,3 +381,14 @@ def test_a_frame_that_passes_waits_for_no_key_frame(monkeypatch: pytest.MonkeyPa
             assert late(session).figures.taken == 1, "the first frame alone"
         finally:
             going.set()
+
+
+def test_cuts_that_come_faster_than_key_frames_do_not_leave_the_first_labels_for_ever() -> None:
+    shown = frames(60)
+    # A picture without any content is a cut, and so is the next one.
+    black = ArrayPicture(np.zeros((48, 64, 3), np.uint8))
+    shown = [replace(frame, picture=black) if frame.index % 5 == 4 else frame for frame in shown]
+    session = toys.segmenter().session("interval:5", key_delay=6)
+    anchors = [session.step(frame).anchor_index for frame in shown]
+    assert anchors == sorted(anchors)
+    assert anchors[-1] >= 40

@@ -104,3 +104,18 @@ def test_odd_and_tiny_sizes(size: tuple[int, int], tmp_path: Path) -> None:
             assert frame.size == size
             if frame.motion is not None:
                 assert frame.motion.known.shape == (-(-size[0] // 8), -(-size[1] // 8))
+
+
+def test_vectors_that_the_mpeg4_decoder_does_not_store_are_not_taken(tmp_path: Path) -> None:
+    # It exports zeros for B-frames.
+    clip = encode(tmp_path / "b.avi", pan(16, (96, 128), (3, 0)), "mpeg4", {"bf": "2", "b": "4000000"})
+    for motion in ("auto", "codec"):
+        with open_source(clip, motion=motion) as source:
+            frames = list(source)
+        assert {"P", "B"} <= {frame.picture_type for frame in frames}
+        for frame in frames:
+            if frame.picture_type == "B":
+                assert frame.vectors is None
+            if frame.motion is not None and (motion == "auto" or frame.picture_type == "P"):
+                across = float(np.median(frame.motion.displacement_px[0]))
+                assert abs(abs(across) - 3) < 0.5

@@ -146,7 +146,9 @@ class Decoding:
         return self.coded.marks.withhold(not whole)
 
     def _frame(self, picture: av.VideoFrame, size: Size | None, spent: float) -> Frame:
-        orientation, vectors = side_data(picture, self.coded.exports)
+        # FFmpeg's MPEG-4 decoder does not store the vectors of B-frames: it exports zeros.
+        told = not (self.coded.codec == "mpeg4" and int(picture.pict_type) == 3)
+        orientation, vectors = side_data(picture, self.coded.exports and told)
         shown = orientation.size((picture.height, picture.width))
         frame = Frame(
             index=0,

@@ -17,6 +17,7 @@ VIDEO_SUFFIXES = frozenset(
     {
         *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".m4s", ".mpg", ".mpeg"),
         *(".vob", ".flv", ".wmv", ".asf", ".ogv", ".3gp", ".mxf", ".h264", ".264", ".hevc", ".h265", ".265"),
+        *(".m1v", ".m2v", ".y4m", ".ivf", ".nut", ".divx", ".dav", ".f4v", ".mjpeg", ".gif", ".apng"),
     }
 )
 

@@ -23,7 +23,7 @@ from edge_vss.runtimes.sources import Uri
 from edge_vss.runtimes.tools.frame_matching import BREAKS, MatchReport
 from edge_vss.runtimes.tools.ground_truth import GroundTruth, again
 from edge_vss.text import without_password
-from edge_vss.video import Frame
+from edge_vss.video import Frame, StartReason
 
 Labels = NDArray[np.uint8]
 
@@ -106,7 +106,8 @@ def evaluate(
         wanted = matching.maps
         if matching.by == "order" and limit is None and source.info.frames not in (None, len(wanted)):
             raise maps.uneven(name, f"{source.info.frames} frames")
-        maps.of_file(wanted[min(wanted)], source.info.size)
+        if 0 in wanted:
+            maps.of_file(wanted[0], source.info.size)
         for frame, prediction in labelled(islice(source, limit), by):
             frames += 1
             losses += frame.start in BREAKS
@@ -114,7 +115,7 @@ def evaluate(
             keyframes += is_key(prediction, anchor)
             anchor = prediction.anchor_index
             if (path := wanted.get(frame.index)) is not None:
-                if last != frame.index - 1:
+                if last != frame.index - 1 or frame.start == StartReason.SIZE_CHANGED:
                     scores.begin()
                 labels = prediction.heads.get(scored.name, prediction.labels)
                 true = _score(scores, maps, path, frame, prediction, labels)

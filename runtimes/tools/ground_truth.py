@@ -55,7 +55,9 @@ class GroundTruth:
     def __init__(self, folder: str | Path, match: str = "auto") -> None:
         self.folder = path_of(folder, "the folder of label maps")
         self._choice = MatchChoice.parse(match)
-        self._video = LabelVideo(self.folder) if self.folder.suffix.lower() == ".mkv" else None
+        # A recording's folder of maps is called as the recording, whatever its ending.
+        is_video = self.folder.suffix.lower() == ".mkv" and not self.folder.is_dir()
+        self._video = LabelVideo(self.folder) if is_video else None
         if self._video is not None:
             # Its maps have no names, but numbers.
             self.files = [self.folder / f"{number:06d}.png" for number in range(len(self._video))]
