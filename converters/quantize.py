@@ -19,7 +19,7 @@ from edge_vss.converters.quantizers import QUANTIZERS
 from edge_vss.errors import OptionError
 from edge_vss.metrics import confusion, miou
 from edge_vss.report import plain
-from edge_vss.runtimes._runner import UNSEEN
+from edge_vss.runtimes.fitting import unseen
 from edge_vss.runtimes.opening import Opening
 from edge_vss.runtimes.segmenter import load
 from edge_vss.runtimes.tools.ground_truth import GroundTruth, again
@@ -84,41 +84,36 @@ def reduce(folder: Path, manifest: Manifest, conversion: Conversion) -> Manifest
     labels: Labels = dict(calibration.measured(load(folder), video, plan))
     notes |= {
         "calibration": {"video": whole(video.name), "frames": len(recording.steps), "measured": len(exact)},
-        "against_fp32": _compared(exact, labels, _unseen(manifest)),
+        "against_fp32": _compared(exact, labels, unseen(manifest.ignore)),
     }
     if conversion.ground_truth is not None:
         ignore = manifest.ignore if conversion.ignore is None else conversion.ignore
         maps = GroundTruth(conversion.ground_truth, conversion.match)
         # What a picture does not show has the bundle's own id. The label maps may have another one.
-        both = [_renamed(each, _unseen(manifest), ignore) for each in (exact, labels)]
-        scores = _against(maps, video, (both[0], both[1]), len(manifest.classes), ignore)
+        was, now = (_renamed(each, unseen(manifest.ignore), ignore) for each in (exact, labels))
+        scores = _against(maps, video, (was, now), len(manifest.classes), ignore)
         notes["against_ground_truth"] = {
             f"{name}_miou": plain(score) for name, score in zip(("fp32", precision), scores, strict=True)
         }
     return replace(manifest, precision=notes)
 
 
-def _compared(before: Labels, after: Labels, unseen: int) -> dict[str, float]:
+def _compared(before: Labels, after: Labels, outside: int) -> dict[str, float]:
     """What the labels of frames lost, without the pixels that no picture shows."""
     # Ids up to 255 may be there: the network's own and the one that stands for nothing.
     counts = _sum(confusion(before[index], after[index], 256) for index in before)
     equal = []
     for index, labels in before.items():
-        seen = (labels != unseen) | (after[index] != unseen)
+        seen = (labels != outside) | (after[index] != outside)
         equal.append(float((labels == after[index])[seen].mean()) if seen.any() else 1.0)
     return {"labels_equal": float(np.mean(equal)), "miou": miou(counts)}
 
 
-def _unseen(manifest: Manifest) -> int:
-    """The id of what a picture does not show, where a frame is cropped."""
-    return UNSEEN if manifest.ignore is None else manifest.ignore
-
-
-def _renamed(labels: Labels, unseen: int, ignore: int | None) -> Labels:
+def _renamed(labels: Labels, outside: int, ignore: int | None) -> Labels:
     """The same label maps with another id for what no picture shows."""
-    if ignore is None or ignore == unseen:
+    if ignore is None or ignore == outside:
         return labels
-    return {index: np.where(each == unseen, np.uint8(ignore), each) for index, each in labels.items()}
+    return {index: np.where(each == outside, np.uint8(ignore), each) for index, each in labels.items()}
 
 
 def _against(

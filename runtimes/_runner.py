@@ -13,14 +13,11 @@ from numpy.typing import NDArray
 from edge_vss.bundle import HeadSpec, Manifest, MotionSpec
 from edge_vss.errors import EngineError
 from edge_vss.runtimes.engines import Graph, Tensor, as_array
-from edge_vss.runtimes.fitting import Fitting
+from edge_vss.runtimes.fitting import Fitting, unseen
 from edge_vss.runtimes.operations import OwnWay, only_shown
 from edge_vss.runtimes.tracing.root_map import Trace
 from edge_vss.runtimes.tracing.two_sides import chosen, lead_at
 from edge_vss.video import Frame, Size
-
-UNSEEN = 255
-"""The label of what a cropped picture does not show, where the bundle has no id for that."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +212,7 @@ class Runner:
         values: NDArray[np.uint8] = as_array(made[head.tensor])[0]
         if head.is_matte:
             return self._fitting(size).matte(values)
-        return self._fitting(size).labels(values, UNSEEN if head.ignore is None else head.ignore)
+        return self._fitting(size).labels(values, unseen(head.ignore))
 
     def _fitting(self, size: Size) -> Fitting:
         fitted = self._fitted

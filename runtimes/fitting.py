@@ -14,6 +14,13 @@ from edge_vss.video import Picture, Size, Window
 
 BAR = 114
 """The grey of letterbox's bars, as the YOLO networks were trained with."""
+UNSEEN = 255
+"""The label of what a cropped picture does not show, where the bundle has no id for that."""
+
+
+def unseen(ignore: int | None) -> int:
+    """The label of what a cropped picture does not show; ``ignore`` is the id that stands for nothing."""
+    return UNSEEN if ignore is None else ignore
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,7 @@ import pytest
 
 from edge_vss.runtimes.sources import open_source
 from tests.helpers.videos import encode, pan
-
-
-def with_exif(jpeg: bytes, orientation: int) -> bytes:
-    tiff = b"II*\0\x08\0\0\0" + struct.pack("<HHHIHH", 1, 0x112, 3, 1, orientation, 0) + bytes(4)
-    body = b"Exif\0\0" + tiff
-    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + jpeg[2:]
+from tests.test_orientation import exif, with_exif
 
 
 @pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])
@@ -30,7 +24,7 @@ def test_jpegs_with_exif_are_read_and_turned(orientation: int, turns: int, tmp_p
         stream.width, stream.height, stream.pix_fmt = 128, 96, "yuvj420p"
         for number, image in enumerate(images):
             jpeg = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
-            packet = av.Packet(with_exif(jpeg, orientation))
+            packet = av.Packet(with_exif(".jpg", jpeg, (96, 128), exif(orientation)))
             packet.stream, packet.is_keyframe = stream, True
             packet.pts = packet.dts = 40 * number
             packet.time_base = Fraction(1, 1000)

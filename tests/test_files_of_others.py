@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from edge_vss.converters.readers import tflite as tflite_reader
 from edge_vss.converters.readers._metadata import Said
 from edge_vss.converters.silence import quiet
 from edge_vss.errors import ModelError, OptionError
-from tests.helpers.conversion import SIZE
+from tests.helpers.conversion import SIZE, save_onnx
 from tests.helpers.videos import texture
 from tests.test_readers_artifacts import as_tflite, rollout
 
@@ -58,17 +57,8 @@ def enlarged(scores: Tensor) -> Tensor:
 
 
 def as_onnx(path: Path, module: nn.Module, opset: int = 18) -> Path:
-    with quiet():
-        torch.onnx.export(
-            module.eval(),
-            (torch.rand(1, 3, *SIZE),),
-            str(path),
-            dynamo=False,
-            opset_version=opset,
-            input_names=["x"],
-            output_names=["y"],
-        )
-    return path
+    names = {"input_names": ["x"], "output_names": ["y"]}
+    return save_onnx(path.parent, module.eval(), path.name, opset_version=opset, **names)
 
 
 def picture() -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -141,34 +131,20 @@ def test_a_script_that_enlarges_by_a_factor(target: str, tmp_path: Path) -> None
     assert rollout(out) >= 0.999
 
 
-class Mask(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = Net(enlarged)
-
-    def forward(self, x: Tensor) -> Any:
-        return ((self.net(x)[:, 0] > 0) * 255).to(torch.uint8)
+def mask(scores: Tensor) -> Tensor:
+    return ((enlarged(scores)[:, 0] > 0) * 255).to(torch.uint8)
 
 
 def test_a_mask_of_0_and_255_has_its_foreground(tmp_path: Path) -> None:
-    given = as_onnx(tmp_path / "a.onnx", Mask())
+    given = as_onnx(tmp_path / "a.onnx", Net(mask))
     manifest = convert(Conversion(given, classes=2), tmp_path / "a.vss")
-    found, expected = labels_of(tmp_path / "a.vss"), Mask()(pixels())[0].numpy() // 255
+    found, expected = labels_of(tmp_path / "a.vss"), Net(mask)(pixels())[0].numpy() // 255
     assert 0.1 < expected.mean() < 0.9 and (found == expected).mean() > 0.999
     assert manifest.options["model"]["form"] == "a mask, 255 in the foreground"
 
 
-class Turned(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = Net(enlarged)
-
-    def forward(self, x: Tensor) -> Any:
-        return self.net(x).transpose(2, 3)
-
-
 def test_a_map_that_lies_on_its_side_is_refused(tmp_path: Path) -> None:
-    given = as_onnx(tmp_path / "a.onnx", Turned())
+    given = as_onnx(tmp_path / "a.onnx", Net(lambda scores: enlarged(scores).transpose(2, 3)))
     with pytest.raises(ModelError, match="it lies on its side; exchange its height and width"):
         convert(Conversion(given, classes=CLASSES), tmp_path / "a.vss")
 
@@ -266,20 +242,10 @@ def test_a_tflite_file_whose_pixels_are_only_scaled(free: bool, tmp_path: Path) 
     assert bundle.read(tmp_path / "a.vss").target == "tflite"
 
 
-class Two(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = Net()
-
-    def forward(self, x: Tensor) -> Any:
-        scores = self.net(x)
-        return scores.argmax(1), scores
-
-
 def test_tflite_outputs_of_one_name_are_told_apart(tmp_path: Path) -> None:
     from edge_vss.converters.targets import _flatbuffer as flatbuffer
 
-    given = as_tflite(tmp_path, Two().eval(), last=True)
+    given = as_tflite(tmp_path, Net(lambda scores: (scores.argmax(1), scores)).eval(), last=True)
     model = flatbuffer.read(given)
     graph = model.subgraphs[0]
     for number in graph.outputs:
@@ -352,70 +318,13 @@ def test_names_in_the_file_that_are_not_as_many_as_its_scores(tmp_path: Path) ->
     assert len(convert(Conversion(path, classes=5), tmp_path / "a.vss").classes) == 5
 
 
-class OneScore(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = Net(enlarged)
-
-    def forward(self, x: Tensor) -> Any:
-        return self.net(x)[:, :1]
-
-
 @pytest.mark.parametrize(
     ("name", "other"), [("road 128 64 128", "background"), ("background 1 2 3", "foreground")]
 )
 def test_the_colour_of_the_only_class_stays(name: str, other: str, tmp_path: Path) -> None:
     (tmp_path / "classes.txt").write_text(f"{name}\n")
-    given = as_onnx(tmp_path / "a.onnx", OneScore())
+    given = as_onnx(tmp_path / "a.onnx", Net(lambda scores: enlarged(scores)[:, :1]))
     manifest = convert(Conversion(given, classes=tmp_path / "classes.txt"), tmp_path / "a.vss")
     words = name.split()
     assert manifest.classes == (other, words[0])
     assert manifest.palette[1] == tuple(map(int, words[1:]))
-
-
-@pytest.mark.parametrize(
-    ("values", "told"),
-    [
-        ({"size": "64x96"}, "size '64x96': give height and width"),
-        ({"size": 64}, "size 64: give height and width"),
-        ({"size": (64.5, 96)}, r"size \(64.5, 96\): give height and width"),
-        ({"mean": 0.5}, "--mean 0.5: give three numbers"),
-        ({"std": ("a", "b", "c")}, "give three numbers"),
-        ({"scale": "x"}, "--scale 'x': give a number"),
-    ],
-)
-def test_values_that_are_none_are_told(values: dict[str, Any], told: str) -> None:
-    with pytest.raises(OptionError, match=told):
-        Conversion(**values)
-
-
-def test_numbers_of_numpy_are_numbers() -> None:
-    conversion = Conversion(size=tuple(np.array(SIZE)), classes=np.int64(5), mean=tuple(np.ones(3)))  # type: ignore[arg-type]
-    assert conversion.size == SIZE and type(conversion.size[0]) is int
-    assert conversion.class_set is not None and len(conversion.class_set) == 5
-    nonsense: list[Any] = [[], 5.0]
-    for classes in nonsense:
-        with pytest.raises(OptionError, match="give a set's name, a file of names, names, or how many"):
-            _ = Conversion(classes=classes).class_set
-
-
-@pytest.mark.parametrize("kind", ["nn.LazyConv2d(5, 3)", "nn.Conv2d(3, 5, 3, device='meta')"])
-def test_networks_without_weights_are_refused(kind: str, tmp_path: Path) -> None:
-    (tmp_path / "net.py").write_text(f"from torch import nn\ndef build():\n    return {kind}\n")
-    torch.save({"weight": torch.rand(5, 3, 3, 3), "bias": torch.rand(5)}, tmp_path / "w.pth")
-    conversion = Conversion(
-        tmp_path / "w.pth", factory=f"{tmp_path / 'net.py'}:build", size=SIZE, classes=CLASSES
-    )
-    with pytest.raises(OptionError, match="weights have no shape or no memory yet"):
-        convert(conversion, tmp_path / "a.vss")
-
-
-def test_what_tensorflow_saves_is_called_by_its_name(tmp_path: Path) -> None:
-    (tmp_path / "saved").mkdir()
-    (tmp_path / "saved" / "saved_model.pb").write_bytes(b"\x08\x01")
-    with zipfile.ZipFile(tmp_path / "m.keras", "w") as archive:
-        archive.writestr("config.json", "{}")
-        archive.writestr("model.weights.h5", b"")
-    for given, name in (("saved", "SavedModel of TensorFlow"), ("m.keras", "model of Keras")):
-        with pytest.raises(ModelError, match=f"a {name}: convert it to TFLite"):
-            convert(Conversion(tmp_path / given, classes=3, size=SIZE), tmp_path / "a.vss")

@@ -14,8 +14,7 @@ from edge_vss import bundle, open_source
 from edge_vss.decisions import Decision, Track
 from edge_vss.errors import BundleError
 from edge_vss.motion_field import MotionField
-from edge_vss.runtimes._runner import UNSEEN
-from edge_vss.runtimes.fitting import BAR, Fitting
+from edge_vss.runtimes.fitting import BAR, UNSEEN, Fitting
 from edge_vss.runtimes.segmenter import Segmenter
 from edge_vss.runtimes.tracing.root_map import Tracer
 from edge_vss.video import Frame, StartReason, Window

@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from edge_vss.converters.conversion import Conversion
+from edge_vss.converters.convert import convert
 from edge_vss.errors import ModelError, OptionError
 from tests.helpers.conversion import (
     CLASSES,
@@ -211,3 +213,23 @@ def test_damaged_archives_are_one_line(tmp_path: Path, save: Any) -> None:
     with pytest.raises(ModelError) as caught:
         load(damaged, factory=factory_file(tmp_path) if save is save_state_dict else None)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["nn.LazyConv2d(5, 3)", "nn.Conv2d(3, 5, 3, device='meta')"])
+def test_networks_without_weights_are_refused(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(f"from torch import nn\ndef build():\n    return {kind}\n")
+    torch.save({"weight": torch.rand(5, 3, 3, 3), "bias": torch.rand(5)}, tmp_path / "w.pth")
+    conversion = Conversion(tmp_path / "w.pth", factory=f"{tmp_path / 'net.py'}:build", size=SIZE, classes=3)
+    with pytest.raises(OptionError, match="weights have no shape or no memory yet"):
+        convert(conversion, tmp_path / "a.vss")
+
+
+def test_what_tensorflow_saves_is_called_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "saved_model.pb").write_bytes(b"\x08\x01")
+    with zipfile.ZipFile(tmp_path / "m.keras", "w") as archive:
+        archive.writestr("config.json", "{}")
+        archive.writestr("model.weights.h5", b"")
+    for given, name in (("saved", "SavedModel of TensorFlow"), ("m.keras", "model of Keras")):
+        with pytest.raises(ModelError, match=f"a {name}: convert it to TFLite"):
+            convert(Conversion(tmp_path / given, classes=3, size=SIZE), tmp_path / "a.vss")

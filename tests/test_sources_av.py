@@ -320,11 +320,6 @@ def test_a_copy_whose_clock_stands_for_its_rate_keeps_its_own(tmp_path: Path) ->
             picture.pts, picture.time_base = 40 * number, milliseconds
             container.mux(encoder.encode(picture))
         container.mux(encoder.encode(None))
-    with av.open(str(clip)) as given, av.open(str(copy), "w") as made:
-        stream: Any = made.add_stream_from_template(given.streams.video[0])
-        for packet in given.demux(video=0):
-            if packet.size:
-                packet.stream = stream
-                made.mux(packet)
+    remux(clip, copy, lambda _, content: content)
     with open_source(copy, motion="none") as source:
         assert source.info.fps == 25

@@ -28,8 +28,12 @@ from edge_vss.errors import MissingExtra, ModelError, one_line
 LARGE = 256
 """Tensors of fewer values stay in fp32."""
 LAYERS = ("Conv", "Gemm", "MatMul")
-QUANTISED = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
-QUANTISED |= {"ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul"}
+QUANTISED = frozenset(
+    {
+        *("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"),
+        *("ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul"),
+    }
+)
 """Operators that only a quantised graph has."""
 
 DESCRIPTION = QuantizerDescription(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from edge_vss.converters.readers import ReaderDescription
 from edge_vss.converters.values import Chain
-from edge_vss.errors import ModelError
+from edge_vss.errors import ModelError, OptionError
 from edge_vss.video import Size
 
 
@@ -40,6 +40,13 @@ class ArtifactNetwork(torch.nn.Module):
             return outputs
         chosen = tuple(outputs[name] for name in self.chosen)
         return chosen[0] if len(chosen) == 1 else chosen
+
+
+def scales_itself(path: Path, dtype: str) -> OptionError:
+    """The error for options about pixels where a network takes them as they are."""
+    return OptionError(
+        f"{path} takes {dtype} pictures and scales them itself: leave --mean, --std and --scale out"
+    )
 
 
 def around(module: torch.nn.Module, role: str, target: str) -> tuple[Any, Any, Any] | None:

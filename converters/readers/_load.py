@@ -14,10 +14,11 @@ from edge_vss.converters.inputs import pictures
 from edge_vss.converters.ops.normalize import Normalize
 from edge_vss.converters.readers import ReadModel
 from edge_vss.converters.readers import _untrained_weights as untrained_weights
+from edge_vss.converters.readers._artifact import scales_itself
 from edge_vss.converters.readers._checks import check_stateless, run
 from edge_vss.converters.readers._factory import NO_CLASSES, build, class_count, parsed, trained
 from edge_vss.converters.readers._heads import Asked, Heads, ask_which, asked_for, others, understood
-from edge_vss.converters.readers._outputs import Select, Wanted, choose, counted, named, refuse_others
+from edge_vss.converters.readers._outputs import Select, Wanted, choose, counted, refuse_others
 from edge_vss.converters.readers._recognise import reader_of
 from edge_vss.converters.values import Network
 from edge_vss.errors import ModelError, OptionError
@@ -40,11 +41,9 @@ def load_network(conversion: Conversion) -> Network:
         )
     _check_multiple(path, size, read.multiple)
     prepare = conversion.preprocess(read.preprocess)
-    scales_itself = read.dtype != "float32" and read.quantised is None
-    if scales_itself and prepare != Preprocess(bgr=prepare.bgr):
-        raise OptionError(
-            f"{path} takes {read.dtype} pictures and scales them itself: leave --mean, --std and --scale out"
-        )
+    pixels = read.dtype != "float32" and read.quantised is None
+    if pixels and prepare != Preprocess(bgr=prepare.bgr):
+        raise scales_itself(path, read.dtype)
     before, model = Normalize(prepare, read.layout, read.dtype, read.quantised), read.module
     for parameter in model.parameters():
         parameter.requires_grad_(False)
@@ -64,7 +63,7 @@ def load_network(conversion: Conversion) -> Network:
             class_set = _counted(outputs[0], output, size, last)
             notes["classes"] = f"{len(class_set)}, counted: name them with --classes"
         if class_set is read.classes:
-            _check_own_names(path, class_set, _count_of(outputs[0], output, size, last))
+            _check_own_names(path, class_set, counted(outputs[0], output, size, last))
         asked = (Asked(choose(outputs[0], output, Wanted(len(class_set), size, last)), class_set),)
     notes |= _from_model(read, conversion, asked)
     outputs += [run(path, model, before(test), size) for test in tests[1:]]
@@ -130,19 +129,12 @@ def _counted(
 ) -> ClassSet:
     if asked is None:
         refuse_others(outputs, size)
-    else:
-        asked = named(outputs, asked)
     count = counted(outputs, asked, size, channels_last)
     if count is None:
         if asked is None:
             ask_which(outputs, size, channels_last)
         raise OptionError(NO_CLASSES)
     return find(str(count))
-
-
-def _count_of(outputs: Mapping[str, torch.Tensor], asked: str | None, size: Size, last: bool) -> int | None:
-    """How many classes the scores of the output asked for are of; None where nobody can tell."""
-    return counted(outputs, None if asked is None else named(outputs, asked), size, last)
 
 
 def _check_own_names(path: Path, classes: ClassSet, count: int | None) -> None:

@@ -14,16 +14,16 @@ OPSETS = range(18, 21)
 """Opsets of artifacts: the newest that ONNX Runtime on JetPack 6 and OpenVINO both read, and two back."""
 
 
-def brought(path: Path) -> tuple[Any, bool]:
-    """The ModelProto of a file: external data inside, opset 18 to 20, functions inlined; and whether its own
-    opset was another. Raises ModelError."""
+def brought(path: Path) -> tuple[Any, Any | None]:
+    """The ModelProto of a file: external data inside, opset 18 to 20, functions inlined; and the one that it
+    was made of, where that has another opset. Raises ModelError."""
     try:
         import onnxruntime  # noqa: F401
         from onnx import inliner, version_converter
     except ImportError as error:
         raise MissingExtra(error.name or "onnx", "convert", "reading an ONNX model") from None
-    model = as_written(path)
-    opset = opset_of(model)
+    model = given = _as_written(path)
+    opset = opset_of(given)
     try:
         if model.functions:
             model = inliner.inline_local_functions(model)
@@ -37,10 +37,10 @@ def brought(path: Path) -> tuple[Any, bool]:
         ) from None
     if opset < FIRST_WITH_MODES:
         _resize_as_before(model)
-    return model, opset not in OPSETS
+    return model, None if opset in OPSETS else given
 
 
-def as_written(path: Path) -> Any:
+def _as_written(path: Path) -> Any:
     """The ModelProto of a file at its own opset: external data inside, nodes in order, one input."""
     model = load_model(path)
     if not model.graph.node:

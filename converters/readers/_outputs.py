@@ -227,7 +227,9 @@ def refuse_others(outputs: Mapping[str, Tensor], size: Size) -> None:
 
 
 def counted(outputs: Mapping[str, Tensor], asked: str | None, size: Size, channels_last: bool) -> int | None:
-    """How many classes the scores among outputs are of; None where that leaves a choice."""
+    """How many classes the scores among outputs are of, or those of the output ``asked`` for; None where that
+    leaves a choice. Raises ModelError where there is no such output."""
+    asked = None if asked is None else named(outputs, asked)
     found = set[int]()
     for name, tensor in outputs.items():
         if asked in (None, name) and tensor.dim() in (3, 4):

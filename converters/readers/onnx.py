@@ -14,7 +14,7 @@ from edge_vss.converters.readers import Head, ReaderDescription, ReadModel
 from edge_vss.converters.readers._artifact import ArtifactNetwork, picture_input
 from edge_vss.converters.readers._kinds import refuse_inputs
 from edge_vss.converters.readers._metadata import of_texts, order_alone
-from edge_vss.converters.readers._onnx_graph import OPSETS, as_written, brought, opset_of, take_floats
+from edge_vss.converters.readers._onnx_graph import OPSETS, brought, opset_of, take_floats
 from edge_vss.converters.readers._protobuf import graphs_in, looks_like_onnx
 from edge_vss.errors import ModelError, one_line
 from edge_vss.video import Size
@@ -121,12 +121,12 @@ def read(path: Path, conversion: Conversion) -> ReadModel:
 
     Raises ModelError for what is not one network that takes one picture, MissingExtra without onnx.
     """
-    model, another = brought(path)
+    model, given = brought(path)
     said = of_texts(path, {entry.key: entry.value for entry in model.metadata_props})
     size, layout, dtype = make_static(path, model, conversion.size, said.size)
     network = OnnxNetwork(model)
-    if another:
-        _check_brought(path, network, size)
+    if given is not None:
+        _check_brought(path, network, given, size)
     return ReadModel(
         network,
         DESCRIPTION.title,
@@ -140,13 +140,12 @@ def read(path: Path, conversion: Conversion) -> ReadModel:
     )
 
 
-def _check_brought(path: Path, network: OnnxNetwork, size: Size) -> None:
-    """Raise ModelError where a network that got another opset gives other numbers than its file.
+def _check_brought(path: Path, network: OnnxNetwork, given: Any, size: Size) -> None:
+    """Raise ModelError where a network that got another opset gives other numbers than its file, ``given``.
 
     A file that ONNX Runtime does not run as it is cannot be asked.
     """
     try:
-        given = as_written(path)
         make_static(path, given, size)
         before = OnnxNetwork(given)
         entry = before.session.get_inputs()[0]

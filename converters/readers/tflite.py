@@ -12,12 +12,12 @@ from torch import Tensor
 from edge_vss.converters.conversion import Conversion, Preprocess
 from edge_vss.converters.ops.normalize import LEAST, MOST
 from edge_vss.converters.readers import Head, ReaderDescription, ReadModel
-from edge_vss.converters.readers._artifact import ArtifactNetwork, picture_input
+from edge_vss.converters.readers._artifact import ArtifactNetwork, picture_input, scales_itself
 from edge_vss.converters.readers._kinds import refuse_inputs
 from edge_vss.converters.readers._metadata import Said, order_alone
 from edge_vss.converters.readers._tflite_metadata import said_by
 from edge_vss.converters.targets import _flatbuffer as flatbuffer
-from edge_vss.errors import MissingExtra, ModelError, OptionError, one_line
+from edge_vss.errors import MissingExtra, ModelError, one_line
 from edge_vss.files import utf8_name
 from edge_vss.text import told_apart
 
@@ -147,10 +147,7 @@ def _prepared(
     for (least, most), prepare in USUAL_RANGES.items():
         if max(abs(low - least), abs(high - most)) <= NEAR * (most - least):
             if given:
-                raise OptionError(
-                    f"{path} takes {dtype} pictures and scales them itself: leave --mean, --std and --scale "
-                    "out"
-                )
+                raise scales_itself(path, dtype)
             return prepare
     if said.preprocess is None and not given:
         raise ModelError(

@@ -100,9 +100,14 @@ class Doubt:
 
 
 def roughness(field: MotionField) -> float:
-    """Mean distance of a cell's motion to the mean of 3×3 cells around it, both axes added, in pixels."""
-    apart = (cv2.norm(part, cv2.blur(part, (3, 3)), cv2.NORM_L1) for part in field.displacement_px)
-    return float(sum(apart)) / field.known.size
+    """How far a cell's motion is from its neighbours', on average, in pixels."""
+    return float(_apart(field).mean(dtype=np.float64))
+
+
+def _apart(field: MotionField) -> NDArray[np.float32]:
+    """How far a cell's motion is from the mean of 3×3 cells around it, both axes added, in pixels."""
+    x, y = (cv2.absdiff(part, cv2.blur(part, (3, 3))) for part in field.displacement_px)
+    return np.asarray(x + y, np.float32)
 
 
 def missed(field: MotionField, current: Shown, previous: Shown) -> float:
@@ -133,6 +138,5 @@ def mixed(
 
 
 def _by_chance(field: MotionField) -> NDArray[np.float32]:
-    """How much further than CHANCE_PX a cell's motion is from the mean of 3×3 cells around it, in pixels."""
-    apart = sum(cv2.absdiff(part, cv2.blur(part, (3, 3))) for part in field.displacement_px)
-    return np.asarray(np.maximum(apart - np.float32(CHANCE_PX), 0), np.float32)
+    """How much further than CHANCE_PX a cell's motion is from its neighbours', in pixels."""
+    return np.asarray(np.maximum(_apart(field) - np.float32(CHANCE_PX), 0), np.float32)

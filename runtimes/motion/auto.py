@@ -47,13 +47,14 @@ def measure(feed: Feed) -> Iterator[Frame]:
         if vectors is None or last is None:
             doubt.forget()
         else:
-            doubted = doubt(frame, last, guessed=not certain and not _told(frame))
+            told = None if frame.vectors is None else frame.vectors.reference
+            doubted = doubt(frame, last, guessed=not certain and told is None)
             if doubted or vectors.coverage < TRUSTED:
                 # Flow runs on few frames. So the frame before is reduced only now.
                 dense.keep(last)
                 LOG.debug("frame %d: vectors say too little, so optical flow is measured", frame.index)
                 flowing = dense(frame)
-                plain = certain or _one_back(frame)
+                plain = certain or (told is not None and bool((told == 1).all()))
                 mixes = plain or (doubted.missed and not doubted.rough)
                 if flowing is not None and mixes and vectors.coverage >= codec.ENOUGH:
                     now, then = keep(frame), keep(last)
@@ -63,17 +64,6 @@ def measure(feed: Feed) -> Iterator[Frame]:
         last = frame
         frame.seconds["motion"] += perf_counter() - began
         yield frame
-
-
-def _told(frame: Frame) -> bool:
-    """Whether a frame's vectors say which frames they mean."""
-    return frame.vectors is not None and frame.vectors.reference is not None
-
-
-def _one_back(frame: Frame) -> bool:
-    """Whether a frame's vectors say that they all mean the frame before."""
-    told = None if frame.vectors is None else frame.vectors.reference
-    return told is not None and bool((told == 1).all())
 
 
 def _from_vectors(feed: Feed) -> Iterator[Frame] | None:

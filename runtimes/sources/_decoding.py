@@ -147,13 +147,14 @@ class Decoding:
 
     def _frame(self, picture: av.VideoFrame, size: Size | None, spent: float) -> Frame:
         # FFmpeg's MPEG-4 decoder does not store the vectors of B-frames: it exports zeros.
-        told = not (self.coded.codec == "mpeg4" and int(picture.pict_type) == 3)
+        kind = _PICTURE_TYPES.get(int(picture.pict_type), "?")
+        told = not (self.coded.codec == "mpeg4" and kind == "B")
         orientation, vectors = side_data(picture, self.coded.exports and told)
         shown = orientation.size((picture.height, picture.width))
         frame = Frame(
             index=0,
             pts_seconds=0.0,
-            picture_type=_PICTURE_TYPES.get(int(picture.pict_type), "?"),
+            picture_type=kind,
             size=shown,
             picture=DecodedPicture(picture, orientation, self._converters),
             vectors=vectors,

@@ -97,21 +97,21 @@ class AvReader:
         if first is not None:
             yield first
         for frame in self._decoded:
+            before, coded = self.info, self._decoding.coded
             # A camera that comes back may be another one.
-            if self.info.live and frame.start in (StartReason.RECONNECTED, StartReason.SIZE_CHANGED):
-                before, self.info = self.info, _describe(self._decoding, frame, True)
-                if _measured_by(before) != _measured_by(self.info):
-                    # Who listened waits for the old stream's packets. Who comes next may not listen at all.
-                    self._decoding.coded.tell_another()
-                    self._first, self.another_codec = frame, True
-                    return
-                self._decoding.coded.forget_opening()
-            if self._decoding.coded.references > (self.info.references or 0):
+            back = self.info.live and frame.start in (StartReason.RECONNECTED, StartReason.SIZE_CHANGED)
+            if back:
+                self.info = _describe(self._decoding, frame, True)
+            if coded.references > (self.info.references or 0):
                 # A new header in the middle: two recordings in one file, or an encoder that was set anew.
-                self.info = replace(self.info, references=self._decoding.coded.references)
-                self._decoding.coded.tell_another()
+                self.info = replace(self.info, references=coded.references)
+            if self.info is not before and _measured_by(before) != _measured_by(self.info):
+                # Who listened waits for the old stream's packets. Who comes next may not listen at all.
+                coded.tell_another()
                 self._first, self.another_codec = frame, True
                 return
+            if back:
+                coded.forget_opening()
             yield frame
 
     def _decode_from_here(self) -> None:
