@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from itertools import count
-from math import inf
 from time import perf_counter
 
 from edge_vss.errors import OptionError
 from edge_vss.runtimes._channel import Channel
+from edge_vss.text import kind_of
+from edge_vss.values import check_limit, positive
 from edge_vss.video import Frame
 
 QUEUE_FRAMES = 4
@@ -21,8 +22,8 @@ LIVE_SECONDS = 2.0
 
 def check_pace(fps: float | None) -> None:
     """Raises OptionError for a pace that is no number of frames a second."""
-    if fps is not None and not 0 < fps < inf:
-        raise OptionError(f"pace wants frames per second, above 0, got {fps}")
+    if fps is not None:
+        positive("pace", fps, "give frames per second, as in 15")
 
 
 class Reader:
@@ -43,7 +44,12 @@ class Reader:
         failed: Callable[[BaseException], None],
         name: str = "edge-vss decode",
     ) -> None:
-        """``fps`` is what the source promises, and ``failed`` is called with the source's error."""
+        """``fps`` is what the source promises, and ``failed`` is called with the source's error.
+
+        Raises OptionError for a ``pace`` or ``limit`` that is none.
+        """
+        check_pace(pace)
+        check_limit(limit)
         self._frames = frames
         self._pace = pace
         self._limit = limit
@@ -99,6 +105,8 @@ class Reader:
                 self.busy_seconds += now - began
                 if frame is None:
                     break
+                if not isinstance(frame, Frame):
+                    raise OptionError(f"a run wants frames, got {kind_of(frame)}: open it with open_source")
                 self._came[frame.index] = due if due is not None else now - sum(frame.seconds.values())
                 if not self._decoded.put(frame, frame.nbytes):
                     break

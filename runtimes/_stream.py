@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from time import monotonic
 from typing import Any
 
@@ -140,13 +141,18 @@ class Stream:
             self.out.end()
 
     def _opened(self) -> tuple[Iterable[Frame], float, bool]:
-        if isinstance(self.uri, Source):
-            self.source = self.uri
-        elif isinstance(self.uri, Iterator):
-            return self.uri, 0.0, False
+        uri = self.uri
+        if isinstance(uri, Source):
+            self.source = uri
         else:
+            if isinstance(uri, Iterator):
+                # Frames, or arrays that are yet to become some.
+                first = next(uri, None)
+                uri = chain([] if first is None else [first], uri)
+                if isinstance(first, Frame):
+                    return uri, 0.0, False
             opening, motion = self.reading.opening, self.reading.motion
-            self.source = opening.open(self.uri, self.session, None if motion == "auto" else motion)
+            self.source = opening.open(uri, self.session, None if motion == "auto" else motion)
         return self.source, self.source.info.fps, self.source.info.live
 
     def _run(self, frames: Iterable[Frame], fps: float, live: bool) -> None:

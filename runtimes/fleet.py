@@ -16,6 +16,7 @@ from edge_vss.runtimes.motion import Measure
 from edge_vss.runtimes.opening import Opening
 from edge_vss.runtimes.segmenter import Segmenter
 from edge_vss.runtimes.sources import Source
+from edge_vss.values import check_limit, positive, whole_number
 
 SCHEDULERS = ("doubt", "turns")
 LONGEST_SECONDS = 2.0
@@ -62,19 +63,18 @@ class Fleet:
         Raises OptionError for no sources, priorities of others or not above 0, fewer workers than 1, and for
         a bundle whose key frames cannot come late. A source that cannot be opened ends alone.
         """
-        if not sources:
+        if not isinstance(sources, Mapping) or not sources:
             raise OptionError("a fleet wants one source or more: give a mapping of names to sources")
-        if key_workers < 1:
-            raise OptionError(f"key_workers wants 1 or more, got {key_workers}: 1 is a good start")
-        if not longest_seconds > 0:
-            raise OptionError(f"longest_seconds wants more than 0, got {longest_seconds}: 2 is a good start")
+        whole_number("key_workers", key_workers, 1, "1 is a good start")
+        positive("longest_seconds", longest_seconds, "2 is a good start")
         if schedule not in SCHEDULERS:
             raise OptionError(f"no schedule is called {schedule!r}: choose one of {', '.join(SCHEDULERS)}")
         if unknown := sorted(set(priorities) - set(sources)):
             raise OptionError(f"no stream is called {unknown[0]!r}: it cannot have a priority")
-        if low := [name for name in priorities if not priorities[name] > 0]:
-            raise OptionError(f"the priority of {low[0]} wants more than 0, got {priorities[low[0]]}")
+        for name, priority in priorities.items():
+            positive(f"the priority of {name}", priority, "1 is the usual one")
         check_pace(pace)
+        check_limit(limit)
         self._names = list(sources)
         self._scheduler = Scheduler(
             {desk: float(priorities[name]) for desk, name in enumerate(self._names) if name in priorities},

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from edge_vss.decisions import Prediction
 from edge_vss.errors import OptionError
-from edge_vss.runtimes._reader import Backlog, Reader, check_pace
+from edge_vss.runtimes._reader import Backlog, Reader
 from edge_vss.runtimes._writer import Writer
 from edge_vss.runtimes.labelling import Labelled, Labelling, is_key, labelling
 from edge_vss.runtimes.late_keys import LateSession
@@ -120,14 +120,16 @@ def run(
     more than a second of frames waits.
 
     Raises OptionError for ``both_ways`` together with ``drop_inference``, or with a bundle that cannot do it,
-    and at once where the session needs pictures that the source was not opened for.
+    for a source that is closed or gives something else than frames, and at once where the session needs
+    pictures that the source was not opened for.
     """
     info = source.info if isinstance(source, Source) else None
     if both_ways and drop_inference:
         raise OptionError("both_ways waits for later frames, drop_inference does not wait: choose one")
     if drop_inference is None:
         drop_inference = (pace is not None or (info is not None and info.live)) and not both_ways
-    check_pace(pace)
+    if isinstance(source, Source) and source.closed:
+        raise OptionError(f"{source.info.uri} is closed: open it again")
     if info is not None:
         check_pictures(session, info.pictures)
         if both_ways and info.pictures != "all":

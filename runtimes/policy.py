@@ -14,6 +14,7 @@ from pathlib import Path
 from edge_vss.decisions import Cause, Decision, Policy, PolicyDescription, Track
 from edge_vss.errors import BundleError, OptionError
 from edge_vss.runtimes.staleness import staleness as staleness
+from edge_vss.values import positive, whole_number
 from edge_vss.video import Frame
 
 
@@ -82,10 +83,7 @@ class Adaptive:
 
     def __post_init__(self) -> None:
         _at_least_one("adaptive", self.longest)
-        if not self.limit > 0:
-            raise OptionError(
-                f"adaptive wants a limit above 0, got {self.limit}: 8 makes many key frames, 20 few"
-            )
+        positive("the limit of adaptive", self.limit, "8 makes many key frames, 20 few")
 
     def __call__(self, frame: Frame, track: Track) -> Decision:
         if track.frames_since_key >= self.longest:
@@ -162,5 +160,4 @@ def _counts_frames(longest: int) -> PolicyDescription:
 
 
 def _at_least_one(policy: str, frames: int) -> None:
-    if frames < 1:
-        raise OptionError(f"{policy} wants 1 frame or more, got {frames}: {policy}:5 is a good start")
+    whole_number(f"the frames of {policy}", frames, 1, f"{policy}:5 is a good start")

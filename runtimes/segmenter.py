@@ -24,6 +24,7 @@ from edge_vss.runtimes.engines._ways import Taken, Way
 from edge_vss.runtimes.operations import own_way
 from edge_vss.runtimes.policy import default, parse
 from edge_vss.runtimes.session import Session
+from edge_vss.values import whole_number
 
 if TYPE_CHECKING:
     from edge_vss.runtimes._requests import Workplace
@@ -85,8 +86,7 @@ class Segmenter(OneProcess):
         background = background or budget_ms is not None
         if background and key_delay:
             raise OptionError(f"key_delay {key_delay} stands for a network in the background: leave one out")
-        if isinstance(key_delay, bool) or not isinstance(key_delay, int) or key_delay < 0:
-            raise OptionError(f"key_delay wants a whole number of frames, 0 or more, got {key_delay!r}")
+        key_delay = whole_number("key_delay", key_delay, 0, "give so many frames")
         if background:
             from edge_vss.runtimes._key_workers import KeyWorkers
             from edge_vss.runtimes.budget import Budget

@@ -62,7 +62,7 @@ def test_short_options_and_sinks_go_together(tiny_bundle: Path, tiny_video: Path
         (["--sink", "labels=a", "--save-labels", "b"], 2, "the sink labels has two places"),
         (["--sink", "jsonl=-", "--json", "-"], 2, "only one of the outputs"),
         (["--ffmpeg", "rtsp_transport"], 2, "'rtsp_transport' is not like rtsp_transport=tcp"),
-        (["--timeout", "0"], 1, "timeout_seconds must be more than 0"),
+        (["--timeout", "0"], 1, "timeout_seconds must be a number above 0"),
         (["--reconnect", "-1"], 2, "--reconnect"),
     ],
 )

@@ -14,9 +14,11 @@ from edge_vss.errors import OptionError, SourceError
 from edge_vss.runtimes.engines import Tensor, giving_arrays
 from edge_vss.runtimes.opening import Opening
 from edge_vss.runtimes.segmenter import Segmenter, load
+from edge_vss.runtimes.sources import open_source
 from edge_vss.runtimes.tools.evaluate import evaluate
 from edge_vss.runtimes.tools.ground_truth import GroundTruth
 from edge_vss.video import Frame
+from tests.helpers.losses import without
 from tests.helpers.server import serving
 from tests.helpers.videos import decoded
 
@@ -237,3 +239,23 @@ def test_frames_that_change_their_size_are_scored_each_at_its_own(
         on_scored=lambda frame, *_: scored.append(frame.index),
     )
     assert scored == list(range(first, 12))
+
+
+def test_maps_in_order_are_as_many_as_the_frames_that_are_shown(
+    segmenter: Segmenter, tiny_video: Path, tmp_path: Path
+) -> None:
+    # An edit list leaves the first frames out, which the header counts all the same.
+    path = without(tiny_video, tmp_path / "edited.mp4", [], earlier_seconds=0.2)
+    with open_source(path) as source:
+        told, shown = source.info.frames, [frame.index for frame in source]
+    assert told is not None and 0 < len(shown) < told
+    maps = GroundTruth(tiny_video.parent / "truth")
+    (tmp_path / "maps").mkdir()
+    for letter, number in zip("abcdefghijklmnopqrstuvwxyz", range(told - len(shown), told), strict=False):
+        cv2.imwrite(str(tmp_path / "maps" / f"{letter}.png"), maps[number])
+    found = evaluate(segmenter, path, tmp_path / "maps")
+    assert found.ground_truth.by == "order" and found.ground_truth.labelled == len(shown)
+    (tmp_path / "maps" / "a.png").unlink()
+    told_of = f"holds {len(shown) - 1} label maps, but .* has {len(shown)} frames"
+    with pytest.raises(SourceError, match=told_of):
+        evaluate(segmenter, path, tmp_path / "maps")

@@ -328,3 +328,35 @@ def test_the_colour_of_the_only_class_stays(name: str, other: str, tmp_path: Pat
     words = name.split()
     assert manifest.classes == (other, words[0])
     assert manifest.palette[1] == tuple(map(int, words[1:]))
+
+
+@pytest.mark.parametrize("dtype", ["UINT16", "UINT32", "UINT64", "FLOAT"])
+def test_ids_of_any_type_are_labels(dtype: str, tmp_path: Path) -> None:
+    given = as_onnx(tmp_path / "a.onnx", Net(lambda scores: enlarged(scores).argmax(1)))
+    model = onnx.load(str(given))
+    output, kind = model.graph.output[0], getattr(onnx.TensorProto, dtype)
+    model.graph.node.append(onnx.helper.make_node("Cast", [output.name], ["ids"], to=kind))
+    output.name, output.type.tensor_type.elem_type = "ids", kind
+    onnx.save(model, str(given))
+    convert(Conversion(given, classes=CLASSES), tmp_path / "a.vss")
+    expected = Net(lambda scores: enlarged(scores).argmax(1))(pixels())[0].numpy()
+    assert (labels_of(tmp_path / "a.vss") == expected).mean() > 0.999
+    if dtype == "FLOAT":
+        with pytest.raises(ModelError, match=r"whole numbers from 0 to \d in ids, as class ids are"):
+            convert(Conversion(given, classes=2), tmp_path / "b.vss")
+
+
+def test_a_mask_of_floats_has_its_foreground_too(tmp_path: Path) -> None:
+    given = as_onnx(tmp_path / "a.onnx", Net(lambda scores: mask(scores).float()))
+    manifest = convert(Conversion(given, classes=2), tmp_path / "a.vss")
+    assert (labels_of(tmp_path / "a.vss") == Net(mask)(pixels())[0].numpy() // 255).mean() > 0.999
+    assert manifest.options["model"]["form"] == "a mask, 255 in the foreground"
+
+
+def test_a_result_that_is_the_picture_itself_is_told(tmp_path: Path) -> None:
+    given = as_onnx(tmp_path / "a.onnx", Net(enlarged))
+    model = onnx.load(str(given))
+    model.graph.output.append(model.graph.input[0])
+    onnx.save(model, str(given))
+    with pytest.raises(ModelError, match="gives x, which is its input or a weight, and no result"):
+        convert(Conversion(given, classes=CLASSES), tmp_path / "a.vss")

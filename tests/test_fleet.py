@@ -184,21 +184,36 @@ def test_two_fleets_in_one_process_and_one_that_is_left_early() -> None:
         iter(one)
 
 
+def test_streams_may_be_arrays_as_they_come() -> None:
+    pictures = [frame.image for frame in frames(6)]
+    nothing: Iterator[Frame] = iter(())
+    sources = {"list": pictures, "array": np.stack(pictures), "as they come": iter(pictures), "none": nothing}
+    with Fleet(toys.segmenter(), {**sources, "frames": iter(frames(6))}) as fleet:
+        seen = [name for name, _, _ in fleet]
+        assert list(fleet.errors) == ["none"] and "is empty" in str(fleet.errors["none"])
+    names = ("list", "array", "as they come", "frames")
+    assert {name: seen.count(name) for name in set(seen)} == dict.fromkeys(names, 6)
+
+
 def test_what_makes_no_sense_is_said_in_one_line() -> None:
     segmenter, sources = toys.segmenter(), {"a": iter(frames(1))}
     with pytest.raises(OptionError, match="one source or more"):
         Fleet(segmenter, {})
-    with pytest.raises(OptionError, match="key_workers wants 1 or more, got 0"):
+    with pytest.raises(OptionError, match="give a mapping of names"):
+        Fleet(segmenter, ["a.mp4"])  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="limit must be a whole number of 1 or more, got 0"):
+        Fleet(segmenter, sources, limit=0)
+    with pytest.raises(OptionError, match="key_workers must be a whole number of 1 or more, got 0"):
         Fleet(segmenter, sources, key_workers=0)
     with pytest.raises(OptionError, match="no stream is called 'b'"):
         Fleet(segmenter, sources, priorities={"b": 2})
-    with pytest.raises(OptionError, match="the priority of a wants more than 0"):
+    with pytest.raises(OptionError, match="the priority of a must be a number above 0"):
         Fleet(segmenter, sources, priorities={"a": 0})
-    with pytest.raises(OptionError, match="longest_seconds wants more than 0"):
+    with pytest.raises(OptionError, match="longest_seconds must be a number above 0"):
         Fleet(segmenter, sources, longest_seconds=0)
     with pytest.raises(OptionError, match="choose one of doubt, turns"):
         Fleet(segmenter, sources, schedule="fair")
-    with pytest.raises(OptionError, match="pace wants frames per second"):
+    with pytest.raises(OptionError, match="pace must be a number above 0, got 0: give frames per second"):
         Fleet(segmenter, sources, pace=0)
 
 
@@ -359,7 +374,7 @@ def test_a_burst_of_late_frames_costs_a_budget_little() -> None:
 
 @pytest.mark.parametrize("wrong", [0, -1, float("nan"), float("inf")])
 def test_a_budget_that_is_none(wrong: float) -> None:
-    with pytest.raises(OptionError, match="budget_ms wants milliseconds, above 0"):
+    with pytest.raises(OptionError, match="budget_ms must be a number above 0"):
         toys.segmenter().session(budget_ms=wrong)
 
 

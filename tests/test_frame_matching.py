@@ -45,6 +45,11 @@ def test_a_missing_map_moves_no_other() -> None:
     )
 
 
+def test_a_header_that_counts_too_many_frames_shifts_no_map() -> None:
+    found = matched(numbered("{:06d}.png", range(1, 11)), 12, counted=10)
+    assert pairs(found) == {n - 1: f"{n:06d}.png" for n in range(1, 11)}
+
+
 @pytest.mark.parametrize(
     ("maps", "frames", "expected"),
     [

@@ -26,6 +26,7 @@ from edge_vss.runtimes.segmenter import load
 from edge_vss.runtimes.tools.ground_truth import open_labels
 from tests.helpers.archive import BUNDLE, PARTS, Deadly, Raising, SmallParts, footage, noise, same
 from tests.helpers.cli import CliRunner
+from tests.helpers.logs import listening
 from tests.helpers.videos import annex_b, encode
 
 pytest.importorskip("pyarrow", reason="the extra label is not installed")
@@ -256,6 +257,17 @@ def test_names_of_one_kind_are_told_apart(tmp_path: Path) -> None:
         find([str(tmp_path / "three")])
     with pytest.raises(SourceError, match="no videos"):
         find([str(tmp_path / "one")], leave_out=str(tmp_path / "one" / "day"))
+
+
+def test_files_that_are_left_out_are_told(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.rmvb", ".hidden", "notes/c.txt", "notes/d.txt", "notes/e.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with listening() as log:
+        assert [each.name for each in find([str(tmp_path)])] == ["a.mp4"]
+        assert [each.name for each in find([str(tmp_path / "b.rmvb")])] == ["b.rmvb"]
+    (line,) = log
+    assert "4 files are left out" in line and "(b.rmvb, notes/c.txt, notes/d.txt, ...)" in line
 
 
 def test_results_among_the_footage_are_no_footage(tmp_path: Path) -> None:

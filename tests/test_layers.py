@@ -16,6 +16,7 @@ HALVES = {
 FLOORS = (
     ("text",),
     ("errors", "report", "extras", "confidence"),
+    ("values",),
     (
         *(
             "motion_field",

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from edge_vss.decisions import Prediction
-from edge_vss.errors import EngineError, SinkError, SourceError
+from edge_vss.errors import EngineError, OptionError, SinkError, SourceError
 from edge_vss.plugins import Plugin
 from edge_vss.runtimes._reader import QUEUE_FRAMES
 from edge_vss.runtimes._runner import Runner
@@ -341,3 +341,15 @@ def test_ctrl_c_leaves_playable_files(tmp_path: Path) -> None:
     # close() made it an ordinary MP4, whose header knows its length.
     with av.open(str(video)) as container:
         assert container.streams.video[0].frames == count
+
+
+def test_what_gives_no_frames_is_told(p_only: Path) -> None:
+    arrays = [frame.image for frame in frames(2)]
+    with pytest.raises(OptionError, match=r"a run wants frames, got ndarray of uint8 .*: open it with open_"):
+        run(arrays, toys.segmenter().session())  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="limit must be a whole number of 1 or more, got 0"):
+        run(frames(2), toys.segmenter().session(), limit=0)
+    with open_source(p_only) as source:
+        pass
+    with pytest.raises(OptionError, match=r"p_only\.mp4 is closed: open it again"):
+        run(source, toys.segmenter().session())

@@ -57,7 +57,7 @@ def test_short_spellings() -> None:
     "text", ["", "every:5", "interval:x", "interval:0", "interval:5:6", "adaptive:-1", "gop:0"]
 )
 def test_a_bad_spelling_says_what_to_write(text: str) -> None:
-    with pytest.raises(OptionError, match=r"interval:5|gop:5|a limit above 0"):
+    with pytest.raises(OptionError, match=r"interval:5|gop:5|the limit of adaptive must be a number above 0"):
         parse(text)
 
 

@@ -12,6 +12,7 @@ import pytest
 from edge_vss.runtimes.motion import Feed
 from edge_vss.runtimes.sources import open_source
 from edge_vss.video import Frame, Packet
+from tests.helpers.losses import without
 from tests.helpers.videos import encode, pan, remux
 from tests.test_packets import Pairing
 
@@ -90,3 +91,23 @@ def test_a_packet_and_its_frame_have_one_time_or_none(tmp_path: Path) -> None:
 def keep(packets: list[Packet], feed: Feed) -> Iterator[Frame]:
     feed.listen(packets.append)
     yield from feed.frames
+
+
+@pytest.mark.parametrize("codec", ["h264", "h264 pyramid", "hevc"])
+def test_first_packets_without_a_time_are_shown_before_the_others(codec: str, tmp_path: Path) -> None:
+    name, options = CODECS[codec]
+    whole = encode(tmp_path / "whole.mkv", pan(30), name, options)
+    # Matroska cannot say a time below 0.
+    early = without(whole, tmp_path / "early.mkv", [], earlier_seconds=0.12)
+    with open_source(whole) as source, open_source(early) as other:
+        expected, frames = list(source), list(other)
+        assert other.info.time_base is not None
+        assert [frame.pts for frame in frames[:4]] == [None, None, None, 0]
+        for number in (0, 2, 3, 20):
+            other.seek(frames[number].pts_seconds)
+            found = next(other)
+            assert found.index == number and found.pts_seconds == pytest.approx(frames[number].pts_seconds)
+    assert [frame.pts_seconds + 0.12 for frame in frames] == pytest.approx(
+        [frame.pts_seconds for frame in expected], abs=2e-3
+    )
+    assert all(np.array_equal(a.luma, b.luma) for a, b in zip(frames, expected, strict=True))

@@ -208,6 +208,12 @@ def test_no_seeking_in_what_is_closed(p_only: Path) -> None:
 def test_options_that_make_no_sense(p_only: Path) -> None:
     calls: list[Callable[[], object]] = [
         lambda: open_source(p_only, fps=0),
+        lambda: open_source(p_only, fps="25"),  # type: ignore[arg-type]
+        lambda: open_source(p_only, fps=True),
+        lambda: open_source(p_only, timeout_seconds=None),  # type: ignore[arg-type]
+        lambda: open_source(p_only, reconnect_seconds="5"),  # type: ignore[arg-type]
+        lambda: open_source(p_only, stream=0.5),  # type: ignore[arg-type]
+        lambda: open_source(p_only, stream=-1),
         lambda: open_source(p_only, timeout_seconds=0),
         lambda: open_source(p_only, timeout_seconds=math.nan),
         lambda: open_source(p_only, timeout_seconds=math.inf),

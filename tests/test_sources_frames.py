@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,6 +89,61 @@ def test_one_image_and_its_kinds(tmp_path: Path) -> None:
         write(tmp_path, name, image)
         (frame,) = open_source(tmp_path / name, motion="none")
         assert np.abs(frame.image.astype(int) - image).mean() < 12
+
+
+def tiff(pages: list[NDArray[np.uint8]], kinds: list[int], order: str, big: bool) -> bytes:
+    """A TIFF file of grey pages, each with its NewSubfileType (TIFF 6.0; BigTIFF of AWare Systems)."""
+    wide = "Q" if big else "I"
+    content = bytearray(struct.pack(f"{order}2sHHHQ", b"II" if order == "<" else b"MM", 43, 8, 0, 16))
+    if not big:
+        content = bytearray(struct.pack(f"{order}2sHI", b"II" if order == "<" else b"MM", 42, 8))
+    for page, kind in zip(pages, kinds, strict=True):
+        height, width = page.shape
+        tags = {254: kind, 256: width, 257: height, 258: 8, 259: 1, 262: 1, 273: 0, 277: 1, 278: height}
+        tags[279] = page.size
+        counted = "Q" if big else "H"
+        end = len(content) + struct.calcsize(f"={counted}") + len(tags) * (20 if big else 12)
+        tags[273] = end + struct.calcsize(f"={wide}")
+        content += struct.pack(f"{order}{counted}", len(tags))
+        for tag, value in sorted(tags.items()):
+            content += struct.pack(f"{order}HH{wide}{wide}", tag, 4, 1, value if not big else 0)
+            if big:
+                content[-8:] = struct.pack(f"{order}I", value) + bytes(4)
+        after = tags[273] + page.size
+        last = page is pages[-1]
+        content += struct.pack(f"{order}{wide}", 0 if last else after) + page.tobytes()
+    return bytes(content)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize(
+    ("kinds", "pages"), [([0], 1), ([0, 1], 1), ([0, 4], 1), ([0, 0], 2), ([2, 2, 1], 2)]
+)
+def test_pages_of_a_tiff(kinds: list[int], pages: int, big: bool, order: str, tmp_path: Path) -> None:
+    grey = [np.full((20, 30), 40 * number, np.uint8) for number in range(1, 1 + len(kinds))]
+    path = tmp_path / "a.tiff"
+    path.write_bytes(tiff(grey, kinds, order, big))
+    assert cv2.imcount(str(path)) == len(kinds)
+    if pages > 1:
+        with pytest.raises(SourceError, match="is a TIFF of several pages: save one file per picture"):
+            open_source(path)
+    else:
+        (frame,) = open_source(path, motion="none")
+        assert np.array_equal(frame.image, np.stack([grey[0]] * 3, 2))
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.webp"])
+def test_an_animation_is_no_picture(name: str, tmp_path: Path) -> None:
+    if not hasattr(cv2, "Animation"):
+        pytest.skip("OpenCV writes animations since 4.11")
+    for count in (1, 3):
+        animation = cv2.Animation()
+        animation.frames, animation.durations = pan(count), [40] * count
+        assert cv2.imwriteanimation(str(tmp_path / f"{count}{name}"), animation)
+    assert len(list(open_source(tmp_path / f"1{name}", motion="none"))) == 1
+    with pytest.raises(SourceError, match=r"is an animated (PNG|WebP): save one file per picture, or"):
+        open_source(tmp_path / f"3{name}")
 
 
 def test_another_size_starts_anew(tmp_path: Path) -> None:

@@ -127,9 +127,9 @@ def test_a_limit_ends_the_reading_and_the_drawing(p_only: Path, tmp_path: Path) 
     assert report(p_only, limit=7).frames == 7
     assert report(p_only, limit=300).frames == 30
     assert draw(p_only, tmp_path / "vectors.mp4", limit=7) == 7
-    with pytest.raises(OptionError, match="limit wants 1 frame or more, got 0"):
+    with pytest.raises(OptionError, match="limit must be a whole number of 1 or more, got 0"):
         report(p_only, limit=0)
-    with pytest.raises(OptionError, match="interval wants 1 frame or more, got 0"):
+    with pytest.raises(OptionError, match="interval must be a whole number of 1 or more, got 0"):
         report(p_only, interval=0)
 
 

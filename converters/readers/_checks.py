@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from edge_vss.converters.readers import ReadModel
-from edge_vss.converters.readers._outputs import Canonical, Wanted, describe, flatten, form_of, is_turned
+from edge_vss.converters.readers._outputs import (
+    Canonical,
+    Form,
+    Wanted,
+    describe,
+    flatten,
+    form_of,
+    is_turned,
+)
 from edge_vss.converters.silence import quiet
 from edge_vss.errors import ModelError, one_line
 from edge_vss.video import Size
@@ -110,7 +120,7 @@ def canonical(
         )
     if form.kind == "labels":
         known = {*range(wanted.classes), *(() if ignore is None else (ignore,))}
-        labels = {float(label) for output in outputs for label in torch.unique(output)}
+        labels = _values(outputs)
         if not all(label.is_integer() for label in labels):
             raise ModelError(
                 f"{path} gives {describe(outputs[0])} in {name}, neither scores (1, {wanted.classes}, h, w) "
@@ -118,7 +128,7 @@ def canonical(
                 f"--classes ({wanted.classes} given)"
             )
         if wanted.classes <= 2 and labels <= {0.0, MASK} and MASK in labels:
-            return Canonical(form, mask=True), "a mask, 255 in the foreground"
+            return _mask(form)
         if wrong := sorted(labels - known):
             raise ModelError(
                 f"{path} gives the label {wrong[0]:g} in {name}: --classes has only {wanted.classes}"
@@ -127,6 +137,14 @@ def canonical(
         # A sigmoid keeps to 0..1 on every picture; logits of four such different ones do not.
         least, most = (float(find(torch.stack(list(outputs)))) for find in (torch.min, torch.max))
         probability = least >= 0 and most <= 1
+        values = _values(outputs) if least == 0 and 1 < most <= MASK else set[float]()
+        if values == {0.0, MASK}:
+            return _mask(replace(form, kind="labels"))
+        if len(values) > 2 and all(value.is_integer() for value in values):
+            raise ModelError(
+                f"{path} gives whole numbers from 0 to {most:g} in {name}, as class ids are: "
+                f"give all of them with --classes ({wanted.classes} given)"
+            )
         if least >= 0 and most > MOST_LOGIT:
             raise ModelError(
                 f"{path} gives numbers from {least:.3g} to {most:.3g} in {name}, neither probabilities nor "
@@ -134,3 +152,13 @@ def canonical(
             )
         return Canonical(form, probability), f"one {'probability' if probability else 'logit'}"
     return Canonical(form), "labels" if form.kind == "labels" else str(form)
+
+
+def _mask(form: Form) -> tuple[Canonical, str]:
+    return Canonical(form, mask=True), "a mask, 255 in the foreground"
+
+
+def _values(outputs: Iterable[Tensor]) -> set[float]:
+    """Every number that occurs."""
+    # As doubles: torch does not sort unsigned numbers of more than 8 bits.
+    return {float(value) for output in outputs for value in torch.unique(output.double())}

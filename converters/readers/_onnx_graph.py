@@ -49,6 +49,11 @@ def _as_written(path: Path) -> Any:
     inputs = [value for value in model.graph.input if value.name not in names]
     del model.graph.input[:]
     model.graph.input.extend(inputs)
+    made = {name for node in model.graph.node for name in node.output}
+    if copied := [value.name for value in model.graph.output if value.name not in made]:
+        raise ModelError(
+            f"{path} gives {copied[0]}, which is its input or a weight, and no result: export it without"
+        )
     model.ir_version = max(model.ir_version, 4)  # before IR 4 every weight had to be an input as well
     check_functions(path, model)
     in_order(path, model.graph)

@@ -14,7 +14,10 @@ from edge_vss.converters.readers._kinds import kind_by_name, kind_of, refusal
 from edge_vss.errors import ModelError
 from edge_vss.video import Size
 
-INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool)
+INTEGERS = (
+    *(torch.bool, torch.int8, torch.int16, torch.int32, torch.int64),
+    *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
+)
 SEVERAL = "the model has several outputs: choose one with --output from {}; or several, for a map of each"
 MOST_STRETCH = 1.25
 """How much more a map may be reduced along one axis than along the other: rounding, padding to 32."""

@@ -56,7 +56,7 @@ class OnnxNetwork(ArtifactNetwork):
     def run(self, picture: Tensor) -> dict[str, Tensor]:
         feed = {self.session.get_inputs()[0].name: picture.numpy()}
         names = [node.name for node in self.session.get_outputs()]
-        results = [torch.from_numpy(np.array(array)) for array in self.session.run(names, feed)]
+        results = [torch.from_numpy(_plain(array)) for array in self.session.run(names, feed)]
         return dict(zip(names, results, strict=True))
 
     def only(self, *outputs: str) -> OnnxNetwork:
@@ -138,6 +138,12 @@ def read(path: Path, conversion: Conversion) -> ReadModel:
         preprocess=said.preprocess if dtype == "float32" else order_alone(said.preprocess),
         classes=said.classes,
     )
+
+
+def _plain(array: Any) -> Any:
+    """A copy that torch takes: ONNX Runtime's uint64 is another type of the same bytes."""
+    copy = np.array(array)
+    return copy.view(copy.dtype.str)
 
 
 def _check_brought(path: Path, network: OnnxNetwork, given: Any, size: Size) -> None:

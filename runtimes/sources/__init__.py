@@ -9,7 +9,7 @@ import io
 import math
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +30,7 @@ from edge_vss.runtimes.sources._seam import SourceDescription as SourceDescripti
 from edge_vss.runtimes.sources._seam import SourceOptions as SourceOptions
 from edge_vss.runtimes.sources._spelling import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from edge_vss.runtimes.sources._spelling import natural_order as natural_order
+from edge_vss.values import positive, whole_number
 from edge_vss.video import Frame, NoPicture, StreamInfo
 
 PREFIXES = ("gst", "encode")
@@ -71,6 +72,11 @@ class Source(OneProcess):
     def info(self) -> StreamInfo:
         """What is known about the stream."""
         return replace(self._reader.info, pictures=self._pictures)
+
+    @property
+    def closed(self) -> bool:
+        """Whether somebody has closed it: then it gives no more frames."""
+        return self._closed.is_set()
 
     @property
     def errors(self) -> int:
@@ -145,7 +151,7 @@ def open_source(
     fps: float | None = None,
     timeout_seconds: float = 10.0,
     reconnect_seconds: float = 0.0,
-    options: dict[str, str] | None = None,
+    options: Mapping[str, str | int | float] | None = None,
     stream: int | None = None,
     pictures: str = "all",
     parts: bool = False,
@@ -167,17 +173,13 @@ def open_source(
 
     Raises SourceError where nothing can be decoded, OptionError for a value that makes no sense.
     """
-    if not 0 < timeout_seconds < math.inf:
-        raise OptionError(
-            f"timeout_seconds must be more than 0, got {timeout_seconds}: leave it out for 10 seconds"
-        )
-    if not reconnect_seconds >= 0:
-        raise OptionError(
-            f"reconnect_seconds must be 0 or more, got {reconnect_seconds}: "
-            "leave it out to end with the stream"
-        )
-    if fps is not None and not 0 < fps <= 1000:
-        raise OptionError(f"fps must be between 0 and 1000, got {fps}: leave it out to use the source's own")
+    timeout_seconds = positive("timeout_seconds", timeout_seconds, "leave it out for 10 seconds")
+    if reconnect_seconds not in (0, math.inf):
+        reconnect_seconds = positive("reconnect_seconds", reconnect_seconds, "0 ends with the stream")
+    if fps is not None:
+        fps = positive("fps", fps, "leave it out to use the source's own", most=1000)
+    if stream is not None:
+        stream = whole_number("stream", stream, 0, "leave it out to read the default or largest one")
     if pictures not in PICTURES:
         raise OptionError(f"pictures must be one of {', '.join(PICTURES)}, got {pictures!r}")
     measure, described = (motion, _OWN) if not isinstance(motion, str) else _provider(motion)
@@ -189,7 +191,7 @@ def open_source(
         fps=fps,
         timeout_seconds=timeout_seconds,
         reconnect_seconds=reconnect_seconds,
-        ffmpeg=options or {},
+        ffmpeg={str(name): str(value) for name, value in (options or {}).items()},
         stream=stream,
         pictures="all" if described.pictures else pictures,
     )

@@ -247,7 +247,9 @@ class CodedStream:
         # Where a stream has no times, its packets are counted instead. The decoder hands the number on, and
         # that tells which frame came from which packet.
         if self._timed is None:
-            self._timed = packet.pts is not None or packet.dts is not None
+            # Matroska cannot say a time below 0. Then the first packets have none, but the stream has.
+            told = (packet.pts, packet.dts, self.stream.start_time)
+            self._timed = any(time is not None for time in told)
         if not self._timed:
             self._counted += 1
             packet.pts = self._counted
@@ -265,6 +267,8 @@ class CodedStream:
 
     def _watch(self, demuxed: _Demuxed, ahead: Iterable[_Demuxed], ended: bool) -> av.Packet[Any]:
         packet = demuxed.packet
+        if self.times.begins_seconds is None:
+            self.times.begin([packet.pts, *(later.packet.pts for later in ahead)], self.time_base, self.fps)
         reason = self._continuity.check(demuxed.head, [later.head for later in ahead], ended)
         damaged = continuity.DAMAGED if demuxed.torn else StartReason.NONE
         self.breaks.packet(packet.pts, reason or damaged)

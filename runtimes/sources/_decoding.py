@@ -175,6 +175,8 @@ class Decoding:
         unit = self.coded.unit_seconds
         if pts is not None and unit:
             self._pts_seconds = float(pts * unit)
+        elif self._index == 0 and unit:
+            self._pts_seconds = self.coded.times.begins_seconds or 0.0
         self._first = self._first or (pts if unit else None, self._pts_seconds)
         frame.index, frame.pts_seconds, frame.pts = (
             self._index,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import av
@@ -33,6 +35,16 @@ class ShownTimes:
         self._times: deque[int] = deque()
         self._decoding: set[int] = set()
         self._latest: int | None = None
+        self.begins_seconds: float | None = None
+        """When the first picture is shown, if its packet has no time; None before `begin`."""
+
+    def begin(self, pts: Sequence[int | None], time_base: Fraction, fps: float) -> None:
+        """The times of the first packet and of those after it that are there already, in decoding order.
+
+        Packets without a time are shown before the others.
+        """
+        known = [time for time in pts if time is not None]
+        self.begins_seconds = float(min(known, default=0) * time_base) - (len(pts) - len(known)) / fps
 
     def fed(self, packet: av.Packet[Any]) -> None:
         """The next packet for the decoder."""

@@ -22,6 +22,7 @@ from edge_vss.runtimes.sources import (
     SourceDescription,
     SourceOptions,
 )
+from edge_vss.runtimes.sources._pages import several
 from edge_vss.runtimes.sources._spelling import images_of
 from edge_vss.text import kind_of
 from edge_vss.video import Frame, Size, StartReason, StreamInfo
@@ -168,6 +169,8 @@ def _read_image(path: Path) -> NDArray[np.uint8]:
         content = read_plain(open_plain(path), MOST_BYTES)
     except OSError as error:
         raise SourceError(f"cannot read the image {path} ({error.strerror}): check the file") from None
+    if kind := several(content):
+        raise SourceError(f"{path} is {kind}: save one file per picture, or make a video of it")
     # OpenCV shows every image as its EXIF says, but WebP only since 4.11: that is done here in every version.
     webp = content[8:12] == b"WEBP"
     how = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION if webp else cv2.IMREAD_COLOR

@@ -23,6 +23,7 @@ from edge_vss.runtimes.sinks import SINKS, Sink, SinkContext, open_sink
 from edge_vss.runtimes.sources import Source
 from edge_vss.runtimes.timing import Latency, Percentiles, Stopwatch, peak_rss_mb, percentiles
 from edge_vss.text import without_password
+from edge_vss.values import check_limit
 from edge_vss.video import Frame, StartReason
 
 CHUNK_FRAMES = 60
@@ -104,6 +105,7 @@ def profile(
     Raises OptionError for a live source or a pipe, which gives its frames only once, and for ``both_ways``
     with a bundle that cannot do it; SourceError where there are no frames.
     """
+    check_limit(limit)
     check_repeatable(uri)
     bundles = [segmenter] if against is None else [segmenter, against]
     if both_ways:

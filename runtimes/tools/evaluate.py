@@ -21,8 +21,9 @@ from edge_vss.runtimes.opening import Opening
 from edge_vss.runtimes.segmenter import Segmenter
 from edge_vss.runtimes.sources import Uri
 from edge_vss.runtimes.tools.frame_matching import BREAKS, MatchReport
-from edge_vss.runtimes.tools.ground_truth import GroundTruth, again
+from edge_vss.runtimes.tools.ground_truth import GroundTruth, again, counted
 from edge_vss.text import without_password
+from edge_vss.values import check_limit
 from edge_vss.video import Frame, StartReason
 
 Labels = NDArray[np.uint8]
@@ -85,8 +86,7 @@ def evaluate(
     OptionError where a label map has an id that is neither a class nor ignored, for a ``limit`` below 1, and
     for a ``head`` that is missing or a matte.
     """
-    if limit is not None and limit < 1:
-        raise OptionError(f"limit wants 1 frame or more, got {limit}: leave it out to read all")
+    check_limit(limit)
     maps = ground_truth if isinstance(ground_truth, GroundTruth) else GroundTruth(ground_truth)
     manifest = segmenter.manifest
     session = segmenter.session(policy, key_delay=key_delay)
@@ -102,10 +102,13 @@ def evaluate(
     began = perf_counter()
     frames, losses, last, keyframes, anchor = 0, 0, -1, 0, -1
     with opening.open(uri, session) as source:
-        matching = maps.matched(source, again(uri, opening))
+        once_more = again(uri, opening)
+        matching = maps.matched(source, once_more)
         wanted = matching.maps
         if matching.by == "order" and limit is None and source.info.frames not in (None, len(wanted)):
-            raise maps.uneven(name, f"{source.info.frames} frames")
+            there = counted(source, once_more) or source.info.frames
+            if there != len(wanted):
+                raise maps.uneven(name, f"{there} frames")
         if 0 in wanted:
             maps.of_file(wanted[0], source.info.size)
         for frame, prediction in labelled(islice(source, limit), by):

@@ -228,17 +228,17 @@ def _base(
         return first, step_from(first), True
     if low == 0:
         return 0, step_from(0), True
-    if frames is None:
-        frames = count()
+    written_by_run = apart <= 1 and all(_AS_RUN_WRITES.fullmatch(path.name) for path in files)
+    # A header may count frames that are not shown.
+    if frames is None or (low == 1 and written_by_run and high < frames):
+        frames = count() or frames
     if high == frames:
         return 1, 1, True
     if low == 1:
-        written_by_run = all(_AS_RUN_WRITES.fullmatch(path.name) for path in files)
-        start = 0 if written_by_run and apart <= 1 else 1
+        start = 0 if written_by_run else 1
         return start, step_from(start), apart > 1
     if frames is None or high < frames:
         return 0, 1, False
-    # A header may count frames that are not shown.
     frames = count() or frames
     if len(numbers) > 1 and (high - low) // apart + 1 == frames:
         return low, apart, True

@@ -72,14 +72,7 @@ class GroundTruth:
         ``again`` opens the same source once more, to count its frames where that is needed; None where that
         cannot be done. Raises SourceError where it cannot be told which.
         """
-
-        def count() -> int | None:
-            if source.info.live or again is None:
-                return None
-            with again() as frames:
-                return sum(1 for _ in frames)
-
-        return match(self.files, self._choice, source.info, count)
+        return match(self.files, self._choice, source.info, partial(counted, source, again))
 
     def uneven(self, source: str, frames: str) -> SourceError:
         """What to raise where maps without numbers in their names are not as many as the frames."""
@@ -114,6 +107,17 @@ def open_labels(place: str | Path) -> GroundTruth:
 def again(uri: Uri, opening: Opening) -> Callable[[], Source] | None:
     """Opens a source once more, without motion; None where it can be read only once."""
     return partial(opening.open, uri, motion="none") if isinstance(uri, (str, Path)) else None
+
+
+def counted(source: Source, again: Callable[[], Source] | None) -> int | None:
+    """How many frames a source has, by reading it once more with ``again``; None where that cannot be done.
+
+    A header may count frames that are not shown.
+    """
+    if source.info.live or again is None:
+        return None
+    with again() as frames:
+        return sum(1 for _ in frames)
 
 
 def _found(folder: Path) -> list[Path]:

@@ -15,6 +15,7 @@ from edge_vss.runtimes.drawing.video_file import VideoFile
 from edge_vss.runtimes.opening import Opening
 from edge_vss.runtimes.sinks import check_places
 from edge_vss.runtimes.sources import Uri
+from edge_vss.values import check_limit
 from edge_vss.video import Frame
 
 
@@ -32,6 +33,7 @@ def draw(
     motion was filled in, and not measured, is red. Raises SourceError where the source cannot be
     read, SinkError where ``out`` cannot be written or is the source, OptionError for an unknown file type.
     """
+    check_limit(limit)
     check_places({"video": out}, uri)
     count = 0
     with opening.open(uri) as source:

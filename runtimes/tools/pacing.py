@@ -19,6 +19,7 @@ from edge_vss.runtimes.session import Session
 from edge_vss.runtimes.timeliness import Timeliness
 from edge_vss.runtimes.tools.benchmark import warm_up
 from edge_vss.text import without_password
+from edge_vss.values import check_limit
 from edge_vss.video import Frame
 
 
@@ -74,6 +75,7 @@ def at_pace(
     frames.
     """
     check_pace(pace)
+    check_limit(limit)
     check_repeatable(uri)
     warm_up(segmenter, uri, policy, opening)
     with segmenter.session(policy) as session:
@@ -125,6 +127,7 @@ def streams_at_pace(
     Raises as `at_pace`, and what ended a stream.
     """
     check_pace(pace)
+    check_limit(limit)
     check_repeatable(uri)
     warm_up(segmenter, uri, policy, opening)
     with opening.open(uri) as source:

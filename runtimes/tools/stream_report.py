@@ -23,6 +23,7 @@ from edge_vss.runtimes.tools.frame_matching import BREAKS, MatchReport
 from edge_vss.runtimes.tools.ground_truth import GroundTruth, again, labels_of_size
 from edge_vss.runtimes.tracing.cells import cells, grid_of
 from edge_vss.runtimes.tracing.root_map import Tracer
+from edge_vss.values import check_limit, whole_number
 from edge_vss.video import Frame, Size, StreamInfo
 
 CARRIERS = ("hold", "codec", "flow", "auto")
@@ -162,10 +163,8 @@ def report(
     ``interval`` or ``limit`` below 1, and for ``ground_truth`` with a live source or a pipe, whose frames
     come only once.
     """
-    if interval < 1:
-        raise OptionError(f"interval wants 1 frame or more, got {interval}: 5 is a good start")
-    if limit is not None and limit < 1:
-        raise OptionError(f"limit wants 1 frame or more, got {limit}: leave it out to read all")
+    whole_number("interval", interval, 1, "5 is a good start")
+    check_limit(limit)
     if ground_truth is not None:
         check_repeatable(uri)
     findings = findings or Findings()

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_vss.errors import OptionError, SinkError, SourceError
+from edge_vss.files import path_of
 from edge_vss.motion_field import MotionField, MotionVectors
 from edge_vss.runtimes.motion._coded import provider_of, why_none
 from edge_vss.runtimes.opening import Opening
@@ -20,6 +21,7 @@ from edge_vss.runtimes.sinks import check_places
 from edge_vss.runtimes.sources import Source, Uri
 from edge_vss.runtimes.tools._vector_writer import VectorWriter
 from edge_vss.runtimes.tracing._smooth import Positions, SmoothMap
+from edge_vss.values import check_limit
 from edge_vss.video import Size, StreamInfo
 
 
@@ -156,8 +158,9 @@ def save_vectors(
     Raises what `vectors` raises; SinkError where the file cannot be written, OptionError for a name that does
     not end with ``.npz``; SourceError where frames change their size.
     """
-    path = Path(path)
+    path = path_of(path, "the file for vectors")
     check_name(path)
+    check_limit(limit)
     check_places({"save": path}, uri)
     with vectors(uri, opening=opening) as stream, VectorWriter(path, stream.info) as writer:
         try:
