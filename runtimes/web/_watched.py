@@ -30,6 +30,10 @@ class WatchedSource(Source):
         return self._source.info
 
     @property
+    def closed(self) -> bool:
+        return self._source.closed
+
+    @property
     def errors(self) -> int:
         return self._source.errors
 
