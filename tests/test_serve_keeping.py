@@ -195,6 +195,19 @@ def test_a_camera_that_refuses_the_password_is_not_asked_again_at_once() -> None
     assert "hunter2" not in "".join(told) + stream.report().problem + stream.name
 
 
+def test_a_camera_that_is_away_is_told_once_and_that_it_is_back(p_only: Path, tmp_path: Path) -> None:
+    place = tmp_path / "camera.mp4"
+    stream = kept(place)
+    with listening() as told:
+        stream.start()
+        until(lambda: stream.report().restarts > 4)
+        os.link(p_only, place)
+        until(lambda: stream.report().labelled > 0)
+        stream.stop()
+    away, back = (line for line in told if line.startswith("WARNING"))
+    assert "no such file" in away and "camera.mp4" in away and back.endswith("is back")
+
+
 def predictions(path: Path, count: int) -> list[tuple[Frame, Prediction]]:
     with open_source(path, motion="none") as source:
         labels = np.zeros(SIZE, np.uint8)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edge_vss.bundle import HeadSpec
 from edge_vss.decisions import Prediction
-from edge_vss.report import Json
+from edge_vss.report import Json, plain
 from edge_vss.runtimes.sinks.labels import encode_png
 from edge_vss.video import Frame, Size
 
@@ -120,3 +120,26 @@ def _encoded(suffix: str, image: NDArray[np.uint8]) -> bytes:
     done, data = cv2.imencode(suffix, image, options)
     assert done, "OpenCV encodes every picture of uint8 into memory"
     return data.tobytes()
+
+
+def facts(
+    frame: Frame, prediction: Prediction, key: bool, late: float | None, doubt: float | None
+) -> dict[str, Json]:
+    """What is told of a frame beside its picture. ``key``: it shows a new key frame's labels for the first
+    time. ``late`` are the seconds from its packet to its labels."""
+    found = {
+        "index": frame.index,
+        "pts_seconds": frame.pts_seconds,
+        "captured_seconds": frame.captured_seconds if frame.captured_seconds else frame.arrived_seconds,
+        "clock": frame.capture_clock,
+        "key": key,
+        "reason": prediction.decision.reason,
+        "frames_since_key": prediction.frames_since_key,
+        "key_age_seconds": round(prediction.age_seconds, 3),
+        "picture_type": frame.picture_type,
+        "start": str(frame.start),
+        "latency_ms": None if late is None else round(1e3 * late, 2),
+        "doubt": None if doubt is None else round(doubt, 2),
+        "stages_ms": {stage: round(1e3 * seconds, 2) for stage, seconds in prediction.seconds.items()},
+    }
+    return {name: plain(value) for name, value in found.items()}

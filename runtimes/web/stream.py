@@ -12,7 +12,6 @@ import av.error
 from edge_vss.decisions import Prediction
 from edge_vss.errors import EdgeVssError, OptionError, one_line
 from edge_vss.plugins import LOG
-from edge_vss.report import Json, plain
 from edge_vss.runtimes._key_workers import Desk
 from edge_vss.runtimes.engines import Graph
 from edge_vss.runtimes.labelling import is_key
@@ -23,7 +22,7 @@ from edge_vss.runtimes.session import Session
 from edge_vss.runtimes.sinks import Sink, SinkContext
 from edge_vss.runtimes.sources import Source
 from edge_vss.runtimes.web._watched import GuardedSink, WatchedSource
-from edge_vss.runtimes.web.board import Board
+from edge_vss.runtimes.web.board import Board, facts
 from edge_vss.runtimes.web.figures import Figures, StreamReport
 from edge_vss.runtimes.web.names import name_of
 from edge_vss.runtimes.web.watch import Watch
@@ -84,6 +83,7 @@ class Stream:
         self._desk = desk
         self._stopping = threading.Event()
         self._problem = "not started"
+        self._told = ""
         self._restarts = 0
         self._damaged = 0
         self._info: StreamInfo | None = None
@@ -154,9 +154,19 @@ class Stream:
                 # A recording begins again at its end; nothing was wrong.
                 self._restarts -= 1
                 continue
-            LOG.warning("%s: %s", self.name, self._problem)
+            # A camera may be away for days, and is tried twice a second.
+            if self._told != self._problem:
+                self._told = self._problem
+                LOG.warning("%s: %s", self.name, self._problem)
             self._stopping.wait(REFUSED_SECONDS if life.refused else pause)
             pause = min(2 * pause, PAUSES_SECONDS[1])
+
+    def goes_on(self) -> None:
+        """There is a frame: whatever was wrong is over."""
+        self._problem = ""
+        if self._told:
+            self._told = ""
+            LOG.warning("%s: is back", self.name)
 
     def _reload(self) -> None:
         if self._reloading is None:
@@ -237,14 +247,12 @@ class _Life:
                 doubt = self._doubt(prediction, key) if measures else None
                 late = stream.figures.take(frame, prediction, key, doubt)
                 stream._damaged = source.errors
-                stream._problem = ""
+                stream.goes_on()
                 if frame.start and stream._info is not None and info.live:
                     stream._info = source.info
                 if prediction is not None:
                     self._anchor = prediction.anchor_index
-                    stream.board.publish(
-                        frame, prediction, heads, _facts(frame, prediction, key, late, doubt)
-                    )
+                    stream.board.publish(frame, prediction, heads, facts(frame, prediction, key, late, doubt))
 
             self._sinks = [GuardedSink(sink, self.watch, hang) for sink in stream._sinks(context)]
             with suppress(_OverError):
@@ -271,27 +279,6 @@ class _Life:
         self._between += 1
         # Another one of the three each time: else an interval of four would only show the freshest.
         return prediction.staleness if place == turn % DOUBT_EVERY else None
-
-
-def _facts(
-    frame: Frame, prediction: Prediction, key: bool, late: float | None, doubt: float | None
-) -> dict[str, Json]:
-    facts = {
-        "index": frame.index,
-        "pts_seconds": frame.pts_seconds,
-        "captured_seconds": frame.captured_seconds if frame.captured_seconds else frame.arrived_seconds,
-        "clock": frame.capture_clock,
-        "key": key,
-        "reason": prediction.decision.reason,
-        "frames_since_key": prediction.frames_since_key,
-        "key_age_seconds": round(prediction.age_seconds, 3),
-        "picture_type": frame.picture_type,
-        "start": str(frame.start),
-        "latency_ms": None if late is None else round(1e3 * late, 2),
-        "doubt": None if doubt is None else round(doubt, 2),
-        "stages_ms": {stage: round(1e3 * seconds, 2) for stage, seconds in prediction.seconds.items()},
-    }
-    return {name: plain(value) for name, value in facts.items()}
 
 
 class _OverError(Exception):
