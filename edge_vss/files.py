@@ -57,6 +57,8 @@ def open_plain(path: Path) -> BufferedReader:
     Raises OSError, for a pipe, a device and a name that no file can have too.
     """
     try:
+        # Who writes into a pipe would take the shortest look into it for a reader that has gone.
+        _check_plain(os.stat(path))
         return _plain(os.open(path, _READ))
     except ValueError as error:  # of a zero in the name
         raise OSError(errno.EINVAL, str(error)) from None
@@ -86,6 +88,9 @@ def _open_below(folder: Path, parts: tuple[str, ...]) -> BufferedReader:
             inner = _open_at(at, part, os.O_RDONLY | os.O_DIRECTORY)
             os.close(at)
             at = inner
+        status = os.stat(parts[-1], dir_fd=at, follow_symlinks=False)
+        if not stat.S_ISLNK(status.st_mode):
+            _check_plain(status)
         return _plain(_open_at(at, parts[-1], _READ))
     finally:
         os.close(at)
@@ -119,10 +124,15 @@ def _open_inside_slowly(folder: Path, parts: tuple[str, ...]) -> BufferedReader:
     return open_plain(place)
 
 
+def _check_plain(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is no plain file")
+
+
 def _plain(descriptor: int) -> BufferedReader:
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "it is no plain file")
+        # It may be another one by now.
+        _check_plain(os.fstat(descriptor))
         return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)

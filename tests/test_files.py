@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -213,3 +214,23 @@ def test_whether_a_file_can_be_written_is_told_without_touching_it(tmp_path: Pat
     for place in (tmp_path, tmp_path / "absent" / "new", file / "below"):
         with pytest.raises(OSError):
             files.check_writable(place)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_look_at_a_pipe_does_not_disturb_who_writes_into_it(inside: bool, tmp_path: Path) -> None:
+    fifo = tmp_path / "pipe"
+    os.mkfifo(fifo)
+    write = f"open({str(fifo)!r}, 'wb').write(bytes(1 << 20))"
+    with subprocess.Popen([sys.executable, "-c", write]) as writer:
+        try:
+            # It waits for a reader meanwhile, which none of these is.
+            for _ in range(200):
+                with pytest.raises(OSError, match="no plain file"):
+                    files.open_inside(tmp_path, "pipe") if inside else files.open_plain(fifo)
+                time.sleep(0.001)
+            assert writer.poll() is None
+            assert len(fifo.read_bytes()) == 1 << 20
+            assert writer.wait() == 0
+        finally:
+            writer.kill()

@@ -13,7 +13,7 @@ that span one frame. Those follow the motion most closely, and win over vectors 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -47,6 +47,12 @@ class Shown:
         """The vectors towards later frames, of which nobody knows which, on the grid: wanted for this frame
         and for the next one."""
         return _unknown(self.vectors, grid_of(self.size), ahead=True)
+
+    @cached_property
+    def told(self) -> dict[int, Placed]:
+        """The vectors whose spans are told, by span, negative where they point ahead. Wanted for both
+        directions, and again for the next frame."""
+        return {} if self.vectors is None else _by_told_span(self.vectors, grid_of(self.size))
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,10 @@ def _each(motion: Displacement, span: NDArray[np.int8]) -> Displacement:
     return np.asarray(motion / span.astype(np.float32), np.float32)
 
 
+Placed = tuple[NDArray[np.intp], Displacement]
+"""Vectors of one span: the numbers of the cells that they lie in, (n,), and the motion there, (2, n). Of two
+in one cell the last one counts."""
+
 _Laid = tuple[Displacement, Known, NDArray[np.int8]]
 """Vectors on a grid, with their spans, which are positive everywhere."""
 
@@ -101,11 +111,10 @@ def _by_span(
 ) -> Iterator[_Laid]:
     """One direction's vectors on the grid: those whose spans are told, and the others once for every span
     that they may have. ``apart``: each span has a grid of its own."""
-    grid = grid_of(shown.size)
     if shown.vectors is None:
         return
-    if shown.vectors.reference is not None:
-        yield from _told(shown.vectors, grid, ahead, apart)
+    grid = grid_of(shown.size)
+    yield from _told(shown.told, grid, ahead, apart)
     displacement, known = shown.unknown_ahead if ahead else _unknown(shown.vectors, grid, ahead=False)
     if known.any():
         yield from ((displacement, known, np.full(grid, span, np.int8)) for span in guesses)
@@ -117,16 +126,12 @@ def _unknown(vectors: MotionVectors | None, grid: Size, *, ahead: bool) -> tuple
     return cells(vectors, grid, ahead=ahead)
 
 
-def _told(vectors: MotionVectors, grid: Size, ahead: bool, apart: bool) -> list[_Laid]:
-    """The vectors whose spans are told, the shortest first. Unless they are to be ``apart``, they are on as
-    few grids as hold them: a stream has many spans, and a cell only a few of them."""
-    assert vectors.reference is not None
-    spans = np.abs(vectors.reference.astype(np.int16))
-    spans[(vectors.direction > 0) != ahead] = 0
-    fits = vectors.width_px.max(initial=0) <= CELL_PX and vectors.height_px.max(initial=0) <= CELL_PX
-    places_of = _single_cells if fits else _many_cells
+def _told(placed: Mapping[int, Placed], grid: Size, ahead: bool, apart: bool) -> list[_Laid]:
+    """The vectors of one direction whose spans are told, the shortest first. Unless they are to be ``apart``,
+    they are on as few grids as hold them: a stream has many spans, and a cell only a few of them."""
     grids: list[_Laid] = []
-    for span, places, motion in places_of(vectors, spans, grid):
+    for span in sorted((each for each in placed if (each < 0) == ahead), key=abs):
+        places, motion = placed[span]
         for number in range(len(grids) if apart else 0, len(grids) + 1):
             if not len(places):
                 break
@@ -135,38 +140,48 @@ def _told(vectors: MotionVectors, grid: Size, ahead: bool, apart: bool) -> list[
                 grids.append(empty)
             displacement, known, spans_here = grids[number]
             taken = known.ravel().take(places)
-            here = places[~taken]
-            displacement.reshape(2, -1)[:, here] = motion[:, ~taken]
+            free = np.flatnonzero(~taken)
+            here = places.take(free)
+            for axis in (0, 1):
+                displacement[axis].ravel()[here] = motion[axis].take(free)
             known.ravel()[here] = True
-            spans_here.ravel()[here] = span
-            places, motion = places[taken], motion[:, taken]
+            spans_here.ravel()[here] = abs(span)
+            left = np.flatnonzero(taken)
+            places, motion = places.take(left), motion.take(left, axis=1)
     return grids
 
 
-_Placed = Iterator[tuple[int, NDArray[np.intp], Displacement]]
-"""Spans, the shortest first; the numbers of the cells (n,) that vectors of this span lie in; the motion
-there, (2, n). Of two in one cell the last one counts."""
-
-
-def _single_cells(vectors: MotionVectors, spans: NDArray[np.int16], grid: Size) -> _Placed:
+def _by_told_span(vectors: MotionVectors, grid: Size) -> dict[int, Placed]:
+    if vectors.reference is None:
+        return {}
+    spans = np.abs(vectors.reference.astype(np.int16))
+    spans = np.where(vectors.direction > 0, -spans, spans)
+    if vectors.width_px.max(initial=0) > CELL_PX or vectors.height_px.max(initial=0) > CELL_PX:
+        return {span: _many_cells(vectors.only(spans == span), grid) for span in _occurring(spans)}
     row, column = vectors.top_px.astype(np.intp) // CELL_PX, vectors.left_px.astype(np.intp) // CELL_PX
     spans[(row < 0) | (row >= grid[0]) | (column < 0) | (column >= grid[1])] = 0
-    cell = row * grid[1] + column
-    for span in _told_spans(spans):
-        chosen = np.flatnonzero(spans == span)
-        yield span, cell.take(chosen), vectors.displacement_px.take(chosen, axis=1)
+    # Each span's vectors one after the other, in the order that they had.
+    order = np.argsort(spans, kind="stable")
+    cell, motion = (row * grid[1] + column).take(order), vectors.displacement_px.take(order, axis=1)
+    in_order = spans.take(order)
+    found = _occurring(spans)
+    begins, ends = (np.searchsorted(in_order, found, side) for side in ("left", "right"))
+    return {
+        span: (cell[begin:end], motion[:, begin:end])
+        for span, begin, end in zip(found, begins.tolist(), ends.tolist(), strict=True)
+    }
 
 
-def _many_cells(vectors: MotionVectors, spans: NDArray[np.int16], grid: Size) -> _Placed:
-    for span in _told_spans(spans):
-        only = vectors.only(spans == span)
-        displacement, known = cells(only, grid, ahead=bool(only.direction[0] > 0))
-        places = np.flatnonzero(known)
-        yield span, places, displacement.reshape(2, -1).take(places, axis=1)
+def _many_cells(vectors: MotionVectors, grid: Size) -> Placed:
+    displacement, known = cells(vectors, grid, ahead=bool(vectors.direction[0] > 0))
+    places = np.flatnonzero(known)
+    return places, displacement.reshape(2, -1).take(places, axis=1)
 
 
-def _told_spans(spans: NDArray[np.int16]) -> list[int]:
-    return [span for span in np.flatnonzero(np.bincount(spans)).tolist() if span]
+def _occurring(spans: NDArray[np.int16]) -> list[int]:
+    """The spans that occur, but for 0, from the lowest on."""
+    least = int(spans.min(initial=0))
+    return [least + at for at in np.flatnonzero(np.bincount(spans - least)).tolist() if least + at]
 
 
 def elect(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -98,6 +99,8 @@ class _Reader:
         self._changed = threading.Condition()
         self._given = self._done = self._sequence = 0
         self._begun: int | None = None
+        self._recent: deque[int | None] = deque(maxlen=_MOST_WAITING)
+        self._twice: set[int | None] = set()
         self._ended = self._told = False
         self._thread = threading.Thread(target=self._work, name="edge-vss hevc", daemon=True)
 
@@ -113,6 +116,12 @@ class _Reader:
                 return
             self._given += 1
             self._packets.put(packet)
+            if packet.start:
+                self._recent.clear()
+                self._twice.clear()
+            if packet.pts in self._recent:
+                self._twice.add(packet.pts)
+            self._recent.append(packet.pts)
 
     def picture(self, pts: int | None, *, begins: bool) -> tuple[Picture | None, bool]:
         """What the packet of this pts said (None where it could not be read), and whether pictures before it
@@ -123,11 +132,13 @@ class _Reader:
         end. Without the wait a picture would come too late, and be taken for one that was never shown.
         """
         if pts is None:
-            if not self._told:
-                LOG.warning("%s: frames carry no times, so HEVC motion cannot be paired with them", self._uri)
-            self._told = True
+            self._warn("frames carry no times")
             return None, False
         with self._changed:
+            if pts in self._twice:
+                self._warn("several frames have one time")
+                self._pictures.pop(pts, None)
+                return None, False
             given = self._given
             self._begun = pts if begins else self._begun
             self._changed.wait_for(lambda: pts in self._pictures or self._done >= given or self._ended)
@@ -140,6 +151,11 @@ class _Reader:
                 del self._pictures[at]
             begun = pts if self._begun is None else self._begun
             return found.picture, any(at > begun for at in hidden)
+
+    def _warn(self, why: str) -> None:
+        if not self._told:
+            LOG.warning("%s: %s, so HEVC motion cannot be paired with them", self._uri, why)
+        self._told = True
 
     def close(self) -> None:
         """Stops the thread."""
@@ -172,6 +188,8 @@ class _Reader:
         if packet.pts is None or len(pictures) != 1 or not pictures[0].shown:
             return
         with self._changed:
+            if packet.pts in self._twice:
+                return
             while len(self._pictures) >= _MOST_WAITING:
                 del self._pictures[next(iter(self._pictures))]
             self._pictures[packet.pts] = _Waiting(self._sequence, pictures[0])

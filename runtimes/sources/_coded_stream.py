@@ -26,7 +26,7 @@ from edge_vss.runtimes.sources._breaks import Breaks, Marks
 from edge_vss.runtimes.sources._captures import Captures
 from edge_vss.runtimes.sources._container import broke_off, frame_rate, open_container, timed_out
 from edge_vss.runtimes.sources._streams import leave_out_others, video_stream
-from edge_vss.runtimes.sources._times import ShownTimes
+from edge_vss.runtimes.sources._times import STILL_PACKETS, Clock, ShownTimes
 from edge_vss.text import without_password
 from edge_vss.video import Packet, StartReason
 
@@ -72,6 +72,7 @@ class CodedStream:
         self._ahead: list[av.Packet[Any]] = []
         self._waiting: deque[_Demuxed] = deque()
         self._timed: bool | None = None
+        self._clock = Clock()
         self._counted = -1
 
     def _connect(self) -> None:
@@ -159,7 +160,7 @@ class CodedStream:
         if packet is None:
             self.container.close()
             self._connect()
-            self._counted = -1
+            self._counted, self._clock = -1, Clock()
         self._ahead = [] if packet is None else [packet]
         self._waiting.clear()
         self.times.restart()
@@ -250,11 +251,18 @@ class CodedStream:
             # Matroska cannot say a time below 0. Then the first packets have none, but the stream has.
             told = (packet.pts, packet.dts, self.stream.start_time)
             self._timed = any(time is not None for time in told)
+        if self._timed and self._clock.stands_still(packet.pts) and len(self._waiting) == STILL_PACKETS - 1:
+            self._timed = False
+            for waiting in self._waiting:
+                self._number(waiting.packet)
         if not self._timed:
-            self._counted += 1
-            packet.pts = self._counted
+            self._number(packet)
         if self._options.live:
             self.captures.arrived(packet)
+
+    def _number(self, packet: av.Packet[Any]) -> None:
+        self._counted += 1
+        packet.pts = self._counted
 
     def _head(self, packet: av.Packet[Any]) -> continuity.PacketHead:
         return self._continuity.read(

@@ -109,7 +109,9 @@ def broke_off(uri: str, error: av.error.FFmpegError) -> bool:
 
 
 def _is_readable(path: str) -> bool:
-    """Whether a file can be read up to its end."""
+    """Whether a file can be read up to its end; True for what is no plain file."""
+    if not os.path.isfile(path):
+        return True
     try:
         with open(path, "rb", buffering=0) as file:
             while file.read(_READ_BYTES):

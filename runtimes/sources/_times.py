@@ -14,6 +14,26 @@ _NO_PRESENTATION_TIMES = frozenset({"avi", "asf", "mxf"})
 _NOT_GUESSED = frozenset({"h264", "hevc"})
 """Codecs for which FFmpeg takes that for the presentation time. For others it works out the right one."""
 
+STILL_PACKETS = 4
+"""So many packets of one time at the start of a file: nobody has written times into it."""
+
+
+class Clock:
+    """Whether the times of a stream's first packets move on. Passive."""
+
+    def __init__(self) -> None:
+        self._first: int | None = None
+        self._still = 0
+
+    def stands_still(self, pts: int | None) -> bool:
+        """Whether this packet, the next, is the last of those that make it certain that they do not."""
+        if self._still < 0 or pts is None or self._first not in (None, pts):
+            self._still = -1
+            return False
+        self._first = pts
+        self._still += 1
+        return self._still == STILL_PACKETS
+
 
 class ShownTimes:
     """Times for the pictures of one stream. Passive.

@@ -169,9 +169,11 @@ def _describe(decoding: Decoding, first: Frame, live: bool) -> StreamInfo:
     parameters = sps.read_extradata(coded.extradata) if coded.codec == "h264" else None
     stream, container = coded.stream, coded.container
     duration = None
-    if stream.duration:
+    # Where packets had to be counted, the header's times say nothing either.
+    timed = coded.unit_seconds is not None
+    if stream.duration and timed:
         duration = float(stream.duration * coded.time_base)
-    elif container.duration and not live:
+    elif container.duration and timed and not live:
         duration = container.duration / 1e6
     assert isinstance(first.picture, DecodedPicture)
     orientation = first.picture.orientation

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from time import process_time
@@ -65,9 +66,9 @@ def encode(source: Path, target: Path, size: tuple[int, int], rate: int) -> Path
         stream.height, stream.width = size
         stream.pix_fmt, stream.bit_rate = "yuv420p", rate
         stream.options = {"x265-params": "log-level=none"}
-        for frame in islice(before.decode(video=0), FRAMES):
+        for number, frame in enumerate(islice(before.decode(video=0), FRAMES)):
             scaled = frame.reformat(size[1], size[0], "yuv420p", interpolation="BICUBIC")
-            scaled.pts = None
+            scaled.pts, scaled.time_base = number, Fraction(1, FPS)
             after.mux(stream.encode(scaled))
         after.mux(stream.encode(None))
     return target

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,10 +56,8 @@ class Shown:
             self._begin()  # picture order counts begin anew
         elif last is not None:
             self._step = math.gcd(self._step, picture.poc - last)
-        spans = {
-            int(difference): self._span(picture.poc, int(difference))
-            for difference in np.unique(picture.cells["poc_difference"])
-        }
+        differences = _different(picture.cells["poc_difference"])
+        spans = {difference: self._span(picture.poc, difference) for difference in differences}
         self._counts.append(picture.poc)
         return self._orientation.vectors(_vectors(picture, spans), size_of(picture))
 
@@ -71,31 +70,56 @@ class Shown:
         return -difference // self._step
 
 
+def _different(values: NDArray[np.int16]) -> list[int]:
+    """The numbers that occur, in order."""
+    # Faster than sorting them.
+    least = int(values.min(initial=0))
+    return [least + place for place in np.flatnonzero(np.bincount((values - least).ravel())).tolist()]
+
+
 def _vectors(picture: Picture, spans: dict[int, int]) -> MotionVectors:
     height, width = picture.cells.shape
-    flat = picture.cells.reshape(-1)
+    flat = np.ascontiguousarray(picture.cells).reshape(-1)
     good = ((flat["mode"] == MODE_INTER) | (flat["mode"] == MODE_SKIP)) & (
         (flat["flags"] & (INEXACT | MISSING_REFERENCE)) == 0
     )
-    left, _, top, _ = picture.crop_px
-    columns = (CELL_PX * np.arange(width, dtype=np.int16) - np.int16(left))[None, :].repeat(height, 0).ravel()
-    rows = (CELL_PX * np.arange(height, dtype=np.int16) - np.int16(top))[:, None].repeat(width, 1).ravel()
-    keys = np.array(sorted(spans))
-    values = np.clip([spans[int(key)] for key in keys], -127, 127).astype(np.int8)
-    parts: list[tuple[NDArray[np.intp], NDArray[np.float32], NDArray[np.int8], NDArray[np.int8]]] = []
-    for list_number in range(2):
-        chosen = np.flatnonzero(good & (flat["lists"] >> list_number & 1).astype(bool))
-        difference = flat["poc_difference"][chosen, list_number]
-        reference = values[np.searchsorted(keys, difference)]
-        displacement = flat["mv_quarter_px"][chosen, list_number].astype(np.float32).T / np.float32(4)
-        parts.append((chosen, displacement, np.where(difference < 0, -1, 1).astype(np.int8), reference))
+    parts = [np.flatnonzero(good & (flat["lists"] & bit != 0)) for bit in (1, 2)]
+    where = np.concatenate(parts)
+    list_number = np.repeat((0, 1), [len(part) for part in parts])
+    # A cell is 16 bytes: two vectors of 4, then two differences of 2.
+    difference = flat.view("<i2").take(8 * where + (4 + list_number))
+    reference = _looked_up(difference, spans)
     # Where both lists point one way, the nearer reference is told last and holds.
-    where = np.concatenate([part[0] for part in parts])
-    displacement = np.concatenate([part[1] for part in parts], axis=1)
-    direction, reference = (np.concatenate([part[i] for part in parts]) for i in (2, 3))
     order = np.argsort(-np.abs(reference.astype(np.int16)), kind="stable")
-    where = where[order]
+    where, list_number = where.take(order), list_number.take(order)
+    motion = flat.view("<i4").take(4 * where + list_number).view("<i2").reshape(-1, 2)
+    left, top = _corners(height, width, picture.crop_px[0], picture.crop_px[2])
     side = np.full(len(where), CELL_PX, np.int16)
     return MotionVectors(
-        columns[where], rows[where], side, side, displacement[:, order], direction[order], reference[order]
+        left.take(where),
+        top.take(where),
+        side,
+        side,
+        motion.T.astype(np.float32) / np.float32(4),
+        np.where(difference.take(order) < 0, -1, 1).astype(np.int8),
+        reference.take(order),
     )
+
+
+@lru_cache(maxsize=4)
+def _corners(
+    height: int, width: int, cropped_left: int, cropped_top: int
+) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+    """The left and the upper edge of every cell, in pixels of the frame, each (height · width,)."""
+    left = CELL_PX * np.arange(width, dtype=np.int16) - np.int16(cropped_left)
+    top = CELL_PX * np.arange(height, dtype=np.int16) - np.int16(cropped_top)
+    return np.tile(left, height), top.repeat(width)
+
+
+def _looked_up(difference: NDArray[np.int16], spans: dict[int, int]) -> NDArray[np.int8]:
+    """The span of every difference, cut to what fits into a byte."""
+    least, most = min(spans), max(spans)
+    table = np.zeros(most - least + 1, np.int8)
+    for each, span in spans.items():
+        table[each - least] = min(max(span, -127), 127)
+    return table.take(difference.astype(np.intp) - least)
