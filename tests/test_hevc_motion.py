@@ -17,7 +17,8 @@ from edge_vss.runtimes.motion._hevc import parser
 from edge_vss.runtimes.sources import open_source
 from edge_vss.video import Packet
 from tests.helpers.hevc import encode_hevc, scene
-from tests.helpers.videos import drop, encode, pan, remux
+from tests.helpers.logs import listening
+from tests.helpers.videos import drop, encode, pan, remux, retimed
 
 pytest.importorskip("wasmtime", reason="the extra hevc is not installed")
 
@@ -241,3 +242,24 @@ def test_what_the_parser_cannot_read_falls_back_to_flow(tmp_path: Path) -> None:
     with open_source(path) as source:
         frames = list(source)
     assert {frame.motion.provider for frame in frames[1:] if frame.motion} <= {"flow", "codec+flow"}
+
+
+@pytest.mark.parametrize("b_frames", [0, 3])
+def test_frames_of_one_time_get_no_vectors_rather_than_anothers(b_frames: int, tmp_path: Path) -> None:
+    options = f"bframes={b_frames}:b-adapt=0:keyint=60"
+    whole = encode_hevc(tmp_path / "whole.mkv", scene(40), options)
+    pairs = retimed(whole, tmp_path / "pairs.mkv", lambda number: number - number % 2 * (10 <= number < 30))
+    with (
+        listening() as log,
+        open_source(whole, motion="hevc") as one,
+        open_source(pairs, motion="hevc") as other,
+    ):
+        expected, frames = list(one), list(other)
+    assert [line for line in log if "several frames have one time" in line]
+    known = [frame.vectors is not None for frame in frames]
+    assert not any(known[12:28]) and all(known[1:9]) and all(known[31:])
+    assert [str(frame.start) for frame in frames[1:]] == [""] * 39
+    for frame, true in zip(frames, expected, strict=True):
+        assert np.array_equal(frame.luma, true.luma)
+        if frame.vectors is not None and true.vectors is not None:
+            assert np.array_equal(frame.vectors.displacement_px, true.vectors.displacement_px)

@@ -13,7 +13,7 @@ from edge_vss.runtimes.motion import Feed
 from edge_vss.runtimes.sources import open_source
 from edge_vss.video import Frame, Packet
 from tests.helpers.losses import without
-from tests.helpers.videos import encode, pan, remux
+from tests.helpers.videos import encode, pan, remux, retimed
 from tests.test_packets import Pairing
 
 FORMATS = {"avi": "v.avi", "asf": "v.asf", "mxf": "v.mxf", "mpeg": "v.mpg", "mkv": "v.mkv"}
@@ -111,3 +111,32 @@ def test_first_packets_without_a_time_are_shown_before_the_others(codec: str, tm
         [frame.pts_seconds for frame in expected], abs=2e-3
     )
     assert all(np.array_equal(a.luma, b.luma) for a, b in zip(frames, expected, strict=True))
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_times_that_stand_still_say_nothing(codec: str, tmp_path: Path) -> None:
+    whole = encode(tmp_path / "whole.mkv", pan(30), *CODECS[codec])
+    still = retimed(whole, tmp_path / "still.mkv", lambda number: 7)
+    with open_source(whole) as source, open_source(still) as other:
+        expected, frames = list(source), list(other)
+        assert other.info.time_base is None and other.info.duration_seconds is None
+        times = [frame.pts_seconds for frame in frames]
+        assert times == pytest.approx([number / other.info.fps for number in range(30)])
+        for number in (0, 3, 20):
+            other.seek(times[number])
+            assert next(other).index == number
+    for one, two in zip(frames, expected, strict=True):
+        assert np.array_equal(one.luma, two.luma) and one.start == two.start
+        assert one.motion is two.motion or (
+            one.motion is not None
+            and two.motion is not None
+            and np.array_equal(one.motion.displacement_px, two.motion.displacement_px)
+        )
+
+
+def test_times_that_move_on_late_are_times(tmp_path: Path) -> None:
+    whole = encode(tmp_path / "whole.mkv", pan(30))
+    path = retimed(whole, tmp_path / "late.mkv", lambda number: max(0, number - 2))
+    with open_source(path, motion="none") as source:
+        times = [frame.pts_seconds for frame in source]
+    assert times == pytest.approx([max(0, number - 2) / 25 for number in range(30)], abs=2e-3)

@@ -80,6 +80,23 @@ def encode(
     return path
 
 
+def retimed(source: Path, target: Path, change: Callable[[int], int]) -> Path:
+    """Copies packets; ``change`` gets how many frames are shown before a packet's, and gives its time, in
+    frames too."""
+    with av.open(str(source)) as before, av.open(str(target), "w") as after:
+        stream = before.streams.video[0]
+        copy: Any = after.add_stream_from_template(stream)
+        packets = [packet for packet in before.demux(stream) if packet.size]
+        order = sorted(packet.pts or 0 for packet in packets)
+        assert stream.average_rate is not None and stream.time_base is not None
+        frame = round(1 / stream.average_rate / stream.time_base)
+        for packet in packets:
+            packet.pts = frame * change(order.index(packet.pts or 0))
+            packet.dts, packet.stream = min(packet.pts, packet.dts or 0), copy
+            after.mux(packet)
+    return target
+
+
 def remux(
     source: Path,
     target: Path,
