@@ -109,8 +109,8 @@ def broke_off(uri: str, error: av.error.FFmpegError) -> bool:
 
 
 def _is_readable(path: str) -> bool:
-    """Whether a file can be read up to its end; True for what is no plain file."""
-    if not os.path.isfile(path):
+    """Whether a file can be read up to its end; True for a pipe, which is read once."""
+    if Path(path).is_fifo():
         return True
     try:
         with open(path, "rb", buffering=0) as file:
