@@ -16,6 +16,7 @@ from typing import Any
 from edge_vss.cli.terminal import say, table
 from edge_vss.converters.conversion import Conversion
 from edge_vss.converters.convert import convert
+from edge_vss.converters.networks.arseg import VARIANTS
 from edge_vss.decisions import Prediction
 from edge_vss.runtimes.segmenter import Segmenter, load
 from edge_vss.runtimes.tools.evaluate import evaluate
@@ -30,6 +31,13 @@ BUNDLES: dict[str, dict[str, Any]] = {
         "model": WEIGHTS / "arseg_camvid" / "low.pth",
         "family": "arseg",
         "options": {"variant": "camvid-bise18", "high": WEIGHTS / "arseg_camvid" / "high.pth"},
+    },
+    "labels": {
+        "model": WEIGHTS / "arseg_camvid" / "high.pth",
+        "factory": "edge_vss.converters.networks.bisenet:BiSeNet18(12, 0.25)",
+        "classes": "camvid12",
+        "mean": VARIANTS["camvid-bise18"].mean,
+        "std": VARIANTS["camvid-bise18"].std,
     },
     "mpvss": {
         "model": MPVSS / "segmentor",

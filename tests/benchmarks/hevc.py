@@ -1,8 +1,8 @@
 """What reading HEVC's motion costs beside decoding: `python -m tests.benchmarks.hevc`, with EDGE_VSS_DATA.
 
 Two drives are encoded by x265 at the rates of dashcams. Processor seconds of the parser (through WebAssembly,
-with its limits) and of FFmpeg's decoder on one thread, in turn, the best of five runs each. Then those of a
-whole source, in each way of getting its motion.
+with its limits) and of FFmpeg's decoder on one thread, in turn, the best of nine runs each. Then those of a
+whole source, in each way of getting its motion, and how long each takes from end to end, as medians.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import tempfile
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from time import process_time
+from statistics import median
+from time import perf_counter, process_time
 from typing import Any
 
 import av
@@ -27,7 +28,7 @@ CLIPS = {
     "720p at 2.4 Mb/s": ("udacity_solidWhiteRight.mp4", (720, 1280), 2_400_000),
     "1080p at 4.7 Mb/s": ("intel_car-detection.mp4", (1080, 1920), 4_700_000),
 }
-FRAMES, FPS, RUNS = 100, 25, 5
+FRAMES, FPS, RUNS = 100, 25, 9
 WAYS: dict[str, dict[str, str]] = {
     "flow": {"motion": "flow"},
     "hevc": {"motion": "hevc"},
@@ -43,7 +44,9 @@ def main() -> None:
     if not (data / "video").is_dir():
         say("hevc needs video/: set EDGE_VSS_DATA to the folder that holds it")
         return
-    rows, ways = [], []
+    rows: list[tuple[str, ...]] = []
+    ways: list[tuple[str, ...]] = []
+    ends: list[tuple[str, ...]] = []
     with tempfile.TemporaryDirectory(prefix="edge-vss-hevc-") as scratch:
         paths = {"480×360, x265 defaults": data / "video" / "0016E5_hevc_default.mp4"}
         for name, (file, size, rate) in CLIPS.items():
@@ -53,10 +56,20 @@ def main() -> None:
             parsed, decoded = (min(pair[i] for pair in pairs) for i in range(2))
             rows.append((name, f"{parsed:.3f}", f"{decoded:.3f}", f"{parsed / decoded:.2f}"))
             turns = [[whole(path, **way) for way in WAYS.values()] for _ in range(RUNS)]
-            ways.append((name, *(f"{min(turn):.1f}" for turn in zip(*turns, strict=True))))
+            of_ways = [list(zip(*of_way, strict=True)) for of_way in zip(*turns, strict=True)]
+            ways.append((name, *(f"{min(spent):.1f}" for spent, _ in of_ways)))
+            ends.append((name, *(f"{median(took):.1f}" for _, took in of_ways), _ratio(of_ways)))
     table(("stream", "parse s", "decode s", "parse / decode"), rows)
     say("Processor milliseconds a frame, for decoding and motion together")
     table(("stream", *WAYS), ways)
+    say("Milliseconds a frame from end to end")
+    table(("stream", *WAYS, "hevc / flow"), ends)
+
+
+def _ratio(of_ways: list[list[tuple[float, ...]]]) -> str:
+    """How long the second way takes, of what the first takes: the median of the turns."""
+    (_, first), (_, second), *_ = of_ways
+    return f"{median(b / a for a, b in zip(first, second, strict=True)):.2f}"
 
 
 def encode(source: Path, target: Path, size: tuple[int, int], rate: int) -> Path:
@@ -84,12 +97,12 @@ def parsing(path: Path) -> float:
     return process_time() - began
 
 
-def whole(path: Path, **options: str) -> float:
-    """Processor milliseconds a frame of a source with its motion, of all threads."""
-    began = process_time()
+def whole(path: Path, **options: str) -> tuple[float, float]:
+    """Milliseconds a frame of a source with its motion: of all threads together, and by the clock."""
+    began, began_clock = process_time(), perf_counter()
     with open_source(path, **options) as source:  # type: ignore[arg-type]
         count = sum(1 for _ in source)
-    return 1e3 * (process_time() - began) / count
+    return 1e3 * (process_time() - began) / count, 1e3 * (perf_counter() - began_clock) / count
 
 
 def decoding(path: Path) -> float:
