@@ -297,3 +297,22 @@ def test_a_large_lead_wins_everywhere() -> None:
     far = np.full((10, 12), 1000, np.float32)
     assert np.array_equal(merged(one, other, far), other)
     assert np.array_equal(merged(one, other, -far), one)
+
+
+@pytest.mark.parametrize("classes", [2, 12, 200])
+@pytest.mark.parametrize("share", [0.01, 0.3, 1.0])
+def test_few_and_many_votes_are_counted_alike(share: float, classes: int) -> None:
+    rng = np.random.default_rng(classes)
+    one = rng.integers(0, classes, (24, 31), np.uint8)
+    other = np.where(rng.random(one.shape) < share, rng.integers(0, classes, one.shape, np.uint8), one)
+    lead = rng.normal(0, 100, one.shape).astype(np.float32)
+    expected = np.where((lead > 0) & (one != other), other, one)
+    outside = np.pad(one, 2, mode="edge")
+    for _ in range(6):
+        outside[2:-2, 2:-2] = expected
+        around = np.lib.stride_tricks.sliding_window_view(outside, (5, 5))
+        votes = [(around == side[..., None, None]).sum((2, 3)) for side in (other, one)]
+        better = lead + (votes[0] - votes[1]) * np.float32(250 / 25) > 0
+        expected = np.where(better & (one != other), other, one)
+    assert np.array_equal(merged(one, other, lead), expected)
+    assert np.array_equal(merged(np.asfortranarray(one), other, lead), expected)

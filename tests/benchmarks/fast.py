@@ -17,8 +17,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from threading import Thread
-from time import perf_counter, sleep
+from time import perf_counter
 from typing import Any
 
 import av
@@ -31,6 +30,7 @@ from edge_vss.runtimes.engines import ENGINES, EngineOptions
 from edge_vss.runtimes.operations import own_way
 from edge_vss.runtimes.segmenter import Segmenter, load
 from edge_vss.runtimes.sources import open_source
+from edge_vss.runtimes.tools.pacing import streams_at_pace
 from edge_vss.video import Size
 from tests.benchmarks.speed import Row, make_streets, show
 from tests.helpers.warps import labels_of, spec
@@ -273,37 +273,19 @@ def _theirs(path: Path) -> None:
 
 
 def streams(folder: Path, rounds: int) -> list[Row]:
-    """Eight streams of 480 rows at 15 frames a second, each in a thread of its own: who is in time."""
+    """Eight streams of 480 columns at 15 frames a second through one network: how late 99 % of labels are."""
     path = clip(folder, (360, 480), P_ONLY)
-    segmenter = load(_streets(folder), threads=1)
-    in_time: list[bool] = []
-
-    def one(delay: float) -> None:
-        session = segmenter.session("interval:15")
-        sleep(delay)
-        with open_source(path) as source:
-            due = perf_counter()
-            for frame in source:
-                session.step(frame)
-                in_time.append(perf_counter() - due <= DEADLINE_SECONDS)
-                due += 1 / 15
-                sleep(max(0.0, due - perf_counter()))
-
-    # A stream's key frames come between those of the others.
-    threads = [Thread(target=one, args=(place / 120,)) for place in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    share = statistics.mean(in_time)
+    found = [streams_at_pace(load(_streets(folder)), path, 8, pace=15) for _ in range(min(rounds, 3))]
+    figures = [stream.timeliness for one in found for stream in one.streams.values()]
+    frames, missed = sum(each.frames for each in figures), sum(each.missed for each in figures)
     return [
         Row(
-            "8 streams, 480x360, 15 fps: frames within 66 ms",
-            share,
+            "8 streams, 480x360, 15 fps: p99 packet to labels, the slowest stream, ms",
+            statistics.median(one.p99_ms for one in found),
             "",
-            0.99,
-            False,
-            f"{len(in_time)} frames",
+            1e3 * DEADLINE_SECONDS,
+            True,
+            f"{frames} frames, {missed} without labels",
         )
     ]
 
