@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -14,6 +15,7 @@ from edge_vss.errors import MissingExtra, OptionError
 from edge_vss.motion_field import MotionVectors
 from edge_vss.plugins import LOG
 from edge_vss.runtimes.motion._hevc import parser
+from edge_vss.runtimes.motion._hevc.vectors import Shown
 from edge_vss.runtimes.sources import open_source
 from edge_vss.video import Packet
 from tests.helpers.hevc import encode_hevc, scene
@@ -263,3 +265,20 @@ def test_frames_of_one_time_get_no_vectors_rather_than_anothers(b_frames: int, t
         assert np.array_equal(frame.luma, true.luma)
         if frame.vectors is not None and true.vectors is not None:
             assert np.array_equal(frame.vectors.displacement_px, true.vectors.displacement_px)
+
+
+@pytest.mark.parametrize("differences", [(-(2**15), 2**15 - 1), (2**15 - 1, 2**15 - 1), (-1, -1)])
+def test_references_as_far_away_as_they_can_be(differences: tuple[int, int]) -> None:
+    cells = np.zeros((2, 3), parser.CELL)
+    cells["mode"], cells["lists"], cells["poc_difference"] = parser.MODE_INTER, 3, differences
+    cells["mv_quarter_px"] = [[4, 8], [-2, 0]]
+    sizes: Any = {"coded_size": (16, 24), "crop_px": (0, 0, 0, 0), "cells": cells, "blocks": None}
+    pictures = [parser.Picture(poc, "B", False, True, 0, 0, True, **sizes) for poc in (0, 1)]
+    shown = Shown()
+    shown.vectors(pictures[0])
+    found = shown.vectors(pictures[1])
+    assert found.reference is not None and len(found) == 12
+    told = {(x, y): span for x, y, span in zip(*found.displacement_px.tolist(), found.reference, strict=True)}
+    # One frame is one picture order count here. A byte holds no more than 127.
+    spans = [min(max(-difference, -127), 127) for difference in differences]
+    assert told == {(1.0, 2.0): spans[0], (-0.5, 0.0): spans[1]}

@@ -120,7 +120,7 @@ class _Reader:
                 self._recent.clear()
                 self._twice.clear()
             if packet.pts in self._recent:
-                self._twice.add(packet.pts)
+                self._twice = {packet.pts, *(self._twice & set(self._recent))}
             self._recent.append(packet.pts)
 
     def picture(self, pts: int | None, *, begins: bool) -> tuple[Picture | None, bool]:
