@@ -162,7 +162,7 @@ def budget(data: Path, folder: Path) -> list[Row]:
         ("BiSeNet18 720x960", bisenet(folder), (720, 960)),
     ):
         clip, segmenter = to_and_fro(data, folder / "paced.mp4", size, 450), load(made)
-        for limit in (50, 100, 200) if size[0] == 720 else (25, 40, 60):
+        for limit in (50, 100, 200) if size[0] == 720 else (25, 40, 60, 70, 80, 95):
             with segmenter.session(budget_ms=limit) as session, open_source(clip) as source:
                 assert isinstance(session, LateSession) and session.budget is not None
                 try:
