@@ -26,7 +26,7 @@ from edge_vss.runtimes.sources._breaks import Breaks, Marks
 from edge_vss.runtimes.sources._captures import Captures
 from edge_vss.runtimes.sources._container import broke_off, frame_rate, open_container, timed_out
 from edge_vss.runtimes.sources._streams import leave_out_others, video_stream
-from edge_vss.runtimes.sources._times import STILL_PACKETS, Clock, ShownTimes
+from edge_vss.runtimes.sources._times import PacketTimes, ShownTimes
 from edge_vss.text import without_password
 from edge_vss.video import Packet, StartReason
 
@@ -71,9 +71,7 @@ class CodedStream:
         self.marks = Marks(self.codec, self.name)
         self._ahead: list[av.Packet[Any]] = []
         self._waiting: deque[_Demuxed] = deque()
-        self._timed: bool | None = None
-        self._clock = Clock()
-        self._counted = -1
+        self._packet_times = PacketTimes()
 
     def _connect(self) -> None:
         self.container = container = open_container(self._uri, self._options)
@@ -110,7 +108,7 @@ class CodedStream:
     @property
     def unit_seconds(self) -> Fraction | None:
         """Seconds per unit of pts; None where the packets carry no times and are counted instead."""
-        return self.time_base if self._timed else None
+        return self.time_base if self._packet_times.timed else None
 
     @property
     def references(self) -> int:
@@ -160,7 +158,7 @@ class CodedStream:
         if packet is None:
             self.container.close()
             self._connect()
-            self._counted, self._clock = -1, Clock()
+            self._packet_times.restart()
         self._ahead = [] if packet is None else [packet]
         self._waiting.clear()
         self.times.restart()
@@ -245,24 +243,10 @@ class CodedStream:
             failures, torn = 0, False
 
     def _count(self, packet: av.Packet[Any]) -> None:
-        # Where a stream has no times, its packets are counted instead. The decoder hands the number on, and
-        # that tells which frame came from which packet.
-        if self._timed is None:
-            # Matroska cannot say a time below 0. Then the first packets have none, but the stream has.
-            told = (packet.pts, packet.dts, self.stream.start_time)
-            self._timed = any(time is not None for time in told)
-        if self._timed and self._clock.stands_still(packet.pts) and len(self._waiting) == STILL_PACKETS - 1:
-            self._timed = False
-            for waiting in self._waiting:
-                self._number(waiting.packet)
-        if not self._timed:
-            self._number(packet)
+        waiting = [each.packet for each in self._waiting]
+        self._packet_times.take(packet, self.stream.start_time, waiting)
         if self._options.live:
             self.captures.arrived(packet)
-
-    def _number(self, packet: av.Packet[Any]) -> None:
-        self._counted += 1
-        packet.pts = self._counted
 
     def _head(self, packet: av.Packet[Any]) -> continuity.PacketHead:
         return self._continuity.read(
@@ -301,7 +285,9 @@ class CodedStream:
 
     def log(self, reason: StartReason | str, pts: int | None) -> None:
         """Tell what happened, and when where that is known."""
-        where = "" if pts is None or not self._timed else f" at {float(pts * self.time_base):.3f} s"
+        where = (
+            "" if pts is None or not self._packet_times.timed else f" at {float(pts * self.time_base):.3f} s"
+        )
         LOG.warning("%s: %s%s", self.name, reason, where)
 
     def begin(self, reason: StartReason) -> None:

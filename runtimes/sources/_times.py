@@ -14,25 +14,53 @@ _NO_PRESENTATION_TIMES = frozenset({"avi", "asf", "mxf"})
 _NOT_GUESSED = frozenset({"h264", "hevc"})
 """Codecs for which FFmpeg takes that for the presentation time. For others it works out the right one."""
 
-STILL_PACKETS = 4
+_STILL_PACKETS = 4
 """So many packets of one time at the start of a file: nobody has written times into it."""
 
 
-class Clock:
-    """Whether the times of a stream's first packets move on. Passive."""
+class PacketTimes:
+    """The times of a stream's packets, or their numbers where it has no times. Passive.
+
+    The decoder hands a number on as it does a time. That tells which frame came from which packet.
+    """
 
     def __init__(self) -> None:
+        self.timed: bool | None = None
+        """Whether packets have times; None before the first."""
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin with the first packet again."""
+        self._counted = -1
         self._first: int | None = None
         self._still = 0
 
-    def stands_still(self, pts: int | None) -> bool:
-        """Whether this packet, the next, is the last of those that make it certain that they do not."""
+    def take(self, packet: av.Packet[Any], start_time: int | None, waiting: Sequence[av.Packet[Any]]) -> None:
+        """The next packet, which gets a number where there are no times. So do those that are ``waiting``,
+        taken but not used yet, where it shows only now. ``start_time`` is what the container says."""
+        if self.timed is None:
+            # Matroska cannot say a time below 0. Then the first packets have none, but the stream has.
+            told = (packet.pts, packet.dts, start_time)
+            self.timed = any(time is not None for time in told)
+        if self.timed and self._stands_still(packet.pts) and len(waiting) == _STILL_PACKETS - 1:
+            self.timed = False
+            for earlier in waiting:
+                self._number(earlier)
+        if not self.timed:
+            self._number(packet)
+
+    def _stands_still(self, pts: int | None) -> bool:
+        """Whether this packet is the last of those that make it certain that times do not move on."""
         if self._still < 0 or pts is None or self._first not in (None, pts):
             self._still = -1
             return False
         self._first = pts
         self._still += 1
-        return self._still == STILL_PACKETS
+        return self._still == _STILL_PACKETS
+
+    def _number(self, packet: av.Packet[Any]) -> None:
+        self._counted += 1
+        packet.pts = self._counted
 
 
 class ShownTimes:
