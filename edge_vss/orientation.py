@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_vss.chunks import riff_chunks
 from edge_vss.motion_field import MotionVectors
 from edge_vss.video import Size
 
@@ -83,14 +84,8 @@ _EXIF = (
 
 def of_webp(content: bytes) -> Orientation:
     """The orientation that the EXIF chunk of a WebP image asks for (RFC 9649; EXIF is a TIFF header)."""
-    position = 12
-    while position + 8 <= len(content):
-        name = content[position : position + 4]
-        size = int.from_bytes(content[position + 4 : position + 8], "little")
-        if name == b"EXIF":
-            return _of_tiff(content[position + 8 : position + 8 + size].removeprefix(b"Exif\0\0"))
-        position += 8 + size + size % 2
-    return UPRIGHT
+    exif = next((inside for name, inside in riff_chunks(content) if name == b"EXIF"), None)
+    return UPRIGHT if exif is None else _of_tiff(exif.removeprefix(b"Exif\0\0"))
 
 
 def _of_tiff(header: bytes) -> Orientation:

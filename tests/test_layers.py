@@ -15,7 +15,7 @@ HALVES = {
 }
 FLOORS = (
     ("text",),
-    ("errors", "report", "extras", "confidence"),
+    ("errors", "report", "extras", "confidence", "chunks"),
     ("values",),
     (
         *(

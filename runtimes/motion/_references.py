@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from edge_vss.motion_field import MotionVectors
 from edge_vss.runtimes.motion._election import compiled
 from edge_vss.runtimes.motion._election.match import Match
+from edge_vss.runtimes.motion._occurring import occurring
 from edge_vss.runtimes.tracing.cells import CELL_PX, Displacement, Known, at_centres, cells, fill, grid_of
 from edge_vss.video import Frame, Size
 
@@ -157,14 +158,15 @@ def _by_told_span(vectors: MotionVectors, grid: Size) -> dict[int, Placed]:
     spans = np.abs(vectors.reference.astype(np.int16))
     spans = np.where(vectors.direction > 0, -spans, spans)
     if vectors.width_px.max(initial=0) > CELL_PX or vectors.height_px.max(initial=0) > CELL_PX:
-        return {span: _many_cells(vectors.only(spans == span), grid) for span in _occurring(spans)}
+        there = [span for span in occurring(spans) if span]
+        return {span: _many_cells(vectors.only(spans == span), grid) for span in there}
     row, column = vectors.top_px.astype(np.intp) // CELL_PX, vectors.left_px.astype(np.intp) // CELL_PX
     spans[(row < 0) | (row >= grid[0]) | (column < 0) | (column >= grid[1])] = 0
     # Each span's vectors one after the other, in the order that they had.
     order = np.argsort(spans, kind="stable")
     cell, motion = (row * grid[1] + column).take(order), vectors.displacement_px.take(order, axis=1)
     in_order = spans.take(order)
-    found = _occurring(spans)
+    found = [span for span in occurring(spans) if span]
     begins, ends = (np.searchsorted(in_order, found, side) for side in ("left", "right"))
     return {
         span: (cell[begin:end], motion[:, begin:end])
@@ -176,12 +178,6 @@ def _many_cells(vectors: MotionVectors, grid: Size) -> Placed:
     displacement, known = cells(vectors, grid, ahead=bool(vectors.direction[0] > 0))
     places = np.flatnonzero(known)
     return places, displacement.reshape(2, -1).take(places, axis=1)
-
-
-def _occurring(spans: NDArray[np.int16]) -> list[int]:
-    """The spans that occur, but for 0, from the lowest on."""
-    least = int(spans.min(initial=0))
-    return [least + at for at in np.flatnonzero(np.bincount(spans - least)).tolist() if least + at]
 
 
 def elect(

@@ -100,7 +100,6 @@ class _Reader:
         self._given = self._done = self._sequence = 0
         self._begun: int | None = None
         self._recent: deque[int | None] = deque(maxlen=_MOST_WAITING)
-        self._twice: set[int | None] = set()
         self._ended = self._told = False
         self._thread = threading.Thread(target=self._work, name="edge-vss hevc", daemon=True)
 
@@ -118,9 +117,6 @@ class _Reader:
             self._packets.put(packet)
             if packet.start:
                 self._recent.clear()
-                self._twice.clear()
-            if packet.pts in self._recent:
-                self._twice = {packet.pts, *(self._twice & set(self._recent))}
             self._recent.append(packet.pts)
 
     def picture(self, pts: int | None, *, begins: bool) -> tuple[Picture | None, bool]:
@@ -135,7 +131,7 @@ class _Reader:
             self._warn("frames carry no times")
             return None, False
         with self._changed:
-            if pts in self._twice:
+            if self._is_shared(pts):
                 self._warn("several frames have one time")
                 self._pictures.pop(pts, None)
                 return None, False
@@ -151,6 +147,10 @@ class _Reader:
                 del self._pictures[at]
             begun = pts if self._begun is None else self._begun
             return found.picture, any(at > begun for at in hidden)
+
+    def _is_shared(self, pts: int) -> bool:
+        """Whether several packets have this time, so that nobody can tell which is whose."""
+        return self._recent.count(pts) > 1
 
     def _warn(self, why: str) -> None:
         if not self._told:
@@ -188,7 +188,7 @@ class _Reader:
         if packet.pts is None or len(pictures) != 1 or not pictures[0].shown:
             return
         with self._changed:
-            if packet.pts in self._twice:
+            if self._is_shared(packet.pts):
                 return
             while len(self._pictures) >= _MOST_WAITING:
                 del self._pictures[next(iter(self._pictures))]

@@ -243,7 +243,7 @@ class CodedStream:
             failures, torn = 0, False
 
     def _count(self, packet: av.Packet[Any]) -> None:
-        waiting = [each.packet for each in self._waiting]
+        waiting = (each.packet for each in self._waiting)
         self._packet_times.take(packet, self.stream.start_time, waiting)
         if self._options.live:
             self.captures.arrived(packet)
@@ -285,9 +285,8 @@ class CodedStream:
 
     def log(self, reason: StartReason | str, pts: int | None) -> None:
         """Tell what happened, and when where that is known."""
-        where = (
-            "" if pts is None or not self._packet_times.timed else f" at {float(pts * self.time_base):.3f} s"
-        )
+        unit = self.unit_seconds
+        where = "" if pts is None or unit is None else f" at {float(pts * unit):.3f} s"
         LOG.warning("%s: %s%s", self.name, reason, where)
 
     def begin(self, reason: StartReason) -> None:

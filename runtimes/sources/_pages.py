@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
+from edge_vss.chunks import png_chunks, riff_chunks
+
 _MOST_PAGES = 1 << 16
 _NEW_SUBFILE_TYPE = 254
 _REDUCED_OR_MASK = 0b101
@@ -14,7 +16,7 @@ def several(content: bytes) -> str:
     """What an image file is, if it holds several pictures: ``an animated PNG``, say. Else empty."""
     if content[8:12] == b"WEBP":
         # RFC 9649, 2.7.1.1: each frame of an animation is a chunk.
-        return "an animated WebP" if _of_riff(content).count(b"ANMF") > 1 else ""
+        return "an animated WebP" if sum(name == b"ANMF" for name, _ in riff_chunks(content)) > 1 else ""
     if content.startswith(b"\x89PNG\r\n\x1a\n"):
         return "an animated PNG" if _frames_of_png(content) > 1 else ""
     if content[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
@@ -22,23 +24,13 @@ def several(content: bytes) -> str:
     return ""
 
 
-def _of_riff(content: bytes) -> list[bytes]:
-    """The names of the chunks."""
-    names, at = [], 12
-    while at + 8 <= len(content):
-        size = int.from_bytes(content[at + 4 : at + 8], "little")
-        names.append(content[at : at + 4])
-        at += 8 + size + size % 2
-    return names
-
-
 def _frames_of_png(content: bytes) -> int:
     """The number in the chunk acTL, which stands before the pixels (w3.org/TR/png-3, 11.3.6.1)."""
-    at = 8
-    while at + 12 <= len(content) and (name := content[at + 4 : at + 8]) != b"IDAT":
+    for name, at, _ in png_chunks(content):
         if name == b"acTL":
             return int.from_bytes(content[at + 8 : at + 12], "big")
-        at += 12 + int.from_bytes(content[at : at + 4], "big")
+        if name == b"IDAT":
+            break
     return 1
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -35,17 +35,20 @@ class PacketTimes:
         self._first: int | None = None
         self._still = 0
 
-    def take(self, packet: av.Packet[Any], start_time: int | None, waiting: Sequence[av.Packet[Any]]) -> None:
+    def take(self, packet: av.Packet[Any], start_time: int | None, waiting: Iterable[av.Packet[Any]]) -> None:
         """The next packet, which gets a number where there are no times. So do those that are ``waiting``,
         taken but not used yet, where it shows only now. ``start_time`` is what the container says."""
         if self.timed is None:
             # Matroska cannot say a time below 0. Then the first packets have none, but the stream has.
             told = (packet.pts, packet.dts, start_time)
             self.timed = any(time is not None for time in told)
-        if self.timed and self._stands_still(packet.pts) and len(waiting) == _STILL_PACKETS - 1:
-            self.timed = False
-            for earlier in waiting:
-                self._number(earlier)
+        if self.timed and self._stands_still(packet.pts):
+            earlier = list(waiting)
+            # Once one of them was used, it is too late.
+            if len(earlier) == _STILL_PACKETS - 1:
+                self.timed = False
+                for each in earlier:
+                    self._number(each)
         if not self.timed:
             self._number(packet)
 

@@ -15,6 +15,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_vss.chunks import png_chunks
 from edge_vss.errors import SourceError
 from edge_vss.files import open_plain, path_of, read_plain
 from edge_vss.runtimes.opening import Opening
@@ -214,13 +215,9 @@ def _decoded(path: Path, png: _Png) -> NDArray[np.uint8]:
 
 def _picture(data: bytes) -> bytes:
     """The file without what is beside the picture: a text or a profile of 1 MB may unpack to gigabytes."""
-    kept, at = [data[:8]], 8
-    while at + 12 <= len(data):
-        size, kind = struct.unpack_from(">I4s", data, at)
-        if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
-            kept.append(data[at : at + 12 + size])
-        at += 12 + size
-    return b"".join(kept)
+    wanted = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+    kept = (data[at : at + 12 + size] for kind, at, size in png_chunks(data) if kind in wanted)
+    return data[:8] + b"".join(kept)
 
 
 def _has_all_rows(png: _Png) -> bool:
@@ -235,10 +232,11 @@ def _has_all_rows(png: _Png) -> bool:
         columns, rows = -(-(width - left) // across), -(-(height - top) // down)
         if columns > 0 and rows > 0:
             wanted += rows * (1 + -(-columns * png.depth // 8))
-    unpacked, at, found = zlib.decompressobj(), 8, 0
+    unpacked, found = zlib.decompressobj(), 0
     try:
-        while at + 12 <= len(png.data) and not unpacked.eof:
-            size, kind = struct.unpack_from(">I4s", png.data, at)
+        for kind, at, size in png_chunks(png.data):
+            if unpacked.eof:
+                break
             packed = png.data[at + 8 : at + 8 + size] if kind == b"IDAT" else b""
             more = bool(packed)
             while more and found <= wanted:
@@ -247,7 +245,6 @@ def _has_all_rows(png: _Png) -> bool:
                 packed = unpacked.unconsumed_tail
                 # What it has taken may give more than a piece.
                 more = bool(packed) or len(piece) == _PIECE
-            at += 12 + size
     except zlib.error:
         return False
     return unpacked.eof and found == wanted

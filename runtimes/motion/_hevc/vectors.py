@@ -19,6 +19,7 @@ from edge_vss.runtimes.motion._hevc.parser import (
     MODE_SKIP,
     Picture,
 )
+from edge_vss.runtimes.motion._occurring import occurring
 from edge_vss.video import Size
 
 _MOST_REMEMBERED = 64
@@ -56,7 +57,7 @@ class Shown:
             self._begin()  # picture order counts begin anew
         elif last is not None:
             self._step = math.gcd(self._step, picture.poc - last)
-        differences = _different(picture.cells["poc_difference"])
+        differences = occurring(picture.cells["poc_difference"])
         spans = {difference: self._span(picture.poc, difference) for difference in differences}
         self._counts.append(picture.poc)
         return self._orientation.vectors(_vectors(picture, spans), size_of(picture))
@@ -68,14 +69,6 @@ class Shown:
         if not self._step or difference % self._step:
             return 0
         return -difference // self._step
-
-
-def _different(values: NDArray[np.int16]) -> list[int]:
-    """The numbers that occur, in order."""
-    # Faster than sorting them. As wide numbers: a strange stream's may be as far apart as they can be.
-    least = int(values.min(initial=0))
-    counts = np.bincount(values.astype(np.intp).ravel() - least)
-    return [least + place for place in np.flatnonzero(counts).tolist()]
 
 
 def _vectors(picture: Picture, spans: dict[int, int]) -> MotionVectors:
