@@ -50,6 +50,8 @@ class MotionDescription:
     """Whether it reads the decoder's vectors: the decoder gives them only where somebody wants them."""
     pictures: bool = True
     """Whether it needs every picture, whatever the stream says."""
+    pixels: bool = True
+    """Whether it may look at pixels even where every vector refers to the frame before."""
 
 
 MOTIONS: Kind[Measure, MotionDescription] = Kind("motion", __name__, "measure", MotionDescription)

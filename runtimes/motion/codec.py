@@ -14,7 +14,7 @@ from edge_vss.runtimes.motion._references import Shown, elect, hypotheses, keep,
 from edge_vss.runtimes.tracing.cells import CELL_PX, cells, fill, grid_of
 from edge_vss.video import Frame, StreamInfo
 
-DESCRIPTION = MotionDescription("the decoder's vectors", vectors=True, pictures=False)
+DESCRIPTION = MotionDescription("the decoder's vectors", vectors=True, pictures=False, pixels=False)
 ENOUGH = 0.05
 """Where vectors cover less than this share of a frame (an I-frame, a cut), the motion of the frame before is
 kept."""

@@ -194,6 +194,7 @@ def open_source(
         ffmpeg={str(name): str(value) for name, value in (options or {}).items()},
         stream=stream,
         pictures="all" if described.pictures else pictures,
+        pixels=pictures == "all" or described.pictures or described.pixels,
     )
     reader = plugin.call(target, wanted)
     if pictures == "key" and not reader.info.codec:

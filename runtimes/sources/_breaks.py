@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from operator import itemgetter
 
 from edge_vss.plugins import LOG
 from edge_vss.runtimes.sources._continuity import DAMAGED, LOST
@@ -43,9 +44,11 @@ class Breaks:
                 self._places.popitem(last=False)
         self._packets += 1
 
-    def damaged(self, reason: StartReason, delayed: bool) -> None:
-        """The packet added last cannot be decoded, or, where the decoder answers ``delayed``, some before."""
-        self._waiting.append((0 if delayed else self._packets - 1, reason))
+    def damaged(self, pts: int | None, reason: StartReason, delayed: bool) -> None:
+        """The packet of this pts, without one the packet added last, cannot be decoded; or, where the decoder
+        answers ``delayed``, some packet before."""
+        place = self._packets - 1 if pts is None else self._places.get(pts, self._packets - 1)
+        self._waiting.append((0 if delayed else place, reason))
         self._frames += not delayed
 
     def again(self, reason: StartReason) -> None:
@@ -65,7 +68,7 @@ class Breaks:
         # A stream without presentation times has few B-frames, if any: frames come about as packets do.
         place = self._frames if pts is None else self._places.pop(pts, self._frames)
         self._frames += 1
-        due = [waiting for waiting in self._waiting if waiting[0] <= place]
+        due = sorted((waiting for waiting in self._waiting if waiting[0] <= place), key=itemgetter(0))
         for waiting in due:
             self._waiting.remove(waiting)
         return next((reason for _, reason in due), StartReason.NONE)

@@ -14,7 +14,6 @@ from typing import Any
 
 import av
 import av.error
-from av.codec.context import Flags
 
 from edge_vss.errors import SourceError
 from edge_vss.plugins import LOG
@@ -25,6 +24,7 @@ from edge_vss.runtimes.sources._again import Patience
 from edge_vss.runtimes.sources._breaks import Breaks, Marks
 from edge_vss.runtimes.sources._captures import Captures
 from edge_vss.runtimes.sources._container import broke_off, frame_rate, open_container, timed_out
+from edge_vss.runtimes.sources._decoder import Decoder
 from edge_vss.runtimes.sources._streams import leave_out_others, video_stream
 from edge_vss.runtimes.sources._times import PacketTimes, ShownTimes
 from edge_vss.text import without_password
@@ -63,6 +63,8 @@ class CodedStream:
         self._options = options
         self._vector_codecs = vector_codecs
         self._packet_start = StartReason.NONE
+        self.references = 0
+        """How many frames the picture of the packet given last may refer to; 0 where headers do not say."""
         self.spent = 0.0
         """Seconds that went into the packets since somebody last set it to zero."""
         self._listener: Listener | None = None
@@ -88,19 +90,12 @@ class CodedStream:
             context = self.stream.codec_context
             self.codec = getattr(context.codec, "canonical_name", context.name)
             self.exports = self._options.vectors and self.codec in self._vector_codecs
-            if self.exports:
-                context.options = {**context.options, "flags2": "+export_mvs"}
-            if self.codec == "hevc":
-                # Without it, nothing is shown from a lost packet to the next key frame.
-                context.flags |= Flags.output_corrupt
-            # With B-frames, frame threads give other vectors from run to run. They also delay a live picture.
-            context.thread_type = "SLICE" if self.exports or self._options.live else "AUTO"
+            self.decoder = Decoder(self._uri, self._options, self.stream, self.exports)
             self.extradata = bytes(context.extradata or b"")
             self.times = ShownTimes(container.format.name, self.codec, bool(context.has_b_frames))
             self._continuity = continuity.Continuity(self.codec, self.extradata, float(self.time_base))
             # MP4 has no durations of its own: each packet lasts until the next, a lost one or not.
             self._durations = "mp4" not in container.format.name
-            self.delayed = not (self.exports or self._options.live)
         except BaseException:
             container.close()
             raise
@@ -109,11 +104,6 @@ class CodedStream:
     def unit_seconds(self) -> Fraction | None:
         """Seconds per unit of pts; None where the packets carry no times and are counted instead."""
         return self.time_base if self._packet_times.timed else None
-
-    @property
-    def references(self) -> int:
-        """How many frames a picture may refer to, by the newest header; 0 where headers do not say."""
-        return self._continuity.references
 
     def listen(self, listener: Listener) -> None:
         """Hand every packet to ``listener``, beginning with those that opening has read."""
@@ -159,6 +149,8 @@ class CodedStream:
             self.container.close()
             self._connect()
             self._packet_times.restart()
+        else:
+            self.decoder.restart()
         self._ahead = [] if packet is None else [packet]
         self._waiting.clear()
         self.times.restart()
@@ -178,7 +170,9 @@ class CodedStream:
         self.container.close()
 
     def packets(self) -> Iterator[av.Packet[Any] | None]:
-        """The stream's packets, and None at the end, so that the decoder gives out what it still holds."""
+        """The stream's packets, and None at the end, so that the decoder gives out what it still holds.
+
+        Where the decoder has to begin again, packets come again whose frames were not shown."""
         ahead = 0 if self._options.live else continuity.AHEAD_PACKETS
         # Kept here, so that another iterator goes on where one was left.
         waiting = self._waiting
@@ -186,9 +180,16 @@ class CodedStream:
             if demuxed is not None:
                 waiting.append(demuxed)
             while waiting and (demuxed is None or len(waiting) > ahead):
+                if not self.decoder.is_certain(waiting[0].packet):
+                    yield from self.decoder.begin_again(waiting[0].packet, lambda: self.patience.stopped)
                 yield self._watch(waiting.popleft(), waiting, ended=demuxed is None)
+                if self.decoder.doubtful:
+                    yield from self.decoder.begin_again(None, lambda: self.patience.stopped)
             if demuxed is None:
                 yield None
+                if self.decoder.doubtful:
+                    yield from self.decoder.begin_again(None, lambda: self.patience.stopped)
+                    yield None
 
     def _demuxed(self) -> Iterator[_Demuxed | None]:
         """What the demuxer gives, and None where it ends."""
@@ -259,6 +260,7 @@ class CodedStream:
 
     def _watch(self, demuxed: _Demuxed, ahead: Iterable[_Demuxed], ended: bool) -> av.Packet[Any]:
         packet = demuxed.packet
+        self.references = demuxed.head.references
         if self.times.begins_seconds is None:
             self.times.begin([packet.pts, *(later.packet.pts for later in ahead)], self.time_base, self.fps)
         reason = self._continuity.check(demuxed.head, [later.head for later in ahead], ended)
@@ -281,7 +283,7 @@ class CodedStream:
         """The packet of this pts, or with ``delayed`` one of those before, makes no frame."""
         self.errors += 1
         self.log(continuity.DAMAGED, pts)
-        self.breaks.damaged(continuity.DAMAGED, delayed)
+        self.breaks.damaged(pts, continuity.DAMAGED, delayed)
 
     def log(self, reason: StartReason | str, pts: int | None) -> None:
         """Tell what happened, and when where that is known."""

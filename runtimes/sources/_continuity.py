@@ -45,6 +45,8 @@ class PacketHead:
     corrupt: bool = False
     key: bool = False
     number: PictureNumber | None = None
+    references: int = 0
+    """How many frames a picture may refer to, by the headers so far; 0 where headers do not say."""
 
 
 class Continuity:
@@ -68,11 +70,6 @@ class Continuity:
         self._order = _Order(self._numbering.step if self._numbering else NO_STEP, codec, self._marked)
         self.restart()
 
-    @property
-    def references(self) -> int:
-        """How many frames a picture may refer to, by the newest header read; 0 where headers do not say."""
-        return self._numbering.references if self._numbering is not None else 0
-
     def restart(self) -> None:
         """Forget what came before: after a seek, the next packet has nothing to follow on from."""
         if self._numbering is not None:
@@ -93,8 +90,10 @@ class Continuity:
         key: bool = False,
     ) -> PacketHead:
         """What is to be known of the next packet; `check` takes it, now or later."""
-        number = self._numbering.read(bytes(packet[:_SCAN_BYTES])) if self._numbering is not None else None
-        return PacketHead(dts, duration, corrupt, key, number)
+        if self._numbering is None:
+            return PacketHead(dts, duration, corrupt, key)
+        number = self._numbering.read(bytes(packet[:_SCAN_BYTES]))
+        return PacketHead(dts, duration, corrupt, key, number, self._numbering.references)
 
     def check(self, packet: PacketHead, ahead: Sequence[PacketHead] = (), ended: bool = False) -> StartReason:
         """Why the frames from this packet on do not follow on from those before: a start reason, or empty.

@@ -112,11 +112,12 @@ class Decoding:
                 self.coded.times.fed(packet)
             began = perf_counter()
             try:
-                pictures = self.coded.stream.codec_context.decode(packet)
+                pictures = self.coded.decoder.decode(packet)
             except av.error.EOFError:
                 break
             except av.error.FFmpegError:
-                self.coded.damaged(packet.pts if packet else None, self.coded.delayed or packet is None)
+                late = self.coded.decoder.delayed or packet is None
+                self.coded.damaged(packet.pts if packet else None, late)
                 pictures = []
             self.coded.spent += perf_counter() - began
             # At its end, a decoder with threads gives many frames at once.

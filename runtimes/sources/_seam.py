@@ -57,6 +57,8 @@ class SourceOptions:
     pictures: str = "all"
     """Which frames need a picture: ``all``, ``key`` (I-frames), ``none``. A reader that can leave out the
     others says so in `StreamInfo.pictures`."""
+    pixels: bool = True
+    """Whether somebody may look at the pixels of frames that need no picture: to measure motion."""
 
 
 class Open(Protocol):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from edge_vss.video import Size
 
 NAL_SLICE, NAL_IDR, NAL_SPS = 1, 5, 7
+NAL_PARTITIONS = (2, 3, 4)
 
 _HIGH_PROFILES = {100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135}
 _MOST_CYCLE_OFFSETS = 255
@@ -129,14 +130,22 @@ def length_bytes(extradata: bytes) -> int:
     return (extradata[4] & 3) + 1 if len(extradata) >= 7 and extradata[0] == 1 else 0
 
 
-def read_extradata(extradata: bytes) -> SequenceParameters | None:
-    """The first sequence parameter set in a decoder's extradata (avcC or Annex B), or None."""
+def sps_units(extradata: bytes) -> list[bytes]:
+    """The SPS NAL units in a decoder's extradata (avcC or Annex B)."""
     if length_bytes(extradata):
-        size = int.from_bytes(extradata[6:8], "big")
-        units = iter([extradata[8 : 8 + size]] if extradata[5] & 31 else [])
+        units, position = list[bytes](), 6
+        for _ in range(extradata[5] & 31):
+            begin = position + 2
+            position = begin + int.from_bytes(extradata[position:begin], "big")
+            units.append(extradata[begin:position])
     else:
-        units = nal_units(extradata)
-    return next((read_sps(unit) for unit in units if unit and unit[0] & 31 == NAL_SPS), None)
+        units = list(nal_units(extradata))
+    return [unit for unit in units if unit and unit[0] & 31 == NAL_SPS]
+
+
+def read_extradata(extradata: bytes) -> SequenceParameters | None:
+    """The first sequence parameter set in a decoder's extradata, or None."""
+    return next(map(read_sps, sps_units(extradata)), None)
 
 
 def read_sps(nal: bytes) -> SequenceParameters | None:
@@ -201,6 +210,17 @@ def _skip_scaling_list(bits: Bits, count: int) -> None:
         if following:
             following = (last + bits.signed_golomb()) & 255
         last = following or last
+
+
+def read_slice_type(nal: bytes) -> int | None:
+    """slice_type of a slice NAL unit, header byte first (table 7-6): 0 P, 1 B, 2 I, and five more where all
+    slices of the picture have that type. None where it is cut short."""
+    bits = Bits(nal[1:_SLICE_START_BYTES])
+    try:
+        bits.golomb()
+        return bits.golomb()
+    except IndexError:
+        return None
 
 
 def read_slice_start(nal: bytes, sps: SequenceParameters) -> SliceStart | None:

@@ -1,0 +1,206 @@
+"""The decoder of one stream: as many threads, and as little work on pixels, as leave exact what is wanted.
+
+FFmpeg decodes several H.264 frames at once, and leaves out the loop filter where it is told to. Vectors do
+not depend on that, as long as every frame is whole and refers to earlier ones alone. With B-frames they
+differ from run to run, and in damaged frames so do pixels. No header promises that neither will come. So the
+first packet that is not certain, and the first frame that is damaged, make decoding begin again at the IDR
+picture before it, slice by slice.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import takewhile
+from typing import Any
+
+import av
+import av.error
+from av.codec.context import Flags
+
+from edge_vss.plugins import LOG
+from edge_vss.runtimes.sources import SourceOptions
+from edge_vss.runtimes.sources import _sps as sps
+from edge_vss.runtimes.sources._container import open_container
+from edge_vss.runtimes.sources._spelling import can_begin_again
+from edge_vss.runtimes.sources._streams import leave_out_others, video_stream
+from edge_vss.text import without_password
+
+_P_OR_I, _ALL_P_OR_I = (0, 2), (5, 7)
+"""Types of slices (ITU-T H.264, table 7-6), and the same where all slices of a picture have that type."""
+
+_LONG_AGO = -(2**61)
+"""The first time of packets whose frames were shown before. No real one is half as early."""
+
+_UNFILTERED = {"none": "all", "key": "nointra"}
+"""What goes without the loop filter (FFmpeg's skip_loop_filter), by the pictures that are wanted. An I-frame
+is made of nothing but itself."""
+
+_MOST_INSIDE = 64
+"""More packets than any decoder holds. So many without a frame, and something is wrong."""
+
+
+class Decoder:
+    """Passive; one thread at a time."""
+
+    def __init__(self, uri: str, options: SourceOptions, stream: av.VideoStream, exports: bool) -> None:
+        """``exports``: whether its vectors are wanted."""
+        self._uri = uri
+        self._options = options
+        self._stream = stream
+        self._context: Any = stream.codec_context
+        self._plain = {**self._context.options, **({"flags2": "+export_mvs"} if exports else {})}
+        codec = getattr(self._context.codec, "canonical_name", self._context.name)
+        extradata = bytes(self._context.extradata or b"")
+        self._headers = sps.sps_units(extradata) if codec == "h264" else []
+        self._length_bytes = sps.length_bytes(extradata)
+        self._quick = exports and self._may_be_quick()
+        quicker = {}
+        if self._quick and not options.pixels and self._most_references() == 1:
+            quicker["skip_loop_filter"] = _UNFILTERED[options.pictures]
+        self._context.options = {**self._plain, **quicker}
+        if codec == "hevc":
+            # Without it, nothing is shown from a lost packet to the next key frame.
+            self._context.flags |= Flags.output_corrupt
+        # Frame threads delay a live picture.
+        by_slices = options.live or (exports and not self._quick)
+        self._context.thread_type = "SLICE" if by_slices else "AUTO"
+        self.delayed = not by_slices
+        """Whether a packet's frame may come only with later packets."""
+        self.doubtful = False
+        """Whether frames came that are not certain, and were left out: `begin_again`."""
+        self.restart()
+
+    def restart(self) -> None:
+        """After a seek: what comes next has nothing to do with what was."""
+        if self._context.is_open:
+            self._context.flush_buffers()
+        self._inside: deque[av.Packet[Any]] = deque()
+        self._idr: av.Packet[Any] | None = None
+        self.doubtful = False
+
+    def _may_be_quick(self) -> bool:
+        again = not self._options.live and "://" not in self._uri and can_begin_again(self._uri)
+        return again and not self._context.has_b_frames and self._most_references() > 0
+
+    def _most_references(self) -> int:
+        """How many frames a picture may refer to; 0 where that is not known, where pictures may be fields,
+        and where some may be left out on purpose."""
+        found = [sps.read_sps(unit) for unit in self._headers]
+        plain = [each for each in found if each and each.frames_only and not each.gaps_allowed]
+        return max((each.max_references for each in plain), default=0) if len(plain) == len(found) else 0
+
+    def is_certain(self, packet: av.Packet[Any]) -> bool:
+        """Whether the vectors of this packet, and what is wanted of its picture, are certain. If not,
+        `begin_again` before it is decoded."""
+        if not self._quick:
+            return True
+        found_again = packet.dts is not None and packet.pos is not None and packet.pos >= 0
+        return found_again and len(self._inside) < _MOST_INSIDE and self._looks_back(packet)
+
+    def _looks_back(self, packet: av.Packet[Any]) -> bool:
+        """Whether all slices are P or I, and the headers those of the beginning."""
+        seen = False
+        for unit in sps.nal_units(bytes(packet), self._length_bytes):
+            kind = unit[0] & 31
+            # By another header, frames may be shown in another order.
+            if kind in sps.NAL_PARTITIONS or (kind == sps.NAL_SPS and unit not in self._headers):
+                return False
+            if kind in (sps.NAL_SLICE, sps.NAL_IDR):
+                slice_type, seen = sps.read_slice_type(unit), True
+                if slice_type in _ALL_P_OR_I:
+                    return True
+                if slice_type not in _P_OR_I:
+                    return False
+        return seen
+
+    def decode(self, packet: av.Packet[Any] | None) -> list[av.VideoFrame]:
+        """The pictures that a packet completes; None for what is left. Raises FFmpegError."""
+        if not self._quick:
+            pictures: list[av.VideoFrame] = self._context.decode(packet)
+            return [picture for picture in pictures if picture.pts is None or picture.pts > _LONG_AGO // 2]
+        if packet is not None:
+            self._inside.append(packet)
+        try:
+            pictures = self._context.decode(packet)
+        except av.error.FFmpegError:
+            self.doubtful = True
+            return []
+        certain = list(takewhile(self._came, pictures))
+        # Several threads say nothing of a packet that makes no frame.
+        self.doubtful = len(certain) < len(pictures) or (packet is None and bool(self._inside))
+        return certain
+
+    def _came(self, picture: av.VideoFrame) -> bool:
+        """Whether this is the whole picture of the first packet that is inside; then it is no more."""
+        if picture.is_corrupt or not self._inside or self._inside[0].pts != picture.pts:
+            return False
+        packet = self._inside.popleft()
+        units = sps.nal_units(bytes(packet) if packet.is_keyframe else b"", self._length_bytes)
+        if any(unit[0] & 31 == sps.NAL_IDR for unit in units):
+            self._idr = packet
+        return True
+
+    def begin_again(self, packet: av.Packet[Any] | None, stopped: Callable[[], bool]) -> list[av.Packet[Any]]:
+        """Decode all again whose frames were shown, slice by slice. ``packet`` comes next, if it is not None.
+
+        Returns the packets before it whose frames were not shown: decode them first. Ends early once
+        ``stopped`` says so. Raises SourceError where the file cannot be opened any more.
+        """
+        inside = list(self._inside)
+        self._inside.clear()
+        self._quick = self.delayed = self.doubtful = False
+        begun = self._context.is_open
+        if begun:
+            self._context = av.CodecContext.create(self._stream.codec_context.codec.name, "r")
+            self._context.extradata = self._stream.codec_context.extradata
+        self._context.options = self._plain
+        self._context.thread_type = "SLICE"
+        following = inside[0] if inside else packet
+        if begun and following is not None:
+            self._decode_up_to(following, stopped)
+        return inside
+
+    def _decode_up_to(self, following: av.Packet[Any], stopped: Callable[[], bool]) -> None:
+        name = without_password(self._uri)
+        LOG.info("%s: what comes now is not certain with several threads, so it is decoded again", name)
+        for number, packet in enumerate(self._shown_before(following)):
+            if stopped():
+                return
+            packet.pts = packet.dts = _LONG_AGO + number
+            # What was damaged was told when it was shown.
+            with suppress(av.error.FFmpegError):
+                self._context.decode(packet)
+
+    def _shown_before(self, following: av.Packet[Any]) -> Iterator[av.Packet[Any]]:
+        """The packets from the last IDR picture that was shown to this one, without it, from the file."""
+        found = False
+        # Where a seek does not find the IDR picture, the file is read from its beginning.
+        for begins in dict.fromkeys((self._idr, None)):
+            with open_container(self._uri, self._options) as again:
+                stream = video_stream(again, self._uri, self._stream.index)
+                leave_out_others(again, stream)
+                if begins is not None:
+                    again.seek(begins.dts, stream=stream)
+                for packet in _between(again.demux(stream), begins, following):
+                    found = True
+                    yield packet
+            if found:
+                return
+
+
+def _between(
+    packets: Iterator[av.Packet[Any]], first: av.Packet[Any] | None, end: av.Packet[Any]
+) -> Iterator[av.Packet[Any]]:
+    begun = first is None
+    for packet in packets:
+        begun = begun or (first is not None and _place(packet) == _place(first))
+        if _place(packet) == _place(end) or not packet.size:
+            return
+        if begun:
+            yield packet
+
+
+def _place(packet: av.Packet[Any]) -> tuple[int | None, int | None, int]:
+    return packet.pos, packet.dts, packet.size

@@ -1,0 +1,166 @@
+"""H.264 decoded by several threads, a frame each: the same in every byte as slice by slice, or not done."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from numpy.typing import NDArray
+
+from edge_vss.errors import SourceError
+from edge_vss.runtimes.sources import open_source
+from edge_vss.runtimes.sources._decoder import Decoder
+from edge_vss.video import Frame
+from tests.fuzzing.soak import damaged
+from tests.helpers.logs import listening
+from tests.helpers.videos import B_FRAMES, P_ONLY, encode, pan
+
+Seen = tuple[object, ...]
+SHORT_GOP = P_ONLY | {"g": "12"}
+AGAIN = "decoded again"
+
+
+@pytest.fixture
+def by_slices(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Seen]]:
+    """What a file gives where every frame is decoded slice by slice."""
+
+    def found(path: Path, **options: Any) -> list[Seen]:
+        with monkeypatch.context() as patch:
+            patch.setattr(Decoder, "_may_be_quick", lambda self: False)
+            return seen(path, **options)
+
+    return found
+
+
+def seen(path: Path, seek: float | None = None, **options: Any) -> list[Seen]:
+    """All that a frame says, of all frames; with ``seek``, of those after it too."""
+    with open_source(path, motion="codec", **options) as source:
+        first = [of_frame(frame) for frame in source]
+        if seek is not None:
+            source.seek(seek)
+        return [*first, *(of_frame(frame) for frame in source), (source.errors, source.untold_losses)]
+
+
+def of_frame(frame: Frame) -> Seen:
+    vectors, motion = frame.vectors, frame.motion
+    arrays: list[NDArray[Any]] = [frame.luma] if frame.has_picture else []
+    if vectors is not None:
+        arrays += [vectors.left_px, vectors.top_px, vectors.displacement_px, vectors.direction]
+    if motion is not None:
+        arrays += [motion.displacement_px, motion.known, motion.reference]
+    told = frame.index, frame.pts, frame.picture_type, frame.start
+    return *told, *(array.tobytes() for array in arrays)
+
+
+def is_quick(path: Path, **options: Any) -> bool:
+    with open_source(path, motion="codec", **options) as source:
+        decoder: Decoder = source._reader._decoding.coded.decoder  # type: ignore[attr-defined]
+        list(source)
+        return decoder.delayed
+
+
+def joined(path: Path, *parts: Path) -> Path:
+    """MPEG-TS can be joined byte by byte."""
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts", "avi"])
+@pytest.mark.parametrize("references", ["1", "3"])
+def test_frames_that_look_back_are_the_same(
+    suffix: str, references: str, tmp_path: Path, by_slices: Callable[..., list[Seen]]
+) -> None:
+    path = encode(tmp_path / f"p.{suffix}", pan(40), options=SHORT_GOP | {"refs": references})
+    assert is_quick(path)
+    for options in ({}, {"pictures": "key"}, {"pictures": "none"}, {"seek": 0.9}):
+        assert seen(path, **options) == by_slices(path, **options)
+
+
+@pytest.mark.parametrize("name", ["udacity_solidWhiteRight.mp4", "0016E5_h264_p_refs1_g250.mp4"])
+def test_real_drives_are_the_same_in_every_run(
+    name: str, data: Path, by_slices: Callable[..., list[Seen]]
+) -> None:
+    path = data / "video" / name
+    assert is_quick(path)
+    expected = by_slices(path)
+    for _ in range(3):
+        assert seen(path) == expected
+
+
+def test_what_may_look_ahead_is_decoded_by_slices(tmp_path: Path) -> None:
+    assert not is_quick(encode(tmp_path / "b.mp4", pan(12), options=B_FRAMES))
+    assert not is_quick(encode(tmp_path / "i.mp4", pan(12), options=P_ONLY | {"x264-params": "tff=1"}))
+    path = encode(tmp_path / "p.ts", pan(12), options=P_ONLY)
+    assert is_quick(path) and not is_quick(path, live=True)
+
+
+@pytest.mark.parametrize("later", [B_FRAMES, P_ONLY | {"refs": "3"}], ids=["b-frames", "references"])
+def test_what_comes_in_the_middle_is_the_same(
+    later: dict[str, str], tmp_path: Path, by_slices: Callable[..., list[Seen]]
+) -> None:
+    first = encode(tmp_path / "first.ts", pan(30), options=SHORT_GOP)
+    second = encode(tmp_path / "second.ts", pan(30, seed=1), options=later)
+    path = joined(tmp_path / "both.ts", first, second, first)
+    with listening() as said:
+        for options in ({}, {"pictures": "key"}, {"pictures": "none"}, {"seek": 0.9}):
+            assert seen(path, **options) == by_slices(path, **options)
+    assert AGAIN in "".join(said)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
+def test_damaged_files_are_the_same(
+    suffix: str, tmp_path: Path, by_slices: Callable[..., list[Seen]]
+) -> None:
+    whole = encode(tmp_path / f"p.{suffix}", pan(40, (144, 208)), options=SHORT_GOP).read_bytes()
+    path, again = tmp_path / f"damaged.{suffix}", 0
+    for seed in range(12):
+        path.write_bytes(damaged(whole, random.Random(seed)))
+        with listening() as said:
+            found = told(lambda: seen(path))
+        expected = told(lambda: by_slices(path))
+        # What a decoder shows of missing blocks is whatever the memory held before.
+        assert [each[:4] for each in found] == [each[:4] for each in expected]
+        whole_frames = next((n for n, each in enumerate(found) if n and each[3:4] != ("",)), 0)
+        assert found[:whole_frames] == expected[:whole_frames]
+        again += AGAIN in "".join(said)
+    assert again
+
+
+def told(call: Callable[[], list[Seen]]) -> list[Seen]:
+    try:
+        return call()
+    except SourceError as error:
+        return [(str(error),)]
+
+
+def test_a_file_that_is_gone_when_it_is_wanted_again(tmp_path: Path) -> None:
+    first = encode(tmp_path / "first.ts", pan(30), options=SHORT_GOP)
+    second = encode(tmp_path / "second.ts", pan(30, seed=1), options=B_FRAMES)
+    path = joined(tmp_path / "both.ts", first, second)
+    with open_source(path, motion="codec") as source:
+        next(source)
+        path.unlink()
+        with pytest.raises(SourceError, match="no such file"):
+            list(source)
+
+
+def test_without_pixels_the_loop_filter_does_not_run(tmp_path: Path) -> None:
+    path = encode(tmp_path / "p.mp4", pan(20), options=SHORT_GOP | {"crf": "40"})
+    lumas: dict[str, list[bytes]] = {}
+    for pictures in ("all", "key", "none"):
+        with open_source(path, motion="codec", pictures=pictures) as source:
+            # The decoder's own picture, whether it is to be seen or not.
+            lumas[pictures] = [frame.luma.tobytes() for frame in source._reader.frames()]
+    same = [a == b for a, b in zip(lumas["all"], lumas["key"], strict=True)]
+    assert same[0] and same[12] and not all(same)
+    assert lumas["none"][0] != lumas["all"][0]
+
+
+def test_who_looks_at_pixels_gets_them(tmp_path: Path) -> None:
+    path = encode(tmp_path / "p.mp4", pan(20), options=SHORT_GOP | {"crf": "40"})
+    with open_source(path, motion="auto") as plain, open_source(path, motion="auto", pictures="key") as key:
+        for one, other in zip(plain._reader.frames(), key._reader.frames(), strict=True):
+            assert (one.luma == other.luma).all()
