@@ -47,6 +47,8 @@ bench: $(READY)
 	$(BIN)/python -m tests.benchmarks.accuracy
 	$(BIN)/python -m tests.benchmarks.heads
 	$(BIN)/python -m tests.benchmarks.fast --page bench.md
+	$(BIN)/python -m tests.benchmarks.against
+	$(BIN)/python -m tests.benchmarks.policies
 	$(BIN)/python -m tests.benchmarks.label
 	$(BIN)/python -m tests.benchmarks.late
 

@@ -22,6 +22,7 @@ from edge_vss.runtimes.engines import (
     one_line,
 )
 from edge_vss.runtimes.engines._memory import OutputMemory
+from edge_vss.runtimes.engines._openvino_layout import to_compile
 from edge_vss.vendors import without_telemetry
 
 _DTYPES = {"f32": "float32", "f64": "float64", "f16": "float16", "boolean": "bool"}
@@ -66,7 +67,7 @@ def load(path: Path, graph: GraphSpec, options: EngineOptions = EngineOptions())
         digest = hashlib.sha256(f"{graph.sha256} {graph.data_sha256}".encode()).hexdigest()[:16]
         config["CACHE_DIR"] = str(cache / digest)
     try:
-        compiled = core.compile_model(str(path), device, config)
+        compiled = core.compile_model(to_compile(core, path), device, config)
     except Exception as error:  # OpenVINO has one class for all errors, and it is RuntimeError in the end
         raise EngineError(
             f"OpenVINO refuses {path} ({one_line(error)}): convert the model again, or upgrade openvino"

@@ -11,7 +11,7 @@ import os
 import platform
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -63,7 +63,7 @@ def clip(folder: Path, size: Size, options: dict[str, str], name: str = "") -> P
     return path
 
 
-def in_turn(calls: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+def in_turn(calls: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
     """What each call gives, round by round, in turn."""
     for call in calls.values():
         call()
@@ -191,7 +191,7 @@ def state(folder: Path, rounds: int) -> list[Row]:
 
 
 def between(folder: Path, rounds: int) -> list[Row]:
-    """A frame in between, from packet to labels: all but decoding, over decoding."""
+    """A frame in between, from packet to labels: all but decoding, over decoding it on one thread."""
     segmenter = load(_streets(folder))
     rows = []
     cases: list[tuple[str, Size, dict[str, str], float]] = [
@@ -202,28 +202,37 @@ def between(folder: Path, rounds: int) -> list[Row]:
     ]
     for kind, size, options, wanted in cases:
         path = clip(folder, size, options, "b" if kind == "B-frames" else "p")
-        pairs = [_between(segmenter, path) for _ in range(rounds)]
-        found = {"all but decoding": [rest for rest, _ in pairs], "decoding": [spent for _, spent in pairs]}
+        calls = {"all but decoding": partial(_between, segmenter, path), "decoding": partial(_decoding, path)}
+        found = in_turn(calls, rounds)
         name = f"{kind} {size[1]}x{size[0]}: all but decoding / decoding"
         rows.append(Row(name, ratio(found, "all but decoding", "decoding"), "x", wanted, True, shown(found)))
     return rows
 
 
-def _between(segmenter: Segmenter, path: Path) -> tuple[float, float]:
-    """Medians over frames in between: everything but decoding, and decoding."""
-    rest, decoding = list[float](), list[float]()
+def _decoding(path: Path) -> float:
+    """Seconds of a frame on one thread, with vectors, each frame by itself."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.options, stream.codec_context.thread_count = {"flags2": "+export_mvs"}, 1
+        packets = list(container.demux(stream))
+        spent = [seconds(partial(stream.codec_context.decode, packet)) for packet in packets if packet.size]
+        return statistics.median(spent)
+
+
+def _between(segmenter: Segmenter, path: Path) -> float:
+    """The median over frames in between: everything but decoding."""
+    rest = list[float]()
     session = segmenter.session(f"interval:{EACH_KEY}")
     with open_source(path) as source:
         while True:
             began = perf_counter()
             frame = next(source, None)
             if frame is None:
-                return statistics.median(rest), statistics.median(decoding)
+                return statistics.median(rest)
             prediction = session.step(frame)
             spent = perf_counter() - began
             if prediction.decision.route == "nonkey":
                 rest.append(spent - frame.seconds["decode"])
-                decoding.append(frame.seconds["decode"])
 
 
 def _streets(folder: Path) -> Path:
@@ -243,20 +252,16 @@ def vectors(folder: Path, rounds: int) -> list[Row]:
         ("two references, udacity", two, 0.6),
     )
     for name, path, wanted in cases:
-        found = in_turn(
-            {
-                "ours": partial(seconds, partial(_ours, path)),
-                "theirs": partial(seconds, partial(_theirs, path)),
-            },
-            rounds,
-        )
-        row = f"{name}: motion-vector-extractor / ours, time of the file"
-        rows.append(Row(row, ratio(found, "theirs", "ours"), "x", wanted, False, shown(found)))
+        calls = {pictures: partial(seconds, partial(_ours, path, pictures)) for pictures in ("all", "none")}
+        found = in_turn({**calls, "theirs": partial(seconds, partial(_theirs, path))}, rounds)
+        for pictures, said in (("all", ""), ("none", ", without pictures as theirs")):
+            row = f"{name}: motion-vector-extractor / ours{said}, time of the file"
+            rows.append(Row(row, ratio(found, "theirs", pictures), "x", wanted, False, shown(found)))
     return rows
 
 
-def _ours(path: Path) -> None:
-    with open_source(path, motion="codec") as source:
+def _ours(path: Path, pictures: str) -> None:
+    with open_source(path, motion="codec", pictures=pictures) as source:
         for _ in source:
             pass
 

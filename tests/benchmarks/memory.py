@@ -104,7 +104,7 @@ def modules(folder: Path) -> list[Row]:
         )
         notes = f"{milliseconds(spent)}; threads {threads}; nonkey is warping and classifying"
         rows.append(
-            Row(f"TV3S-B1: state-space modules, {threads} threads", 100 * share, "%", 35, True, notes)
+            Row(f"TV3S-B1: state-space modules, {threads} threads", 100 * share, "%", 45, True, notes)
         )
     return rows
 
