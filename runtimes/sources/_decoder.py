@@ -20,6 +20,7 @@ import av.error
 from av.codec.context import Flags
 
 from edge_vss.plugins import LOG
+from edge_vss.processor import usable_cores
 from edge_vss.runtimes.sources import SourceOptions
 from edge_vss.runtimes.sources import _sps as sps
 from edge_vss.runtimes.sources._container import open_container
@@ -36,6 +37,9 @@ _LONG_AGO = -(2**61)
 _UNFILTERED = {"none": "all", "key": "nointra"}
 """What goes without the loop filter (FFmpeg's skip_loop_filter), by the pictures that are wanted. An I-frame
 is made of nothing but itself."""
+
+_MOST_AT_ONCE = 4
+"""Frames that are decoded at once. More are no quicker, and each is kept in memory."""
 
 _MOST_INSIDE = 64
 """More packets than any decoder holds. So many without a frame, and something is wrong."""
@@ -60,6 +64,10 @@ class Decoder:
         if self._quick and not options.pixels and self._most_references() == 1:
             quicker["skip_loop_filter"] = _UNFILTERED[options.pictures]
         self._context.options = {**self._plain, **quicker}
+        if self._quick:
+            # As FFmpeg does it: one more than there are cores, where there are several.
+            cores = usable_cores() or 1
+            self._context.thread_count = min(cores + (cores > 1), _MOST_AT_ONCE)
         if codec == "hevc":
             # Without it, nothing is shown from a lost packet to the next key frame.
             self._context.flags |= Flags.output_corrupt
@@ -156,7 +164,7 @@ class Decoder:
             self._context = av.CodecContext.create(self._stream.codec_context.codec.name, "r")
             self._context.extradata = self._stream.codec_context.extradata
         self._context.options = self._plain
-        self._context.thread_type = "SLICE"
+        self._context.thread_type, self._context.thread_count = "SLICE", 0
         following = inside[0] if inside else packet
         if begun and following is not None:
             self._decode_up_to(following, stopped)
