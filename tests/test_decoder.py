@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_vss.errors import SourceError
-from edge_vss.runtimes.sources import open_source
+from edge_vss.runtimes.sources import _decoder, open_source
 from edge_vss.runtimes.sources._decoder import Decoder
 from edge_vss.video import Frame
 from tests.fuzzing.soak import damaged
@@ -134,6 +134,18 @@ def told(call: Callable[[], list[Seen]]) -> list[Seen]:
         return call()
     except SourceError as error:
         return [(str(error),)]
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "ts"])
+def test_what_would_have_to_be_decoded_again_is_bounded(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_slices: Callable[..., list[Seen]]
+) -> None:
+    monkeypatch.setattr(_decoder, "_MOST_AGAIN", 15)
+    often = encode(tmp_path / f"often.{suffix}", pan(40), options=SHORT_GOP)
+    assert is_quick(often)
+    seldom = encode(tmp_path / f"seldom.{suffix}", pan(40), options=P_ONLY)
+    assert not is_quick(seldom)
+    assert seen(seldom, seek=0.4) == by_slices(seldom, seek=0.4)
 
 
 def test_a_file_that_is_gone_when_it_is_wanted_again(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ FFmpeg decodes several H.264 frames at once, and leaves out the loop filter wher
 not depend on that, as long as every frame is whole and refers to earlier ones alone. With B-frames they
 differ from run to run, and in damaged frames so do pixels. No header promises that neither will come. So the
 first packet that is not certain, and the first frame that is damaged, make decoding begin again at the IDR
-picture before it, slice by slice.
+picture before it, slice by slice. From there on it stays so.
 """
 
 from __future__ import annotations
@@ -43,6 +43,15 @@ _MOST_AT_ONCE = 4
 
 _MOST_INSIDE = 64
 """More packets than any decoder holds. So many without a frame, and something is wrong."""
+
+_MOST_AGAIN = 600
+"""Frames that may have to be decoded again. Where IDR pictures are further apart, nothing is begun again
+later."""
+
+_BACK_SECONDS = (0, 1, 10)
+"""How far before a packet is looked for it. MPEG-TS lands on any packet, some of them too late."""
+
+_DEMUX_FAILURES = 100
 
 
 class Decoder:
@@ -85,7 +94,8 @@ class Decoder:
         if self._context.is_open:
             self._context.flush_buffers()
         self._inside: deque[av.Packet[Any]] = deque()
-        self._idr: av.Packet[Any] | None = None
+        self._since: av.Packet[Any] | None = None
+        self._shown = 0
         self.doubtful = False
 
     def _may_be_quick(self) -> bool:
@@ -105,7 +115,8 @@ class Decoder:
         if not self._quick:
             return True
         found_again = packet.dts is not None and packet.pos is not None and packet.pos >= 0
-        return found_again and len(self._inside) < _MOST_INSIDE and self._looks_back(packet)
+        near = len(self._inside) < _MOST_INSIDE and self._shown < _MOST_AGAIN
+        return found_again and near and self._looks_back(packet)
 
     def _looks_back(self, packet: av.Packet[Any]) -> bool:
         """Whether all slices are P or I, and the headers those of the beginning."""
@@ -129,6 +140,7 @@ class Decoder:
             pictures: list[av.VideoFrame] = self._context.decode(packet)
             return [picture for picture in pictures if picture.pts is None or picture.pts > _LONG_AGO // 2]
         if packet is not None:
+            self._since = self._since or packet
             self._inside.append(packet)
         try:
             pictures = self._context.decode(packet)
@@ -145,9 +157,10 @@ class Decoder:
         if picture.is_corrupt or not self._inside or self._inside[0].pts != picture.pts:
             return False
         packet = self._inside.popleft()
+        self._shown += 1
         units = sps.nal_units(bytes(packet) if packet.is_keyframe else b"", self._length_bytes)
         if any(unit[0] & 31 == sps.NAL_IDR for unit in units):
-            self._idr = packet
+            self._since, self._shown = packet, 1
         return True
 
     def begin_again(self, packet: av.Packet[Any] | None, stopped: Callable[[], bool]) -> list[av.Packet[Any]]:
@@ -183,30 +196,41 @@ class Decoder:
 
     def _shown_before(self, following: av.Packet[Any]) -> Iterator[av.Packet[Any]]:
         """The packets from the last IDR picture that was shown to this one, without it, from the file."""
-        found = False
-        # Where a seek does not find the IDR picture, the file is read from its beginning.
-        for begins in dict.fromkeys((self._idr, None)):
+        assert self._since is not None, "nothing was decoded"
+        for back_seconds in (*_BACK_SECONDS, None):
             with open_container(self._uri, self._options) as again:
                 stream = video_stream(again, self._uri, self._stream.index)
                 leave_out_others(again, stream)
-                if begins is not None:
-                    again.seek(begins.dts, stream=stream)
-                for packet in _between(again.demux(stream), begins, following):
+                if back_seconds is not None:
+                    back = round(back_seconds / stream.time_base) if stream.time_base else 0
+                    # Some demuxers cannot go before their first packet: then it is read from there.
+                    with suppress(av.error.FFmpegError):
+                        again.seek((self._since.dts or 0) - back, stream=stream)
+                found = False
+                for packet in _between(_packets(again, stream), self._since, following):
                     found = True
                     yield packet
             if found:
                 return
 
 
-def _between(
-    packets: Iterator[av.Packet[Any]], first: av.Packet[Any] | None, end: av.Packet[Any]
-) -> Iterator[av.Packet[Any]]:
-    begun = first is None
-    for packet in packets:
-        begun = begun or (first is not None and _place(packet) == _place(first))
-        if _place(packet) == _place(end) or not packet.size:
+def _packets(container: Any, stream: av.VideoStream) -> Iterator[av.Packet[Any]]:
+    """All that there are, past some damage."""
+    for _ in range(_DEMUX_FAILURES):
+        with suppress(av.error.FFmpegError):
+            yield from container.demux(stream)
             return
-        if begun:
+
+
+def _between(
+    packets: Iterator[av.Packet[Any]], first: av.Packet[Any], end: av.Packet[Any]
+) -> Iterator[av.Packet[Any]]:
+    begun = False
+    for packet in packets:
+        begun = begun or _place(packet) == _place(first)
+        if _place(packet) == _place(end):
+            return
+        if begun and packet.size:
             yield packet
 
 
