@@ -13,6 +13,7 @@ from edge_vss.errors import OptionError, SinkError, SourceError
 from edge_vss.runtimes.sources import SOURCES, SourceOptions, is_live, plugin_of
 from edge_vss.runtimes.sources._container import open_container
 from edge_vss.runtimes.sources._spelling import can_begin_again
+from edge_vss.runtimes.sources._streams import packets_of
 from edge_vss.text import without_password
 
 _DEFAULT = 0x1
@@ -40,7 +41,7 @@ class Sound:
             raise SourceError(f"{shown} has no sound: leave it out")
         # The one a player would take: marked as default, else the first.
         self._stream = max(streams, key=lambda stream: int(getattr(stream, "disposition", 0)) & _DEFAULT)
-        self._packets: Iterator[Any] = iter(self._container.demux(self._stream))
+        self._packets: Iterator[Any] = packets_of(self._container, self._stream)
         self._waiting: Any = None
         self._copy: Any = None
 

@@ -25,7 +25,7 @@ from edge_vss.runtimes.sources._breaks import Breaks, Marks
 from edge_vss.runtimes.sources._captures import Captures
 from edge_vss.runtimes.sources._container import broke_off, frame_rate, open_container, timed_out
 from edge_vss.runtimes.sources._decoder import Decoder
-from edge_vss.runtimes.sources._streams import leave_out_others, video_stream
+from edge_vss.runtimes.sources._streams import leave_out_others, packets_of, video_stream
 from edge_vss.runtimes.sources._times import PacketTimes, ShownTimes
 from edge_vss.text import without_password
 from edge_vss.video import Packet, StartReason
@@ -199,7 +199,7 @@ class CodedStream:
             try:
                 began = perf_counter()
                 ahead, self._ahead = self._ahead, []
-                for packet in chain(ahead, self.container.demux(self.stream)):
+                for packet in chain(ahead, packets_of(self.container, self.stream)):
                     if not self._options.live:
                         self.spent += perf_counter() - began
                     if packet.size:

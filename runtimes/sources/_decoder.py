@@ -25,7 +25,7 @@ from edge_vss.runtimes.sources import SourceOptions
 from edge_vss.runtimes.sources import _sps as sps
 from edge_vss.runtimes.sources._container import open_container
 from edge_vss.runtimes.sources._spelling import can_begin_again
-from edge_vss.runtimes.sources._streams import leave_out_others, video_stream
+from edge_vss.runtimes.sources._streams import leave_out_others, packets_of, video_stream
 from edge_vss.text import without_password
 
 _P_OR_I, _ALL_P_OR_I = (0, 2), (5, 7)
@@ -218,7 +218,7 @@ def _packets(container: Any, stream: av.VideoStream) -> Iterator[av.Packet[Any]]
     """All that there are, past some damage."""
     for _ in range(_DEMUX_FAILURES):
         with suppress(av.error.FFmpegError):
-            yield from container.demux(stream)
+            yield from packets_of(container, stream)
             return
 
 

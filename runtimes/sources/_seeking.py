@@ -15,6 +15,8 @@ from typing import Any
 import av
 import av.error
 
+from edge_vss.runtimes.sources._streams import packets_of
+
 _FIRST_STEP_SECONDS = 1
 
 _TIMES_IN_A_TABLE = ("mp4", "avi", "mxf")
@@ -56,7 +58,7 @@ def shown_times(container: Any, stream: av.VideoStream, uri: str) -> list[int]:
     file, or too large for that."""
     if "://" in uri or os.path.getsize(uri) > _MOST_BYTES:
         return []
-    packets: Iterator[av.Packet[Any]] = container.demux(stream)
+    packets = packets_of(container, stream)
     return sorted(packet.pts for packet in packets if packet.pts is not None and not packet.is_discard)
 
 
@@ -110,8 +112,7 @@ class Seek:
         same, read = None if known is None else bytes(known.packet), 0
         try:
             container.seek(at, stream=stream)
-            packets: Iterator[av.Packet[Any]] = container.demux(stream)
-            for packet in packets:
+            for packet in packets_of(container, stream):
                 time = packet.dts if packet.pts is None else packet.pts
                 if packet.size and packet.is_keyframe and time is not None:
                     if time > self.wanted:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import av
@@ -16,6 +18,14 @@ _NO_VIDEO = 0x400 | 0x800
 def video_streams(container: Any) -> list[av.VideoStream]:
     """The streams of moving pictures, in the container's order."""
     return [stream for stream in container.streams.video if not _disposition(stream) & _NO_VIDEO]
+
+
+def packets_of(container: Any, stream: Any) -> Iterator[av.Packet[Any]]:
+    """A stream's packets, and an empty one at the end. Raises FFmpegError where they cannot be read."""
+    # At the end PyAV stumbles over streams that have appeared since opening: sound that begins late, as FLV
+    # and MPEG-TS may have it. All packets of this stream have come by then.
+    with suppress(IndexError):
+        yield from container.demux(stream)
 
 
 def described(stream: av.VideoStream) -> str:

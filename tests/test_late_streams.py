@@ -1,0 +1,42 @@
+"""Streams that appear after a file was opened: sound that begins late."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import pytest
+
+from edge_vss.runtimes.sources import open_source
+from tests.helpers.videos import P_ONLY, encode, pan
+
+FLV_AUDIO, MP3_44KHZ_STEREO = 8, b"\x2f"
+MP3_FRAME = b"\xff\xfb\x90\x00" + bytes(413)
+SMALL_PROBE = {"probesize": "4096"}
+"""A short file counts as a long one then: FFmpeg looks at 5 MB before it says which streams there are."""
+
+
+def flv_tag(kind: int, milliseconds: int, data: bytes) -> bytes:
+    """One tag of FLV (Adobe's specification, version 10.1, E.4.1), and its size."""
+    time = (milliseconds & 0xFFFFFF).to_bytes(3, "big") + bytes([milliseconds >> 24])
+    tag = bytes([kind]) + len(data).to_bytes(3, "big") + time + bytes(3) + data
+    return tag + len(tag).to_bytes(4, "big")
+
+
+@pytest.fixture(scope="module")
+def late_sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = encode(tmp_path_factory.mktemp("late") / "late.flv", pan(40, (144, 176)), options=P_ONLY)
+    sound = flv_tag(FLV_AUDIO, 1600, MP3_44KHZ_STEREO + MP3_FRAME)
+    path.write_bytes(path.read_bytes() + 3 * sound)
+    with av.open(str(path), options=SMALL_PROBE) as container:
+        assert len(container.streams) == 1, "FFmpeg has found the sound at once"
+    return path
+
+
+@pytest.mark.parametrize("motion", ["codec", "flow"])
+def test_sound_that_begins_late_is_passed_over(motion: str, late_sound: Path) -> None:
+    with open_source(late_sound, motion=motion, options=SMALL_PROBE) as source:
+        assert len(list(source)) == 40 and source.errors == 0
+        source.seek(1.0)
+        assert next(source).index == 25
+        assert len(list(source)) == 14
