@@ -1,4 +1,4 @@
-"""Streams that appear after a file was opened: sound that begins late."""
+"""Streams that appear after a file was opened: sound that begins late, and another recording."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import av
 import pytest
 
 from edge_vss.runtimes.sources import open_source
+from tests.helpers.logs import listening
 from tests.helpers.videos import P_ONLY, encode, pan
 
 FLV_AUDIO, MP3_44KHZ_STEREO = 8, b"\x2f"
@@ -40,3 +41,19 @@ def test_sound_that_begins_late_is_passed_over(motion: str, late_sound: Path) ->
         source.seek(1.0)
         assert next(source).index == 25
         assert len(list(source)) == 14
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["own numbers", "same numbers"])
+def test_another_recording_with_streams_of_its_own_is_told(own: bool, tmp_path: Path) -> None:
+    first = encode(tmp_path / "first.ts", pan(30), options=P_ONLY)
+    numbers = {"mpegts_start_pid": "300", "mpegts_pmt_start_pid": "5000"} if own else {}
+    second = encode(tmp_path / "second.ts", pan(30, seed=1), options=P_ONLY, muxer=numbers)
+    both = tmp_path / "both.ts"
+    both.write_bytes(first.read_bytes() + second.read_bytes())
+    with listening() as said, open_source(both, motion="codec") as source:
+        count = len(list(source))
+    told = [line for line in said if "another recording begins" in line]
+    assert (count, len(told)) == ((30, 1) if own else (60, 0))
+    with listening() as said, open_source(first) as source:
+        list(source)
+    assert not said

@@ -21,6 +21,7 @@ from edge_vss.runtimes.motion import Listener
 from edge_vss.runtimes.sources import SourceOptions
 from edge_vss.runtimes.sources import _continuity as continuity
 from edge_vss.runtimes.sources._again import Patience
+from edge_vss.runtimes.sources._another_video import tell_of_another_video
 from edge_vss.runtimes.sources._breaks import Breaks, Marks
 from edge_vss.runtimes.sources._captures import Captures
 from edge_vss.runtimes.sources._container import broke_off, frame_rate, open_container, timed_out
@@ -74,6 +75,7 @@ class CodedStream:
         self._ahead: list[av.Packet[Any]] = []
         self._waiting: deque[_Demuxed] = deque()
         self._packet_times = PacketTimes()
+        self._last_byte = 0
 
     def _connect(self) -> None:
         self.container = container = open_container(self._uri, self._options)
@@ -203,6 +205,7 @@ class CodedStream:
                     if not self._options.live:
                         self.spent += perf_counter() - began
                     if packet.size:
+                        self._last_byte = packet.pos or 0
                         self._count(packet)
                         yield _Demuxed(packet, self._head(packet), torn)
                         failures, torn = 0, False
@@ -234,6 +237,7 @@ class CodedStream:
                     raise SourceError(
                         f"{self.name} broke off ({reason}): check the network or the disk, and read it again"
                     )
+                tell_of_another_video(self._uri, self._options, self.container, self._last_byte)
                 return
             if not self._options.reconnect_seconds:
                 if ended:
