@@ -43,17 +43,43 @@ def test_sound_that_begins_late_is_passed_over(motion: str, late_sound: Path) ->
         assert len(list(source)) == 14
 
 
-@pytest.mark.parametrize("own", [True, False], ids=["own numbers", "same numbers"])
-def test_another_recording_with_streams_of_its_own_is_told(own: bool, tmp_path: Path) -> None:
-    first = encode(tmp_path / "first.ts", pan(30), options=P_ONLY)
-    numbers = {"mpegts_start_pid": "300", "mpegts_pmt_start_pid": "5000"} if own else {}
-    second = encode(tmp_path / "second.ts", pan(30, seed=1), options=P_ONLY, muxer=numbers)
-    both = tmp_path / "both.ts"
+OWN_NUMBERS = {"mpegts_start_pid": "300", "mpegts_pmt_start_pid": "5000"}
+
+
+@pytest.mark.parametrize(
+    ("suffix", "muxer", "read"),
+    [
+        ("ts", OWN_NUMBERS, 30),
+        ("ts", {}, 60),
+        ("mkv", {}, 60),
+        ("avi", {}, 60),
+        ("mp4", {}, 30),
+        ("mp4", {"movflags": "faststart"}, 30),
+        ("mov", {}, 30),
+        ("flv", {}, 30),
+    ],
+)
+def test_another_recording_is_read_or_told(
+    suffix: str, muxer: dict[str, str], read: int, tmp_path: Path
+) -> None:
+    first = encode(tmp_path / f"first.{suffix}", pan(30), options=P_ONLY)
+    second = encode(tmp_path / f"second.{suffix}", pan(30, seed=1), options=P_ONLY, muxer=muxer)
+    both = tmp_path / f"both.{suffix}"
     both.write_bytes(first.read_bytes() + second.read_bytes())
     with listening() as said, open_source(both, motion="codec") as source:
         count = len(list(source))
-    told = [line for line in said if "another recording begins" in line]
-    assert (count, len(told)) == ((30, 1) if own else (60, 0))
-    with listening() as said, open_source(first) as source:
-        list(source)
-    assert not said
+    told = [line for line in said if "another recording begins at byte" in line]
+    assert (count, len(told)) == (read, int(read < 60))
+    if read < 60 and suffix != "ts":
+        assert f"byte {first.stat().st_size}," in told[0]
+
+
+@pytest.mark.parametrize("suffix", ["ts", "mp4", "mov", "flv"])
+@pytest.mark.parametrize("muxer", [{}, {"movflags": "frag_keyframe+empty_moov"}], ids=["plain", "in parts"])
+def test_one_recording_tells_of_no_other(suffix: str, muxer: dict[str, str], tmp_path: Path) -> None:
+    muxer = muxer if suffix in ("mp4", "mov") else {}
+    path = encode(tmp_path / f"one.{suffix}", pan(30), options=P_ONLY | {"g": "10"}, muxer=muxer)
+    path.write_bytes(path.read_bytes() + bytes(1_000))
+    with listening() as said, open_source(path) as source:
+        assert len(list(source)) == 30
+    assert not [line for line in said if "another recording" in line]

@@ -205,7 +205,7 @@ class CodedStream:
                     if not self._options.live:
                         self.spent += perf_counter() - began
                     if packet.size:
-                        self._last_byte = packet.pos or 0
+                        self._last_byte = max(self._last_byte, packet.pos or 0)
                         self._count(packet)
                         yield _Demuxed(packet, self._head(packet), torn)
                         failures, torn = 0, False
