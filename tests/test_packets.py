@@ -107,7 +107,7 @@ def test_packets_are_copied_for_a_listener_only(p_only: Path, monkeypatch: pytes
         made.append(Packet(*fields))  # type: ignore[arg-type]
         return made[-1]
 
-    monkeypatch.setattr("edge_vss.runtimes.sources._coded_stream.Packet", packet)
+    monkeypatch.setattr("edge_vss.runtimes.sources._listening.Packet", packet)
     with open_source(p_only) as source:
         assert len(list(source)) == 30 and not made
     with open_source(p_only, motion=Pairing()) as source:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from edge_vss.runtimes.motion import _parts as parts
 from edge_vss.runtimes.sources import SourceOptions, plugin_of
@@ -73,7 +73,8 @@ def plan(path: str, fingerprint: str, shard_frames: int) -> Plan:
     _, target = plugin_of(path)
     coded = CodedStream(target, SourceOptions(vectors=False), frozenset())
     try:
-        coded.listen(lambda packet: packets.append(Packet(b"", packet.pts, packet.key, packet.start)))
+        # A recording's bytes would be kept in memory.
+        coded.listening.begin(lambda packet: packets.append(replace(packet, data=b"")))
         for _ in coded.packets():
             pass
         unit, guessed = coded.time_base, coded.guessed

@@ -17,7 +17,6 @@ import av.error
 
 from edge_vss.errors import SourceError
 from edge_vss.plugins import LOG
-from edge_vss.runtimes.motion import Listener
 from edge_vss.runtimes.sources import SourceOptions
 from edge_vss.runtimes.sources import _continuity as continuity
 from edge_vss.runtimes.sources._again import Patience
@@ -26,14 +25,13 @@ from edge_vss.runtimes.sources._breaks import Breaks, Marks
 from edge_vss.runtimes.sources._captures import Captures
 from edge_vss.runtimes.sources._container import broke_off, frame_rate, open_container, timed_out
 from edge_vss.runtimes.sources._decoder import Decoder
+from edge_vss.runtimes.sources._listening import Heard, Listening
 from edge_vss.runtimes.sources._streams import leave_out_others, packets_of, video_stream
 from edge_vss.runtimes.sources._times import PacketTimes, ShownTimes
 from edge_vss.text import without_password
-from edge_vss.video import Packet, StartReason
+from edge_vss.video import StartReason
 
 _DEMUX_FAILURES = 100
-_KEPT_PACKETS = 64
-"""Packets read while opening that a listener still gets. No decoder needs more for its first frame."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +66,7 @@ class CodedStream:
         """How many frames the picture of the packet given last may refer to; 0 where headers do not say."""
         self.spent = 0.0
         """Seconds that went into the packets since somebody last set it to zero."""
-        self._listener: Listener | None = None
-        self._kept: deque[tuple[av.Packet[Any], StartReason]] | None = deque(maxlen=_KEPT_PACKETS)
+        self.listening = Listening()
         self._connect()
         self.marks = Marks(self.codec, self.name)
         self._ahead: list[av.Packet[Any]] = []
@@ -107,42 +104,18 @@ class CodedStream:
         """Seconds per unit of pts; None where the packets carry no times and are counted instead."""
         return self.time_base if self._packet_times.timed else None
 
-    def listen(self, listener: Listener) -> None:
-        """Hand every packet to ``listener``, beginning with those that opening has read."""
-        kept, self._kept = self._kept, None
-        self._listener = listener
-        for packet, start in kept or ():
-            self._tell(packet, start)
-
-    @property
-    def opened_with(self) -> list[bytes]:
-        """The packets that opening has read, in the order of decoding; empty once they are forgotten."""
-        return [bytes(packet) for packet, _ in self._kept or ()]
-
     @property
     def guessed(self) -> bool:
         """Whether times say only in which order packets come."""
         return self.times.counted
 
-    def forget_opening(self) -> None:
-        """Nobody asked for the packets that opening, or opening again, has read."""
-        self._kept = None
-
-    def tell_nobody(self) -> None:
-        """Who has listened does so no more, and opening is forgotten."""
-        self._listener = self._kept = None
-
-    def tell_another(self) -> None:
-        """Who has listened does so no more. Who listens next hears what has come since the reconnect."""
-        self._listener = None
-
     def begin_again(self) -> bool:
         """Count packets from the first that opening has read; False where that is forgotten."""
-        if self._kept is None:
+        if (kept := self.listening.kept) is None:
             return False
         self.begin(StartReason.NONE)
-        for packet, start in self._kept:
-            self.breaks.packet(packet.pts, start)
+        for heard in kept:
+            self.breaks.packet(heard.packet.pts, heard.start)
         return True
 
     def go_on_from(self, packet: av.Packet[Any] | None) -> None:
@@ -168,7 +141,7 @@ class CodedStream:
     def close(self) -> None:
         """Close the file or device."""
         self.patience.stop()
-        self.tell_nobody()
+        self.listening.end()
         self.container.close()
 
     def packets(self) -> Iterator[av.Packet[Any] | None]:
@@ -271,17 +244,8 @@ class CodedStream:
         damaged = continuity.DAMAGED if demuxed.torn else StartReason.NONE
         self.breaks.packet(packet.pts, reason or damaged)
         start, self._packet_start = self._packet_start or reason, StartReason.NONE
-        if self._listener is not None:
-            self._tell(packet, start)
-        if self._kept is not None:
-            self._kept.append((packet, start))
+        self.listening.take(Heard(packet, self.times.told(packet.pts), start))
         return packet
-
-    def _tell(self, packet: av.Packet[Any], start: StartReason) -> None:
-        listener = self._listener
-        if listener is not None:
-            pts = self.times.told(packet.pts)
-            listener(Packet(bytes(packet), pts, packet.is_keyframe, start))
 
     def damaged(self, pts: int | None, delayed: bool) -> None:
         """The packet of this pts, or with ``delayed`` one of those before, makes no frame."""
@@ -299,7 +263,7 @@ class CodedStream:
         """The next frame has nothing to follow on from."""
         if reason is StartReason.RECONNECTED:
             # Another camera may answer, and who listens to that one has to hear its first packets too.
-            self._kept = deque(maxlen=_KEPT_PACKETS)
+            self.listening.keep_opening()
         self.breaks.begin(reason)
         self._packet_start = reason
         self.marks = Marks(self.codec, self.name)

@@ -58,7 +58,7 @@ class Decoding:
         places = iter(()) if from_the_start else landings(wanted, first_pts or 0, self.coded.time_base)
         # Counted times are right only from the second key frame on: what the first needs may be cut off.
         self._seek = Seek(seconds, wanted, places, keys=2 if self.coded.times.counted else 1)
-        self.coded.tell_nobody()
+        self.coded.listening.end()
         self._land(self._seek)
 
     def land_again(self) -> bool:

@@ -69,13 +69,13 @@ class Parsing:
     def frames(self) -> Iterator[Frame]:
         """The frames, each as soon as it is certain that none is shown before it."""
         self._decoding.begin_again()
-        self._decoding.coded.listen(self._arrived.append)
+        self._decoding.coded.listening.begin(self._arrived.append)
         yield from self._landed()
         while self._decoding.land_again():
             self._begin()
             yield from self._landed()
         if self._not_read is not None:
-            self._decoding.coded.tell_another()
+            self._decoding.coded.listening.leave()
             self._decoding.coded.give_back(self._not_read)
             self.another_codec, self._not_read = True, None
 
@@ -120,7 +120,7 @@ class Parsing:
         if packet.start is StartReason.RECONNECTED:
             # The parameter sets may stand nowhere but in the new stream's own description.
             self._parser = Parser(self._decoding.coded.extradata)
-            self._decoding.coded.forget_opening()
+            self._decoding.coded.listening.forget_opening()
         # After lost packets the parser goes on: it knows which references are missing.
         elif packet.start and packet.start != StartReason.LOST_PACKETS:
             self._parser.restart()
@@ -190,6 +190,7 @@ def what_hinders(decoding: Decoding) -> str:
     parser = Parser(decoding.coded.extradata)
     if decoding.coded.guessed:
         return "its container does not say when pictures are shown"
-    if any(picture.shown for packet in decoding.coded.opened_with for picture in parser.read(packet)):
+    opened_with = decoding.coded.listening.kept or ()
+    if any(picture.shown for heard in opened_with for picture in parser.read(bytes(heard.packet))):
         return ""
     return ", ".join(parser.new_reasons()) or "its first picture could not be read"

@@ -80,7 +80,7 @@ class AvReader:
 
     def listen(self, listener: Listener) -> None:
         """Hand every packet to ``listener``, beginning with the first, if no frame was taken yet."""
-        self._decoding.coded.listen(listener)
+        self._decoding.coded.listening.begin(listener)
 
     def frames(self) -> Iterator[Frame]:
         """Every frame from the current position on. Damaged packets are passed over and counted."""
@@ -92,7 +92,7 @@ class AvReader:
             if parsing.another_codec:
                 self._decode_from_here()
             return
-        self._decoding.coded.forget_opening()
+        self._decoding.coded.listening.forget_opening()
         first, self._first = self._first, None
         if first is not None:
             yield first
@@ -107,11 +107,11 @@ class AvReader:
                 self.info = replace(self.info, references=coded.references)
             if self.info is not before and _measured_by(before) != _measured_by(self.info):
                 # Who listened waits for the old stream's packets. Who comes next may not listen at all.
-                coded.tell_another()
+                coded.listening.leave()
                 self._first, self.another_codec = frame, True
                 return
             if back:
-                coded.forget_opening()
+                coded.listening.forget_opening()
             yield frame
 
     def _decode_from_here(self) -> None:
