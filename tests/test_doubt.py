@@ -154,6 +154,57 @@ def test_on_a_steady_pan_auto_is_codec(options: dict[str, str], tmp_path: Path) 
                 np.testing.assert_array_equal(mine.motion.displacement_px, its.motion.displacement_px)
 
 
+def test_finer_flow_follows_what_is_small_and_fast() -> None:
+    back, thing = texture((240, 320), 1), texture((32, 32), 5)
+    before, now = back.copy(), back.copy()
+    before[96:128, 96:128] = now[96:128, 106:138] = thing
+    found = {}
+    for finer in (False, True):
+        dense = flow.Flow()
+        dense.keep(frame(before))
+        field = dense(frame(now), finer=finer)
+        assert field is not None
+        found[finer] = float(field.displacement_px[0, 14, 15])
+    assert found[True] == pytest.approx(-10, abs=0.5)
+    assert found[False] > -5, "the quick search is as good here: is the other one still worth its time?"
+
+
+@pytest.mark.parametrize("shape", [(16, 88), (17, 640), (20, 200), (24, 640), (31, 80), (31, 640)])
+@pytest.mark.parametrize("finer", [False, True])
+def test_flow_of_narrow_pictures(shape: tuple[int, int], finer: bool) -> None:
+    # OpenCV's quick search ends the process on these.
+    for across in (True, False):
+        before, now = pan(2, shape, (2, 0))
+        if not across:
+            before, now = (np.ascontiguousarray(image.transpose(1, 0, 2)) for image in (before, now))
+        dense = flow.Flow()
+        dense.keep(frame(before))
+        field = dense(frame(now), finer=finer)
+        assert field is not None
+        assert np.median(field.displacement_px[0 if across else 1]) == pytest.approx(-2, abs=0.5)
+
+
+def test_flow_is_finer_where_vectors_are_doubted_and_quick_on_i_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[bool] = []
+
+    class Watched(flow.Flow):
+        def __call__(self, shown: Frame, *, finer: bool = False) -> MotionField | None:
+            taken.append(finer)
+            return super().__call__(shown, finer=finer)
+
+    monkeypatch.setattr("edge_vss.runtimes.motion.flow.Flow", Watched)
+    fast = {**P_ONLY, "me_range": "4", "x264-params": "me=dia:subme=0:merange=4"}
+    steady = encode(tmp_path / "pan.mp4", pan(30, (192, 256), (3, 1)), options={**P_ONLY, "g": "12"})
+    hard = encode(tmp_path / "fast.mp4", faster_than_the_search(), options=fast)
+    for video, finer in ((steady, False), (hard, True)):
+        taken.clear()
+        with open_source(video) as source:
+            assert list(source)
+        assert set(taken) == {finer}
+
+
 @pytest.mark.parametrize("clip", ["kite-surf_def", "motocross-jump_p"])
 def test_auto_on_fast_objects(clip: str, data: Path) -> None:
     if not (data / "davis").is_dir():

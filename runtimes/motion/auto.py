@@ -53,7 +53,8 @@ def measure(feed: Feed) -> Iterator[Frame]:
                 # Flow runs on few frames. So the frame before is reduced only now.
                 dense.keep(last)
                 LOG.debug("frame %d: vectors say too little, so optical flow is measured", frame.index)
-                flowing = dense(frame)
+                # An I-frame of a drive needs no more than what is quick. Things that move fast are small.
+                flowing = dense(frame, finer=bool(doubted))
                 plain = certain or (told is not None and bool((told == 1).all()))
                 mixes = plain or (doubted.missed and not doubted.rough)
                 if flowing is not None and mixes and vectors.coverage >= codec.ENOUGH:

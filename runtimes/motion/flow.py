@@ -18,6 +18,13 @@ DESCRIPTION = MotionDescription("optical flow between shown pictures", vectors=F
 LONGEST_PX = 640
 """The longer side of the reduced frame that flow is computed on. For 720p this is a quarter of the work."""
 
+_FINER = 1
+"""The search ends on the reduced frame halved so many times. The quick one ends on it halved twice."""
+
+_NARROW, _TOO_NARROW = 32, 16
+"""Shorter sides, in pixels. Below the first, OpenCV's quick search can crash where the other side is 80 or
+more, and the finer one does not. Below the second, both do."""
+
 MATCHED = 12.0
 """A cell is ``known`` where its mean brightness differs by less than this (grey levels, 0 to 255) from the
 place that the flow points to."""
@@ -40,7 +47,9 @@ class Flow:
     """Optical flow from one frame of a stream to the one given before. Not thread-safe: one per stream."""
 
     def __init__(self) -> None:
-        self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._quick = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._finer = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._finer.setFinestScale(_FINER)
         self._previous: NDArray[np.uint8] | None = None
 
     def forget(self) -> None:
@@ -51,16 +60,25 @@ class Flow:
         """Make a frame the predecessor of the next one without measuring its motion."""
         self._previous = _reduce(frame.luma)
 
-    def __call__(self, frame: Frame) -> MotionField | None:
+    def __call__(self, frame: Frame, *, finer: bool = False) -> MotionField | None:
         """Motion to the frame before, on cells of CELL_PX. None on a first frame, after a change of size, and
-        where a side is shorter than 16 pixels, which is too small for the search."""
+        where a side is shorter than 16 pixels, which is too small for the search.
+
+        ``finer``: take 3.5 times as long, and follow smaller things.
+        """
         previous = self._previous
         self.keep(frame)
         current = self._previous
-        if previous is None or current is None or previous.shape != current.shape or min(current.shape) < 16:
+        if (
+            previous is None
+            or current is None
+            or previous.shape != current.shape
+            or min(current.shape) < _TOO_NARROW
+        ):
             return None
+        search = self._finer if finer or min(current.shape) < _NARROW else self._quick
         # OpenCV's own types leave out that there may be no first guess.
-        flow = self._search.calc(current, previous, None)  # type: ignore[call-overload]
+        flow = search.calc(current, previous, None)  # type: ignore[call-overload]
         grid = grid_of(frame.size)
         scale = current.shape[1] / frame.size[1]
         x, y = at_centres(current.shape, grid, CELL_PX * scale)
