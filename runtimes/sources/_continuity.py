@@ -138,9 +138,9 @@ class Continuity:
         if step < 0:
             self._steps.clear()
             return packet.number is None
-        steady = usual > 0 and _mostly(steps, usual, max(2, usual / 10))
         foretold = previous is not None and previous.duration is not None and step <= 1.5 * previous.duration
-        late = steady and step > 1.5 * usual + 1 and not foretold
+        longer = usual > 0 and step > 1.5 * usual + 1 and not foretold
+        late = longer and _mostly(steps, usual, max(2, usual / 10))
         if late and not after:
             self._steps.clear()
         elif not late:
