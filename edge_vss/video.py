@@ -70,7 +70,7 @@ class Packet:
 
     data: bytes
     """H.264 and HEVC: NAL units, each after its length or after a start code; `StreamInfo.extradata` says
-    which."""
+    which. Where other headers hold than those, a key frame's packet begins with them."""
 
     pts: int | None
     """Presentation time in units of `StreamInfo.time_base`, or None where the stream has no times."""

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 from numpy.typing import NDArray
 
 from edge_vss.errors import SourceError
 from edge_vss.runtimes.sources import _decoder, open_source
+from edge_vss.runtimes.sources import _sps as sps
+from edge_vss.runtimes.sources._decoded import DecodedPicture
 from edge_vss.runtimes.sources._decoder import Decoder
-from edge_vss.video import Frame
+from edge_vss.video import Frame, StartReason
 from tests.fuzzing.soak import damaged
 from tests.helpers.logs import listening
 from tests.helpers.videos import B_FRAMES, P_ONLY, encode, pan
@@ -35,13 +40,13 @@ def by_slices(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Seen]]:
     return found
 
 
-def seen(path: Path, seek: float | None = None, **options: Any) -> list[Seen]:
-    """All that a frame says, of all frames; with ``seek``, of those after it too."""
+def seen(path: Path, seek: float | None = None, first: int | None = None, **options: Any) -> list[Seen]:
+    """All that a frame says, of all frames or the ``first``; with ``seek``, of those after it too."""
     with open_source(path, motion="codec", **options) as source:
-        first = [of_frame(frame) for frame in source]
+        begun = [of_frame(frame) for frame in islice(source, first)]
         if seek is not None:
             source.seek(seek)
-        return [*first, *(of_frame(frame) for frame in source), (source.errors, source.untold_losses)]
+        return [*begun, *(of_frame(frame) for frame in source), (source.errors, source.untold_losses)]
 
 
 def of_frame(frame: Frame) -> Seen:
@@ -146,6 +151,107 @@ def test_what_would_have_to_be_decoded_again_is_bounded(
     seldom = encode(tmp_path / f"seldom.{suffix}", pan(40), options=P_ONLY)
     assert not is_quick(seldom)
     assert seen(seldom, seek=0.4) == by_slices(seldom, seek=0.4)
+
+
+def test_what_the_container_says_of_pictures_holds_when_they_are_decoded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_slices: Callable[..., list[Seen]]
+) -> None:
+    monkeypatch.setattr(_decoder, "_MOST_AGAIN", 15)
+    turned = encode(tmp_path / "turned.mp4", pan(40), options=P_ONLY, rotation=90)
+    assert not is_quick(turned) and seen(turned) == by_slices(turned)
+    coloured = tmp_path / "coloured.mkv"
+    with av.open(str(turned)) as read, av.open(str(coloured), "w") as written:
+        stream = written.add_stream_from_template(read.streams.video[0])
+        context = stream.codec_context
+        context.colorspace = context.color_primaries = context.color_trc = 1
+        context.color_range = 2
+        for packet in read.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                written.mux(packet)
+    with open_source(coloured, motion="codec") as source:
+        colours = {
+            (frame.size, frame.picture.colour)
+            for frame in source
+            if isinstance(frame.picture, DecodedPicture)
+        }
+    assert [colour.full_range for _, colour in colours] == [True]
+
+
+def with_its_own_sets(path: Path, out: Path, damaged_frame: int) -> Path:
+    """Two recordings in Matroska. The second has its PPS before its first picture alone, and damage."""
+    first, second = (
+        encode(path / f"{qp}.ts", pan(30), options=SHORT_GOP | {"qp": qp}) for qp in ("20", "34")
+    )
+    data = list[tuple[bytes, bool]]()
+    with av.open(str(first)) as one, av.open(str(second)) as other, av.open(str(out), "w") as written:
+        stream = written.add_stream_from_template(one.streams.video[0])
+        for container in (one, other):
+            for number, packet in enumerate(packet for packet in container.demux(video=0) if packet.size):
+                units = list(sps.nal_units(bytes(packet)))
+                kept = [
+                    unit for unit in units if number == 0 or unit[0] & 31 not in (sps.NAL_SPS, sps.NAL_PPS)
+                ]
+                data.append((b"".join(b"\0\0\0\1" + unit for unit in kept), packet.is_keyframe))
+        for number, (each, key) in enumerate(data):
+            if number == damaged_frame:
+                middle = len(each) // 2
+                each = each[:middle] + random.Random(1).randbytes(10) + each[middle + 10 :]
+            made: Any = av.Packet(each)
+            made.pts = made.dts = 40 * number
+            made.time_base, made.is_keyframe, made.stream = Fraction(1, 1000), key, stream
+            written.mux(made)
+    return out
+
+
+def test_parameter_sets_that_came_once_hold_when_pictures_are_decoded_again(
+    tmp_path: Path, by_slices: Callable[..., list[Seen]]
+) -> None:
+    path = with_its_own_sets(tmp_path, tmp_path / "sets.mkv", damaged_frame=50)
+    found, expected = seen(path), by_slices(path)
+    assert [each[:4] for each in found] == [each[:4] for each in expected]
+    assert found[:50] == expected[:50] and found[54:] == expected[54:]
+
+
+def test_seeking_to_what_may_look_ahead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_slices: Callable[..., list[Seen]]
+) -> None:
+    first = encode(tmp_path / "first.ts", pan(60), options=SHORT_GOP)
+    second = encode(tmp_path / "second.ts", pan(30, seed=1), options=B_FRAMES)
+    path = joined(tmp_path / "both.ts", first, second)
+    # Nothing is decoded yet when the first B-frame comes.
+    assert seen(path, first=1, seek=2.45) == by_slices(path, first=1, seek=2.45)
+    # The clock of the third recording begins again. What the demuxer guesses of decoding times depends on
+    # how far it has read.
+    path = joined(tmp_path / "three.ts", first, second, first)
+    found = seen_from(path, (0.6, 41), (1.17, 41))
+    monkeypatch.setattr(Decoder, "_may_be_quick", lambda self: False)
+    assert found == seen_from(path, (0.6, 41), (1.17, 41))
+
+
+def seen_from(path: Path, *places: tuple[float, int]) -> list[Seen]:
+    """So many frames from each of these seconds on, one place after another."""
+    found = list[Seen]()
+    with open_source(path, motion="codec") as source:
+        for seconds, count in places:
+            source.seek(seconds)
+            found += [of_frame(frame) for frame in islice(source, count)]
+    return found
+
+
+def test_what_is_not_found_again_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = encode(tmp_path / "first.ts", pan(30), options=SHORT_GOP)
+    second = encode(tmp_path / "second.ts", pan(30, seed=1), options=B_FRAMES)
+    path = joined(tmp_path / "both.ts", first, second)
+    with open_source(path, motion="codec") as source:
+        next(source)
+        # Another file of this name.
+        path.write_bytes(second.read_bytes())
+        with listening() as said:
+            frames = list(source)
+    assert "damaged packet" in "".join(said) and StartReason.DAMAGED_PACKET in {
+        frame.start for frame in frames
+    }
 
 
 def test_a_file_that_is_gone_when_it_is_wanted_again(tmp_path: Path) -> None:

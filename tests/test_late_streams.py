@@ -8,6 +8,7 @@ import av
 import pytest
 
 from edge_vss.runtimes.sources import open_source
+from tests.helpers.flv import flv_tag
 from tests.helpers.logs import listening
 from tests.helpers.videos import P_ONLY, encode, pan
 
@@ -15,13 +16,6 @@ FLV_AUDIO, MP3_44KHZ_STEREO = 8, b"\x2f"
 MP3_FRAME = b"\xff\xfb\x90\x00" + bytes(413)
 SMALL_PROBE = {"probesize": "4096"}
 """A short file counts as a long one then: FFmpeg looks at 5 MB before it says which streams there are."""
-
-
-def flv_tag(kind: int, milliseconds: int, data: bytes) -> bytes:
-    """One tag of FLV (Adobe's specification, version 10.1, E.4.1), and its size."""
-    time = (milliseconds & 0xFFFFFF).to_bytes(3, "big") + bytes([milliseconds >> 24])
-    tag = bytes([kind]) + len(data).to_bytes(3, "big") + time + bytes(3) + data
-    return tag + len(tag).to_bytes(4, "big")
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,13 @@ from typing import Any
 
 import av
 import av.error
+from av.packet import PacketSideData
 
 from edge_vss.errors import SourceError
 from edge_vss.plugins import LOG
 from edge_vss.runtimes.sources import SourceOptions
 from edge_vss.runtimes.sources import _continuity as continuity
+from edge_vss.runtimes.sources import _new_headers as new_headers
 from edge_vss.runtimes.sources._again import Patience
 from edge_vss.runtimes.sources._another_video import tell_of_another_video
 from edge_vss.runtimes.sources._breaks import Breaks, Marks
@@ -92,6 +94,7 @@ class CodedStream:
             self.decoder = Decoder(self._uri, self._options, self.stream, self.exports)
             self.extradata = bytes(context.extradata or b"")
             self.times = ShownTimes(container.format.name, self.codec, bool(context.has_b_frames))
+            self._headers = new_headers.InForce(self.codec)
             self._continuity = continuity.Continuity(self.codec, self.extradata, float(self.time_base))
             # MP4 has no durations of its own: each packet lasts until the next, a lost one or not.
             self._durations = "mp4" not in container.format.name
@@ -118,14 +121,16 @@ class CodedStream:
             self.breaks.packet(heard.packet.pts, heard.start)
         return True
 
-    def go_on_from(self, packet: av.Packet[Any] | None) -> None:
-        """After a seek: this packet comes next, then the demuxer's; None: open the file again."""
+    def go_on_from(self, packet: av.Packet[Any] | None, headers: PacketSideData | None = None) -> None:
+        """After a seek: this packet comes next, then the demuxer's; None: open the file again. ``headers``
+        were handed out on the way."""
         if packet is None:
             self.container.close()
             self._connect()
             self._packet_times.restart()
         else:
             self.decoder.restart()
+            self._headers.landed(packet, headers)
         self._ahead = [] if packet is None else [packet]
         self._waiting.clear()
         self.times.restart()
@@ -156,15 +161,23 @@ class CodedStream:
                 waiting.append(demuxed)
             while waiting and (demuxed is None or len(waiting) > ahead):
                 if not self.decoder.is_certain(waiting[0].packet):
-                    yield from self.decoder.begin_again(waiting[0].packet, lambda: self.patience.stopped)
+                    yield from self._decoded_again(waiting[0].packet)
                 yield self._watch(waiting.popleft(), waiting, ended=demuxed is None)
                 if self.decoder.doubtful:
-                    yield from self.decoder.begin_again(None, lambda: self.patience.stopped)
+                    yield from self._decoded_again(None)
             if demuxed is None:
                 yield None
                 if self.decoder.doubtful:
-                    yield from self.decoder.begin_again(None, lambda: self.patience.stopped)
+                    yield from self._decoded_again(None)
                     yield None
+
+    def _decoded_again(self, following: av.Packet[Any] | None) -> list[av.Packet[Any]]:
+        """What was shown is decoded again. The packets before the one that follows whose frames were not."""
+        packets = self.decoder.begin_again(following, lambda: self.patience.stopped)
+        if self.decoder.not_found_again:
+            first = next((packet for packet in (*packets, following) if packet is not None), None)
+            self.damaged(None if first is None else first.pts, delayed=True)
+        return packets
 
     def _demuxed(self) -> Iterator[_Demuxed | None]:
         """What the demuxer gives, and None where it ends."""
@@ -227,8 +240,9 @@ class CodedStream:
             self.captures.arrived(packet)
 
     def _head(self, packet: av.Packet[Any]) -> continuity.PacketHead:
+        headers = self._headers.demuxed(packet)
         return self._continuity.read(
-            memoryview(packet),
+            memoryview(headers + bytes(packet)) if headers else memoryview(packet),
             packet.dts,
             (packet.duration or None) if self._durations else None,
             corrupt=packet.is_corrupt,
@@ -244,7 +258,8 @@ class CodedStream:
         damaged = continuity.DAMAGED if demuxed.torn else StartReason.NONE
         self.breaks.packet(packet.pts, reason or damaged)
         start, self._packet_start = self._packet_start or reason, StartReason.NONE
-        self.listening.take(Heard(packet, self.times.told(packet.pts), start))
+        headers = self._headers.decoded(packet)
+        self.listening.take(Heard(packet, self.times.told(packet.pts), start, headers))
         return packet
 
     def damaged(self, pts: int | None, delayed: bool) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import takewhile
 from typing import Any
 
@@ -22,6 +22,7 @@ from av.codec.context import Flags
 from edge_vss.plugins import LOG
 from edge_vss.processor import usable_cores
 from edge_vss.runtimes.sources import SourceOptions
+from edge_vss.runtimes.sources import _new_headers as new_headers
 from edge_vss.runtimes.sources import _sps as sps
 from edge_vss.runtimes.sources._container import open_container
 from edge_vss.runtimes.sources._spelling import can_begin_again
@@ -51,6 +52,9 @@ later."""
 _BACK_SECONDS = (0, 1, 10)
 """How far before a packet is looked for it. MPEG-TS lands on any packet, some of them too late."""
 
+_LATE_SECONDS = 1
+"""So long after a packet, it is not looked for any more. Demuxers guess decoding times, and those differ."""
+
 _DEMUX_FAILURES = 100
 
 
@@ -65,9 +69,9 @@ class Decoder:
         self._context: Any = stream.codec_context
         self._plain = {**self._context.options, **({"flags2": "+export_mvs"} if exports else {})}
         codec = getattr(self._context.codec, "canonical_name", self._context.name)
-        extradata = bytes(self._context.extradata or b"")
-        self._headers = sps.sps_units(extradata) if codec == "h264" else []
-        self._length_bytes = sps.length_bytes(extradata)
+        self._extradata = bytes(self._context.extradata or b"")
+        self._headers = sps.parameter_sets(self._extradata) if codec == "h264" else []
+        self._length_bytes = sps.length_bytes(self._extradata)
         self._quick = exports and self._may_be_quick()
         quicker = {}
         if self._quick and not options.pixels and self._most_references() == 1:
@@ -87,6 +91,8 @@ class Decoder:
         """Whether a packet's frame may come only with later packets."""
         self.doubtful = False
         """Whether frames came that are not certain, and were left out: `begin_again`."""
+        self.not_found_again = False
+        """Whether `begin_again` did not find what it had to decode: frames then refer to what is missing."""
         self.restart()
 
     def restart(self) -> None:
@@ -105,7 +111,7 @@ class Decoder:
     def _most_references(self) -> int:
         """How many frames a picture may refer to; 0 where that is not known, where pictures may be fields,
         and where some may be left out on purpose."""
-        found = [sps.read_sps(unit) for unit in self._headers]
+        found = [sps.read_sps(unit) for unit in self._headers if unit[0] & 31 == sps.NAL_SPS]
         plain = [each for each in found if each and each.frames_only and not each.gaps_allowed]
         return max((each.max_references for each in plain), default=0) if len(plain) == len(found) else 0
 
@@ -116,15 +122,23 @@ class Decoder:
             return True
         found_again = packet.dts is not None and packet.pos is not None and packet.pos >= 0
         near = len(self._inside) < _MOST_INSIDE and self._shown < _MOST_AGAIN
-        return found_again and near and self._looks_back(packet)
+        return found_again and near and not self._has_other_headers(packet) and self._looks_back(packet)
+
+    def _has_other_headers(self, packet: av.Packet[Any]) -> bool:
+        """Whether the demuxer hands out other headers with it: FLV of an encoder that was set anew, MP4 with
+        several sample descriptions."""
+        headers = new_headers.beside(packet)
+        return headers is not None and bytes(headers) != self._extradata
 
     def _looks_back(self, packet: av.Packet[Any]) -> bool:
         """Whether all slices are P or I, and the headers those of the beginning."""
         seen = False
         for unit in sps.nal_units(bytes(packet), self._length_bytes):
             kind = unit[0] & 31
-            # By another header, frames may be shown in another order.
-            if kind in sps.NAL_PARTITIONS or (kind == sps.NAL_SPS and unit not in self._headers):
+            # By another header, frames may be shown in another order. Who begins again knows the first ones.
+            if kind in (sps.NAL_SPS, sps.NAL_PPS) and unit not in self._headers:
+                return False
+            if kind in sps.NAL_PARTITIONS:
                 return False
             if kind in (sps.NAL_SLICE, sps.NAL_IDR):
                 slice_type, seen = sps.read_slice_type(unit), True
@@ -171,47 +185,65 @@ class Decoder:
         """
         inside = list(self._inside)
         self._inside.clear()
-        self._quick = self.delayed = self.doubtful = False
-        begun = self._context.is_open
-        if begun:
-            self._context = av.CodecContext.create(self._stream.codec_context.codec.name, "r")
-            self._context.extradata = self._stream.codec_context.extradata
-        self._context.options = self._plain
-        self._context.thread_type, self._context.thread_count = "SLICE", 0
+        self._quick = self.delayed = self.doubtful = self.not_found_again = False
         following = inside[0] if inside else packet
-        if begun and following is not None:
-            self._decode_up_to(following, stopped)
+        if not self._context.is_open:
+            self._be_plain(self._context)
+        elif following is None or self._since is None:
+            with self._opened_again():
+                pass
+        else:
+            name = without_password(self._uri)
+            LOG.info("%s: what comes now is not certain with several threads, so it is decoded again", name)
+            since, tries = self._since, (*_BACK_SECONDS, None)
+            found = any(self._decode_between(since, following, back, stopped) for back in tries)
+            if not found and not stopped():
+                self._context.flush_buffers()
+                self.not_found_again = True
         return inside
 
-    def _decode_up_to(self, following: av.Packet[Any], stopped: Callable[[], bool]) -> None:
-        name = without_password(self._uri)
-        LOG.info("%s: what comes now is not certain with several threads, so it is decoded again", name)
-        for number, packet in enumerate(self._shown_before(following)):
-            if stopped():
-                return
-            packet.pts = packet.dts = _LONG_AGO + number
-            # What was damaged was told when it was shown.
-            with suppress(av.error.FFmpegError):
-                self._context.decode(packet)
+    def _be_plain(self, context: Any) -> None:
+        self._context = context
+        context.options = self._plain
+        context.thread_type, context.thread_count = "SLICE", 0
 
-    def _shown_before(self, following: av.Packet[Any]) -> Iterator[av.Packet[Any]]:
-        """The packets from the last IDR picture that was shown to this one, without it, from the file."""
-        assert self._since is not None, "nothing was decoded"
-        for back_seconds in (*_BACK_SECONDS, None):
-            with open_container(self._uri, self._options) as again:
-                stream = video_stream(again, self._uri, self._stream.index)
-                leave_out_others(again, stream)
-                if back_seconds is not None:
-                    back = round(back_seconds / stream.time_base) if stream.time_base else 0
-                    # Some demuxers cannot go before their first packet: then it is read from there.
-                    with suppress(av.error.FFmpegError):
-                        again.seek((self._since.dts or 0) - back, stream=stream)
-                found = False
-                for packet in _between(_packets(again, stream), self._since, following):
-                    found = True
-                    yield packet
-            if found:
-                return
+    @contextmanager
+    def _opened_again(self) -> Iterator[tuple[Any, av.VideoStream]]:
+        """The file and the stream, with whose decoder it goes on."""
+        with open_container(self._uri, self._options) as again:
+            stream = video_stream(again, self._uri, self._stream.index)
+            leave_out_others(again, stream)
+            # No decoder made anew: the container may say what no header of the stream does, as how pictures
+            # are turned.
+            self._be_plain(stream.codec_context)
+            yield again, stream
+
+    def _decode_between(
+        self,
+        since: av.Packet[Any],
+        following: av.Packet[Any],
+        back_seconds: float | None,
+        stopped: Callable[[], bool],
+    ) -> bool:
+        """Decode the packets from one to another, without that, which are looked for from so far before; or
+        from the start of the file. False where they are not found."""
+        with self._opened_again() as (container, stream):
+            late, unit = None, stream.time_base
+            if back_seconds is not None and unit and since.dts is not None:
+                late = since.dts + round(_LATE_SECONDS / unit)
+                # Some demuxers cannot go before their first packet: then it is read from there.
+                with suppress(av.error.FFmpegError):
+                    container.seek(since.dts - round(back_seconds / unit), stream=stream)
+            for number, packet in enumerate(_from(_packets(container, stream), since, late)):
+                if _same(packet, following):
+                    return True
+                if stopped() or number > _MOST_AGAIN + _MOST_INSIDE:
+                    return False
+                packet.pts = packet.dts = _LONG_AGO + number
+                # What was damaged was told when it was shown.
+                with suppress(av.error.FFmpegError):
+                    self._context.decode(packet)
+        return False
 
 
 def _packets(container: Any, stream: av.VideoStream) -> Iterator[av.Packet[Any]]:
@@ -222,17 +254,19 @@ def _packets(container: Any, stream: av.VideoStream) -> Iterator[av.Packet[Any]]
             return
 
 
-def _between(
-    packets: Iterator[av.Packet[Any]], first: av.Packet[Any], end: av.Packet[Any]
+def _from(
+    packets: Iterator[av.Packet[Any]], first: av.Packet[Any], late: int | None
 ) -> Iterator[av.Packet[Any]]:
-    begun = False
+    """The packets from this one on; none where it has not come by the decoding time that is too ``late``."""
     for packet in packets:
-        begun = begun or _place(packet) == _place(first)
-        if _place(packet) == _place(end):
-            return
-        if begun and packet.size:
+        if _same(packet, first):
             yield packet
+            break
+        if late is not None and packet.dts is not None and packet.dts > late:
+            return
+    yield from (packet for packet in packets if packet.size)
 
 
-def _place(packet: av.Packet[Any]) -> tuple[int | None, int | None, int]:
-    return packet.pos, packet.dts, packet.size
+def _same(one: av.Packet[Any], other: av.Packet[Any]) -> bool:
+    """Whether these are one packet of the file. Its decoding time may be a guess, by what was read before."""
+    return one.pos == other.pos and one.size == other.size and bytes(one) == bytes(other)

@@ -12,6 +12,7 @@ import av.error
 from edge_vss.errors import SourceError
 from edge_vss.runtimes.sources import SourceOptions
 from edge_vss.runtimes.sources import _continuity as continuity
+from edge_vss.runtimes.sources import _new_headers as new_headers
 from edge_vss.runtimes.sources._coded_stream import CodedStream
 from edge_vss.runtimes.sources._container import frame_rate, open_container
 from edge_vss.runtimes.sources._decoded import Converters, DecodedPicture, side_data
@@ -40,6 +41,7 @@ class Decoding:
         self._pts_seconds = -1 / self.coded.fps
         self._first: tuple[int | None, float] | None = None
         self._order: list[int] | None = None
+        self._lost_by_seeking: bool | None = None
         self._seek: Seek | None = None
 
     def begin_again(self) -> None:
@@ -54,7 +56,10 @@ class Decoding:
         first_pts, first_seconds = self._first or (None, 0.0)
         seconds = min(max(seconds, first_seconds), _FAR_SECONDS)
         wanted = round(seconds / self.coded.time_base)
-        from_the_start = first_pts is None or self.coded.times.lost_by_seeking
+        if self._lost_by_seeking is None:
+            lost = new_headers.are_lost_by_seeking(self.coded.container, self._uri)
+            self._lost_by_seeking = lost or self.coded.times.lost_by_seeking
+        from_the_start = first_pts is None or self._lost_by_seeking
         places = iter(()) if from_the_start else landings(wanted, first_pts or 0, self.coded.time_base)
         # Counted times are right only from the second key frame on: what the first needs may be cut off.
         self._seek = Seek(seconds, wanted, places, keys=2 if self.coded.times.counted else 1)
@@ -73,7 +78,7 @@ class Decoding:
         if packet is None:
             seek.counted = True
             self._index, self._pts_seconds = -1, -1 / self.coded.fps
-        self.coded.go_on_from(packet)
+        self.coded.go_on_from(packet, seek.headers)
 
     def missed(self, frame: Frame) -> bool:
         """Whether this frame shows that a seek has landed too late."""

@@ -44,10 +44,10 @@ class Hevc:
     references = 0
 
     def __init__(self, extradata: bytes) -> None:
-        self._length_bytes = (extradata[21] & 3) + 1 if len(extradata) > 22 and extradata[0] == 1 else 0
+        self._length_bytes = length_bytes(extradata)
         self._sequences: dict[int, _Sequence] = {}
         self._parameters: dict[int, _Parameters] = {}
-        units = _of_record(extradata) if self._length_bytes else sps.nal_units(extradata)
+        units = of_record(extradata) if self._length_bytes else sps.nal_units(extradata)
         for unit in units:
             self._read_parameters(unit)
         self.restart()
@@ -102,7 +102,12 @@ class Hevc:
             return
 
 
-def _of_record(extradata: bytes) -> Iterator[bytes]:
+def length_bytes(extradata: bytes) -> int:
+    """Bytes of a unit's length prefix: from an hvcC record (ISO/IEC 14496-15), or 0 for start codes."""
+    return (extradata[21] & 3) + 1 if len(extradata) > 22 and extradata[0] == 1 else 0
+
+
+def of_record(extradata: bytes) -> Iterator[bytes]:
     """The NAL units of an hvcC record (ISO/IEC 14496-15, 8.3.3.1)."""
     at = 23
     for _ in range(extradata[22]):

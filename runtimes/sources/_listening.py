@@ -15,11 +15,13 @@ _KEPT_PACKETS = 64
 
 
 class Heard(NamedTuple):
-    """A packet, the pts that others may know of it, and why it begins anew."""
+    """A packet, the pts that others may know of it, why it begins anew, and what it is told with."""
 
     packet: av.Packet[Any]
     told_pts: int | None
     start: StartReason
+    headers: bytes = b""
+    """Units that a listener has to read before it."""
 
 
 class Listening:
@@ -68,4 +70,5 @@ class Listening:
         # Who listens may leave at any packet, those of opening too.
         if self._listener is not None:
             packet = heard.packet
-            self._listener(Packet(bytes(packet), heard.told_pts, packet.is_keyframe, heard.start))
+            data = heard.headers + bytes(packet)
+            self._listener(Packet(data, heard.told_pts, packet.is_keyframe, heard.start))

@@ -14,7 +14,9 @@ from typing import Any
 
 import av
 import av.error
+from av.packet import PacketSideData
 
+from edge_vss.runtimes.sources import _new_headers as new_headers
 from edge_vss.runtimes.sources._streams import packets_of
 
 _FIRST_STEP_SECONDS = 1
@@ -86,6 +88,8 @@ class Seek:
     """Where to begin next if this time decoding begins too late."""
     keys: int = 1
     """How many key frames have to come before times can be trusted."""
+    headers: PacketSideData | None = None
+    """What was handed out last with a packet that was read on the way."""
     counted: bool = False
     """Whether decoding began with the file, so that every frame was counted."""
 
@@ -113,6 +117,7 @@ class Seek:
         try:
             container.seek(at, stream=stream)
             for packet in packets_of(container, stream):
+                self.headers = new_headers.beside(packet) or self.headers
                 time = packet.dts if packet.pts is None else packet.pts
                 if packet.size and packet.is_keyframe and time is not None:
                     if time > self.wanted:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from edge_vss.video import Size
 
-NAL_SLICE, NAL_IDR, NAL_SPS = 1, 5, 7
+NAL_SLICE, NAL_IDR, NAL_SPS, NAL_PPS = 1, 5, 7, 8
 NAL_PARTITIONS = (2, 3, 4)
 
 _HIGH_PROFILES = {100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135}
@@ -130,17 +130,25 @@ def length_bytes(extradata: bytes) -> int:
     return (extradata[4] & 3) + 1 if len(extradata) >= 7 and extradata[0] == 1 else 0
 
 
-def sps_units(extradata: bytes) -> list[bytes]:
-    """The SPS NAL units in a decoder's extradata (avcC or Annex B)."""
+def parameter_sets(extradata: bytes) -> list[bytes]:
+    """The SPS and PPS NAL units in a decoder's extradata (avcC or Annex B)."""
     if length_bytes(extradata):
-        units, position = list[bytes](), 6
-        for _ in range(extradata[5] & 31):
-            begin = position + 2
-            position = begin + int.from_bytes(extradata[position:begin], "big")
-            units.append(extradata[begin:position])
+        units, position = list[bytes](), 5
+        for count_mask in (31, 255):
+            count = extradata[position] & count_mask if position < len(extradata) else 0
+            position += 1
+            for _ in range(count):
+                begin = position + 2
+                position = begin + int.from_bytes(extradata[position:begin], "big")
+                units.append(extradata[begin:position])
     else:
         units = list(nal_units(extradata))
-    return [unit for unit in units if unit and unit[0] & 31 == NAL_SPS]
+    return [unit for unit in units if unit and unit[0] & 31 in (NAL_SPS, NAL_PPS)]
+
+
+def sps_units(extradata: bytes) -> list[bytes]:
+    """The SPS NAL units in a decoder's extradata (avcC or Annex B)."""
+    return [unit for unit in parameter_sets(extradata) if unit[0] & 31 == NAL_SPS]
 
 
 def read_extradata(extradata: bytes) -> SequenceParameters | None:
