@@ -143,6 +143,32 @@ def test_a_seek_begins_anew(panned: Path) -> None:
             np.testing.assert_array_equal(before.motion.displacement_px, after.motion.displacement_px)
 
 
+@pytest.mark.parametrize("pictures", ["all", "key", "none"])
+def test_vectors_after_a_seek_are_those_of_reading_in_a_row(pictures: str, tmp_path: Path) -> None:
+    options = {"x265-params": "log-level=none:keyint=24"}
+    path = encode(tmp_path / "clip.ts", pan(50), "libx265", options)
+
+    def read(seconds: float | None) -> dict[int, list[bytes]]:
+        with open_source(path, motion="hevc", pictures=pictures) as source:
+            if seconds is not None:
+                source.seek(seconds)
+            told = {}
+            for frame in source:
+                vectors, motion = frame.vectors, None if frame.start else frame.motion
+                arrays = [] if vectors is None else [vectors.reference, vectors.displacement_px]
+                arrays += [] if motion is None else [motion.displacement_px]
+                told[frame.index] = [array.tobytes() for array in arrays if array is not None]
+            return told
+
+    row = read(None)
+    for seconds in (0.28, 0.88, 1.32):
+        after = read(seconds)
+        first = min(after)
+        # Nothing leads back from the first one.
+        assert first > 3 and after.pop(first) == row[first][:2]
+        assert after == {index: row[index] for index in after}
+
+
 def test_no_seek_tells_a_loss(tmp_path: Path) -> None:
     # Beside a B-pyramid, packets of frames before the one that is sought are read after its own.
     options = "bframes=4:b-adapt=0:b-pyramid=1:keyint=12:min-keyint=12:open-gop=1:scenecut=0"

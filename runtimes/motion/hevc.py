@@ -57,6 +57,9 @@ def _attached(feed: Feed, reader: _Reader) -> Iterator[Frame]:
     try:
         for frame in feed.frames:
             picture, hidden = reader.picture(frame.pts, begins=bool(frame.start))
+            if frame.start is StartReason.SEEK:
+                for passed in reader.passed_over():
+                    shown.passed(passed)
             missing = picture is not None and picture.missing_references > 0
             # From a loss to the next I-picture, everything may refer to what is missing. Once is enough.
             told = frame.start is StartReason.LOST_PACKETS or (
@@ -99,6 +102,7 @@ class _Reader:
         self._changed = threading.Condition()
         self._given = self._done = self._sequence = 0
         self._begun: int | None = None
+        self._passed: list[Picture] = []
         self._recent: deque[int | None] = deque(maxlen=_MOST_WAITING)
         self._ended = self._told = False
         self._thread = threading.Thread(target=self._work, name="edge-vss hevc", daemon=True)
@@ -142,11 +146,16 @@ class _Reader:
             if found is None:
                 return None, False
             # Where the start of a sequence was lost, counts begin at zero again, but times go on.
-            hidden = [at for at, waiting in self._pictures.items() if at < pts and waiting.before(found)]
-            for at in hidden:
-                del self._pictures[at]
+            hidden = sorted(
+                at for at, waiting in self._pictures.items() if at < pts and waiting.before(found)
+            )
+            self._passed = [self._pictures.pop(at).picture for at in hidden]
             begun = pts if self._begun is None else self._begun
             return found.picture, any(at > begun for at in hidden)
+
+    def passed_over(self) -> list[Picture]:
+        """The pictures shown before the one asked for last, and after the one before, in that order."""
+        return self._passed
 
     def _is_shared(self, pts: int) -> bool:
         """Whether several packets have this time, so that nobody can tell which is whose."""

@@ -52,20 +52,24 @@ class Shown:
     def vectors(self, picture: Picture) -> MotionVectors:
         """The vectors of the picture that is shown now, in pixels of the frame as it is shown, with what they
         refer to in shown frames."""
+        self.passed(picture)
+        differences = occurring(picture.cells["poc_difference"])
+        spans = {difference: self._span(picture.poc, difference) for difference in differences}
+        return self._orientation.vectors(_vectors(picture, spans), size_of(picture))
+
+    def passed(self, picture: Picture) -> None:
+        """The picture is shown now, or would be if nobody had passed it over on the way to a later one."""
         last = next((count for count in reversed(self._counts) if count is not None), None)
         if last is not None and picture.poc <= last:
             self._begin()  # picture order counts begin anew
         elif last is not None:
             self._step = math.gcd(self._step, picture.poc - last)
-        differences = occurring(picture.cells["poc_difference"])
-        spans = {difference: self._span(picture.poc, difference) for difference in differences}
         self._counts.append(picture.poc)
-        return self._orientation.vectors(_vectors(picture, spans), size_of(picture))
 
     def _span(self, poc: int, difference: int) -> int:
         """How many shown frames back the picture of a difference in order count is; 0: not known."""
         if difference < 0 and poc + difference in self._counts:
-            return len(self._counts) - self._counts.index(poc + difference)
+            return len(self._counts) - 1 - self._counts.index(poc + difference)
         if not self._step or difference % self._step:
             return 0
         return -difference // self._step
