@@ -101,6 +101,7 @@ class _Reader:
         self._pictures: dict[int, _Waiting] = {}
         self._changed = threading.Condition()
         self._given = self._done = self._sequence = 0
+        self._unread: deque[int | None] = deque()
         self._begun: int | None = None
         self._passed: list[Picture] = []
         self._recent: deque[int | None] = deque(maxlen=_MOST_WAITING)
@@ -118,6 +119,7 @@ class _Reader:
             if self._ended:
                 return
             self._given += 1
+            self._unread.append(packet.pts)
             self._packets.put(packet)
             if packet.start:
                 self._recent.clear()
@@ -141,7 +143,7 @@ class _Reader:
                 return None, False
             given = self._given
             self._begun = pts if begins else self._begun
-            self._changed.wait_for(lambda: pts in self._pictures or self._done >= given or self._ended)
+            self._changed.wait_for(lambda: self._is_read_up_to(pts) or self._done >= given or self._ended)
             found = self._pictures.pop(pts, None)
             if found is None:
                 return None, False
@@ -156,6 +158,11 @@ class _Reader:
     def passed_over(self) -> list[Picture]:
         """The pictures shown before the one asked for last, and after the one before, in that order."""
         return self._passed
+
+    def _is_read_up_to(self, pts: int) -> bool:
+        """Whether the picture of this pts was read, and all that were given and are shown before it."""
+        earlier = (each for each in self._unread if each is not None and each < pts)
+        return pts in self._pictures and next(earlier, None) is None
 
     def _is_shared(self, pts: int) -> bool:
         """Whether several packets have this time, so that nobody can tell which is whose."""
@@ -177,6 +184,7 @@ class _Reader:
                 self._read(packet)
                 with self._changed:
                     self._done += 1
+                    self._unread.popleft()
                     self._changed.notify_all()
         except Exception as broken:  # frames without vectors are better than none
             LOG.warning("%s: HEVC motion ends here (%s)", self._uri, one_line(broken, named=True))
