@@ -16,6 +16,8 @@ PAPER: Colour = (250, 250, 248)
 INK: Colour = (40, 42, 46)
 FAINT: Colour = (118, 122, 128)
 _MARGIN_PX, _GAP_PX, _LINE_PX = 24, 10, 26
+_MOST_TILE_HEIGHTS = 4
+"""A tile is at most so many times as high as it is wide."""
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -53,6 +55,7 @@ def draw(
     """The whole sheet, uint8 (H, W, 3) RGB. A row has one tile per column; tiles get one width."""
     scale = tile_width_px / rows[0][0].image.shape[1]
     tile_height = round(rows[0][0].image.shape[0] * scale)
+    tile_height = min(max(tile_height, 1), _MOST_TILE_HEIGHTS * tile_width_px)
     width = 2 * _MARGIN_PX + len(columns) * tile_width_px + (len(columns) - 1) * _GAP_PX
     swatches, legend_height = _flow(legend, width - 2 * _MARGIN_PX)
     row_height = tile_height + _LINE_PX

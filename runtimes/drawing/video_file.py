@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from edge_vss.errors import OptionError
 from edge_vss.files import check_writable
+from edge_vss.plugins import LOG
 from edge_vss.runtimes.drawing.sound import Sound
 from edge_vss.runtimes.sinks import writing
 from edge_vss.video import UNKNOWN_COLOUR, Colour, Size
@@ -25,6 +26,10 @@ CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".m4v": "mp4", "
 
 _TIME_BASE = Fraction(1, 90_000)
 _KEY_FRAME_SECONDS = 2.0
+_MOST_EXTENT_PX = 16384
+_LONGEST_IN_MP4 = 5 * 3600 * 90_000
+"""The longest pause between two pictures, 5 hours in units of time. From 6.6 hours on, FFmpeg's writer loses
+all times."""
 
 _SWSCALE_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 """H.273's code point → swscale's own number (SWS_CS_*), of the matrices that swscale knows."""
@@ -82,6 +87,12 @@ class VideoFile:
                 options["frag_duration"] = "1"
         elif kind == "matroska":
             options["cluster_time_limit"] = "0"
+        if max(size) > _MOST_EXTENT_PX:
+            raise OptionError(
+                f"{path} cannot hold pictures of {size[1]}x{size[0]}: H.264 has at most {_MOST_EXTENT_PX} "
+                "pixels a side, so leave the video out"
+            )
+        self._longest = _LONGEST_IN_MP4 if kind in ("mp4", "mov") else None
         with _muxing(self._path):
             check_writable(self._path)
             # This makes no file yet: the header comes with the first packet. FFmpeg crashes on closing
@@ -175,6 +186,14 @@ class VideoFile:
         # A clock that stands still or goes back (a camera that came again) would be refused by the container.
         if pts <= self._last_pts:
             pts = self._last_pts + max(1, round(1 / self._fps / _TIME_BASE))
+        elif self._longest is not None and self._last_pts >= 0 and pts - self._last_pts > self._longest:
+            LOG.warning(
+                "%s: a pause of %.1f hours is written as 5: MP4 cannot say it, let the name end in mkv",
+                self._path,
+                float((pts - self._last_pts) * _TIME_BASE) / 3600,
+            )
+            self._first_seconds += float((pts - self._last_pts - self._longest) * _TIME_BASE)
+            pts = self._last_pts + self._longest
         self._last_pts = pts
         return pts
 

@@ -160,7 +160,9 @@ def _by_told_span(vectors: MotionVectors, grid: Size) -> dict[int, Placed]:
     if vectors.width_px.max(initial=0) > CELL_PX or vectors.height_px.max(initial=0) > CELL_PX:
         there = [span for span in occurring(spans) if span]
         return {span: _many_cells(vectors.only(spans == span), grid) for span in there}
-    row, column = vectors.top_px.astype(np.intp) // CELL_PX, vectors.left_px.astype(np.intp) // CELL_PX
+    row, column = (
+        (corner.astype(np.intp) + CELL_PX // 2) // CELL_PX for corner in (vectors.top_px, vectors.left_px)
+    )
     spans[(row < 0) | (row >= grid[0]) | (column < 0) | (column >= grid[1])] = 0
     # Each span's vectors one after the other, in the order that they had.
     order = np.argsort(spans, kind="stable")

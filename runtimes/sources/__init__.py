@@ -42,6 +42,9 @@ PICTURES = ("all", "key", "none")
 DEFAULT_FPS = 25.0
 """Frames per second of what does not say how fast it is."""
 
+MOST_EXTENT_PX = 32766
+"""The most pixels a side of a frame. Motion vectors and OpenCV's maps count in 16 bits."""
+
 Uri: TypeAlias = "str | Path | int | NDArray[np.uint8] | Iterable[NDArray[np.uint8]]"
 
 
@@ -214,10 +217,20 @@ def _all_measured(reader: Reader, measure: Measure, pictures: str) -> Iterator[F
     """The reader's frames with motion. A camera that comes back with another codec is measured anew, and may
     then give more pictures than are wanted."""
     while True:
-        frames = measure(Feed(reader.frames(), reader.info, reader.listen))
+        frames = measure(Feed(_not_too_large(reader.frames()), reader.info, reader.listen))
         yield from frames if pictures == reader.info.pictures else _stripped(frames, pictures)
         if not getattr(reader, "another_codec", False):
             return
+
+
+def _not_too_large(frames: Iterator[Frame]) -> Iterator[Frame]:
+    for frame in frames:
+        if max(frame.size) > MOST_EXTENT_PX:
+            size = f"{frame.size[1]}x{frame.size[0]}"
+            raise SourceError(
+                f"frames of {size} are not read, a side has at most {MOST_EXTENT_PX} px: make them smaller"
+            )
+        yield frame
 
 
 def _stripped(frames: Iterator[Frame], pictures: str) -> Iterator[Frame]:

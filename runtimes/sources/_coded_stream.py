@@ -28,6 +28,7 @@ from edge_vss.runtimes.sources._captures import Captures
 from edge_vss.runtimes.sources._container import broke_off, frame_rate, open_container, timed_out
 from edge_vss.runtimes.sources._decoder import Decoder
 from edge_vss.runtimes.sources._listening import Heard, Listening
+from edge_vss.runtimes.sources._sps import Window
 from edge_vss.runtimes.sources._streams import leave_out_others, packets_of, video_stream
 from edge_vss.runtimes.sources._times import PacketTimes, ShownTimes
 from edge_vss.text import without_password
@@ -66,6 +67,8 @@ class CodedStream:
         self._packet_start = StartReason.NONE
         self.references = 0
         """How many frames the picture of the packet given last may refer to; 0 where headers do not say."""
+        self.window: Window | None = None
+        """What is shown of that picture; None where all is."""
         self.spent = 0.0
         """Seconds that went into the packets since somebody last set it to zero."""
         self.listening = Listening()
@@ -251,7 +254,7 @@ class CodedStream:
 
     def _watch(self, demuxed: _Demuxed, ahead: Iterable[_Demuxed], ended: bool) -> av.Packet[Any]:
         packet = demuxed.packet
-        self.references = demuxed.head.references
+        self.references, self.window = demuxed.head.references, demuxed.head.window
         if self.times.begins_seconds is None:
             self.times.begin([packet.pts, *(later.packet.pts for later in ahead)], self.time_base, self.fps)
         reason = self._continuity.check(demuxed.head, [later.head for later in ahead], ended)

@@ -6,11 +6,13 @@ import threading
 from typing import Any
 
 import av
+import av.error
 import numpy as np
 from av.sidedata.sidedata import SideDataContainer
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+from edge_vss.errors import SourceError
 from edge_vss.motion_field import MotionVectors
 from edge_vss.one_process import OneProcess
 from edge_vss.orientation import UPRIGHT, Orientation, of_display_matrix
@@ -28,6 +30,11 @@ closer to scaling full RGB than SWS_BILINEAR does, and take no longer.
 _MATRICES = frozenset({0, 1, 2, 4, 5, 6, 7, 9})
 """The colour matrices (ITU-T H.273, table 4) that swscale converts. It refuses a picture with another one."""
 _BT601, _BT2020, _BT2020_CONSTANT = 5, 9, 10
+
+_LIMITED = 1
+"""AVCOL_RANGE_MPEG."""
+_STRETCHED = np.clip(np.rint((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(np.uint8)
+"""Grey of limited range, 16 to 235, over the whole range. FFmpeg's scaler takes all grey for full."""
 
 _AV_MOTION_VECTOR = np.dtype(
     [
@@ -60,17 +67,42 @@ class Converters:
         self._lock = threading.Lock()
 
     def convert(self, picture: av.VideoFrame, size: Size, pixel_format: str) -> NDArray[np.uint8]:
-        """(H, W, 3) for ``rgb24``, (H, W) for ``gray``, both uint8, scaled to ``size``."""
+        """(H, W, 3) for ``rgb24``, (H, W) for ``gray``, both uint8, scaled to ``size``.
+
+        Raises SourceError for pictures that FFmpeg cannot convert.
+        """
+        if why := _why_not_converted(picture):
+            raise SourceError(f"{why}: convert them to yuv420p or rgb24 first")
         with self._lock:
             context, lock = self._contexts.setdefault(
                 (size, pixel_format), (VideoReformatter(), threading.Lock())
             )
         matrix = _taken_for(int(picture.colorspace))
         with lock:
-            converted = context.reformat(
-                picture, size[1], size[0], pixel_format, src_colorspace=matrix, interpolation=_SCALING
-            )
-        return np.asarray(converted.to_ndarray(), np.uint8)
+            try:
+                converted = context.reformat(
+                    picture, size[1], size[0], pixel_format, src_colorspace=matrix, interpolation=_SCALING
+                )
+            except av.error.FFmpegError:
+                raise SourceError(
+                    f"FFmpeg cannot convert pictures of {picture.width}x{picture.height} "
+                    f"({picture.format.name}) to {size[1]}x{size[0]} ({pixel_format}): convert them to "
+                    "yuv420p or rgb24 of an ordinary size first"
+                ) from None
+        array = np.asarray(converted.to_ndarray(), np.uint8)
+        limited_grey = picture.format.name.startswith("gray") and int(picture.color_range) == _LIMITED
+        return _STRETCHED[array] if limited_grey and pixel_format == "rgb24" else array
+
+
+def _why_not_converted(picture: av.VideoFrame) -> str:
+    """Why FFmpeg's scaler would end the process over a picture, in a clause; empty where it does not."""
+    name = picture.format.name
+    if name.startswith("yaf32"):
+        return f"pictures of brightness and alpha in floats ({name}) are not read"
+    if name.startswith("bayer") and (picture.height % 2 or picture.width % 2):
+        size = f"{picture.width}x{picture.height}"
+        return f"pictures of a Bayer pattern ({name}) with an odd side, {size}, are not read"
+    return ""
 
 
 def why_other_colours(matrix: int) -> str:
@@ -135,9 +167,12 @@ class DecodedPicture(OneProcess):
         return self._picture.height, self._picture.width
 
 
-def side_data(picture: av.VideoFrame, vectors: bool) -> tuple[Orientation, MotionVectors | None]:
+def side_data(
+    picture: av.VideoFrame, vectors: bool, corner: tuple[int, int] = (0, 0)
+) -> tuple[Orientation, MotionVectors | None]:
     """How a picture is to be shown, and its motion vectors, shown that way, where they are wanted.
 
+    ``corner``: the row and column of the coded picture where this one begins. FFmpeg counts from that one's.
     The vectors are None on I-frames and where nothing moved.
     """
     # Not picture.side_data: a frame and what that gives refer to each other, so that pictures (a hundred
@@ -155,10 +190,10 @@ def side_data(picture: av.VideoFrame, vectors: bool) -> tuple[Orientation, Motio
     exported = found.get("MOTION_VECTORS") if vectors else None
     if exported is None:
         return orientation, None
-    return orientation, orientation.vectors(_plain(exported), (picture.height, picture.width))
+    return orientation, orientation.vectors(_plain(exported, corner), (picture.height, picture.width))
 
 
-def _plain(exported: Any) -> MotionVectors:
+def _plain(exported: Any, corner: tuple[int, int]) -> MotionVectors:
     """FFmpeg's vectors as values of their own, which keep nothing of the decoder's picture."""
     # Not exported.to_ndarray(): it hands the buffer to np.frombuffer, which first asks whether it may write
     # to it. PyAV refuses with an exception, and NumPy drops what was raised then, a Ctrl-C among it.
@@ -169,8 +204,8 @@ def _plain(exported: Any) -> MotionVectors:
     np.divide(structure["motion_x"], scale, out=displacement[0], casting="same_kind")
     np.divide(structure["motion_y"], scale, out=displacement[1], casting="same_kind")
     return MotionVectors(
-        structure["dst_x"] - (width >> 1),
-        structure["dst_y"] - (height >> 1),
+        structure["dst_x"] - (width >> 1) - np.int16(corner[1]),
+        structure["dst_y"] - (height >> 1) - np.int16(corner[0]),
         width,
         height,
         displacement,
@@ -184,6 +219,8 @@ def _luma_plane(picture: av.VideoFrame) -> NDArray[np.uint8] | None:
     bits = picture.format.components[0].bits
     if not name.startswith(("yuv4", "yuvj4", "yuva4", "nv1", "nv2", "gray")):
         return None
+    if name.startswith("grayf") or "msb" in name:
+        return None  # floats, and bits at the other end of their words
     plane = picture.planes[0]
     if plane.line_size <= 0:
         return None

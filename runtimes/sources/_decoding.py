@@ -155,8 +155,10 @@ class Decoding:
         # FFmpeg's MPEG-4 decoder does not store the vectors of B-frames: it exports zeros.
         kind = _PICTURE_TYPES.get(int(picture.pict_type), "?")
         told = not (self.coded.codec == "mpeg4" and kind == "B")
-        orientation, vectors = side_data(picture, self.coded.exports and told)
-        shown = orientation.size((picture.height, picture.width))
+        size_here, window = (picture.height, picture.width), self.coded.window
+        corner = (0, 0) if window is None else window.corner_of(size_here)
+        orientation, vectors = side_data(picture, self.coded.exports and told, corner)
+        shown = orientation.size(size_here)
         frame = Frame(
             index=0,
             pts_seconds=0.0,

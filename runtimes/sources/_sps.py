@@ -23,6 +23,23 @@ _SLICE_START_BYTES = 32
 
 
 @dataclass(frozen=True)
+class Window:
+    """Which part of a coded picture is shown, in its pixels: rows from ``top`` to before ``bottom``, columns
+    from ``left`` to before ``right``."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    def corner_of(self, shown: Size) -> tuple[int, int]:
+        """Row and column where a decoder's picture of this size begins. FFmpeg cuts off less at the left than
+        it should, where that keeps rows aligned. (0, 0) for a picture that is not of this window."""
+        row, column = self.bottom - shown[0], self.right - shown[1]
+        return (row, column) if 0 <= row <= self.top and 0 <= column <= self.left else (0, 0)
+
+
+@dataclass(frozen=True)
 class SequenceParameters:
     """What one sequence parameter set says."""
 
@@ -49,6 +66,9 @@ class SequenceParameters:
 
     size: Size
     """Coded height and width in pixels, before cropping."""
+
+    window: Window | None = None
+    """What is shown of it; None where all is."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +183,7 @@ def read_sps(nal: bytes) -> SequenceParameters | None:
         profile = bits.number(8)
         bits.number(16)
         bits.golomb()
-        separate_planes = _skip_high_profile(bits) if profile in _HIGH_PROFILES else False
+        chroma, separate_planes = _skip_high_profile(bits) if profile in _HIGH_PROFILES else (1, False)
         log2_max_frame_num = bits.golomb() + 4
         order_count_type = bits.golomb()
         log2_max_order_count = 0
@@ -195,11 +215,27 @@ def read_sps(nal: bytes) -> SequenceParameters | None:
         frames_only,
         separate_planes,
         size,
+        _read_window(bits, size, 0 if separate_planes else chroma, frames_only),
     )
 
 
-def _skip_high_profile(bits: Bits) -> bool:
-    """Reads past the fields that only the high profiles have; returns separate_colour_plane_flag."""
+def _read_window(bits: Bits, size: Size, chroma: int, frames_only: bool) -> Window | None:
+    """The cropping rectangle, whose units are those of the chroma (7.4.2.1.1); None where there is none."""
+    try:
+        bits.number(1 if frames_only else 2)
+        if not bits.flag():
+            return None
+        left, right, top, bottom = (bits.golomb() for _ in range(4))
+    except IndexError:
+        return None
+    across = 2 if chroma in (1, 2) else 1
+    down = (2 if chroma == 1 else 1) * (1 if frames_only else 2)
+    return Window(down * top, size[0] - down * bottom, across * left, size[1] - across * right)
+
+
+def _skip_high_profile(bits: Bits) -> tuple[int, bool]:
+    """Reads past the fields that only the high profiles have; returns chroma_format_idc and
+    separate_colour_plane_flag."""
     chroma = bits.golomb()
     separate = bits.flag() if chroma == 3 else False
     bits.golomb()
@@ -209,7 +245,7 @@ def _skip_high_profile(bits: Bits) -> bool:
         for index in range(12 if chroma == 3 else 8):
             if bits.flag():
                 _skip_scaling_list(bits, 16 if index < 6 else 64)
-    return separate
+    return chroma, separate
 
 
 def _skip_scaling_list(bits: Bits, count: int) -> None:

@@ -32,6 +32,8 @@ DESCRIPTION = SourceDescription(
     "a raw camera, encoded here for its vectors", vector_codecs=frozenset({"h264"})
 )
 
+_MOST_H264 = 16384
+"""Pixels a side. Larger pictures get no vectors."""
 _X264 = {
     "preset": "superfast",
     "tune": "zerolatency",
@@ -118,6 +120,7 @@ class _Coder:
     def __init__(self, size: Size) -> None:
         self.size = size
         self._count = 0
+        self._fits = min(size) > 1 and max(size) <= _MOST_H264
         self._encoder: Any = av.CodecContext.create("libx264", "w")
         self._encoder.width, self._encoder.height = size[1] - size[1] % 2, size[0] - size[0] % 2
         self._encoder.pix_fmt = "yuv420p"
@@ -129,6 +132,8 @@ class _Coder:
         self._decoder.thread_type = "SLICE"
 
     def __call__(self, frame: Frame) -> MotionVectors | None:
+        if not self._fits:
+            return None
         # Brightness alone: the encoder looks for motion there.
         luma = frame.luma[: self._encoder.height, : self._encoder.width]
         picture = av.VideoFrame(self._encoder.width, self._encoder.height, "yuv420p")

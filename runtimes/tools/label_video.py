@@ -44,7 +44,13 @@ class LabelVideoWriter:
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(values), "gray")
         self._last = max(self._last + 1, round(pts_seconds / _MILLISECOND))
         frame.pts, frame.time_base = self._last, _MILLISECOND
-        self._container.mux(self._stream.encode(frame))
+        try:
+            packets = self._stream.encode(frame)
+        except av.error.FFmpegError:
+            height, width = values.shape
+            self._stream = None
+            raise SourceError(f"FFmpeg cannot write maps of {width}x{height} as video: write png") from None
+        self._container.mux(packets)
 
     def _begin(self, size: Size) -> None:
         self._stream = self._container.add_stream("ffv1", rate=25)

@@ -13,6 +13,7 @@ CELL_PX = 8
 """Side of a cell in pixels. No decoder that exports vectors reports blocks smaller than 8×8."""
 
 _CELL_BITS = CELL_PX.bit_length() - 1
+_HALF_CELL = np.int16(CELL_PX // 2)
 
 _MANY_CELLS = 6500  # 854×480
 
@@ -61,8 +62,9 @@ def cells(vectors: MotionVectors | None, grid: Size, *, ahead: bool = False) -> 
             *vectors.displacement_px,
         )
     )
-    row = _within(top >> _CELL_BITS, h)
-    column = _within(left >> _CELL_BITS, w)
+    # Blocks lie between cells where a picture is cropped: the nearest ones are theirs.
+    row = _within((top + _HALF_CELL) >> _CELL_BITS, h)
+    column = _within((left + _HALF_CELL) >> _CELL_BITS, w)
     padded_w = w + 2 * _HALO
     first = row.astype(np.intp) * padded_w + column
     # One complex number a cell, so that x and y are scattered in one pass; NaN where no vector comes.
