@@ -8,9 +8,13 @@ from operator import index
 
 from edge_vss.errors import OptionError
 
+MOST_WHOLE = 2**31 - 1
+MOST_SECONDS = 1e9
+"""31 years. Clocks of the system take no more than a little longer."""
 
-def whole_number(name: str, value: object, least: int, hint: str) -> int:
-    """``value`` as a whole number from ``least`` on; NumPy's are taken too. ``hint`` says what to do.
+
+def whole_number(name: str, value: object, least: int, hint: str, most: int = MOST_WHOLE) -> int:
+    """``value`` as a whole number from ``least`` to ``most``, NumPy's too. ``hint`` says what to do.
 
     Raises OptionError for anything else: text, None, a fraction, True.
     """
@@ -20,6 +24,8 @@ def whole_number(name: str, value: object, least: int, hint: str) -> int:
         number = None
     if number is None or number < least:
         raise OptionError(f"{name} must be a whole number of {least} or more, got {value!r}: {hint}")
+    if number > most:
+        raise OptionError(f"{name} must be a whole number of {least} to {most}, got {value!r}: {hint}")
     return number
 
 

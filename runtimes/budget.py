@@ -15,7 +15,7 @@ import numpy as np
 
 from edge_vss.errors import OptionError
 from edge_vss.report import Report
-from edge_vss.values import positive
+from edge_vss.values import MOST_SECONDS, positive
 
 _WINDOW_FRAMES = 100
 """Frames that the p95 is told of."""
@@ -64,7 +64,7 @@ class Budget:
     """Watches one stream, and says how long a frame may wait. Not thread-safe."""
 
     def __init__(self, budget_ms: float) -> None:
-        self.seconds = positive("budget_ms", budget_ms, "33 is one frame") / 1e3
+        self.seconds = positive("budget_ms", budget_ms, "33 is one frame", most=1e3 * MOST_SECONDS) / 1e3
         self._wait = 0.5 * self.seconds
         self._last: deque[float] = deque(maxlen=_WINDOW_FRAMES)
         # Those since the wait was changed: others say nothing of it.

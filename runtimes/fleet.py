@@ -16,7 +16,7 @@ from edge_vss.runtimes.motion import Measure
 from edge_vss.runtimes.opening import Opening
 from edge_vss.runtimes.segmenter import Segmenter
 from edge_vss.runtimes.sources import Source
-from edge_vss.values import check_limit, positive, whole_number
+from edge_vss.values import MOST_SECONDS, check_limit, positive, whole_number
 
 SCHEDULERS = ("doubt", "turns")
 LONGEST_SECONDS = 2.0
@@ -66,7 +66,7 @@ class Fleet:
         if not isinstance(sources, Mapping) or not sources:
             raise OptionError("a fleet wants one source or more: give a mapping of names to sources")
         whole_number("key_workers", key_workers, 1, "1 is a good start")
-        positive("longest_seconds", longest_seconds, "2 is a good start")
+        positive("longest_seconds", longest_seconds, "2 is a good start", most=MOST_SECONDS)
         if schedule not in SCHEDULERS:
             raise OptionError(f"no schedule is called {schedule!r}: choose one of {', '.join(SCHEDULERS)}")
         if unknown := sorted(set(priorities) - set(sources)):

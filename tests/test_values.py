@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_vss.errors import OptionError
+from edge_vss.runtimes.budget import Budget
+from edge_vss.runtimes.engines import EngineOptions
 from edge_vss.runtimes.policy import Adaptive, Gop, Interval
 from edge_vss.values import check_limit, positive, whole_number
 
@@ -34,6 +36,17 @@ def test_numbers_above_0(value: float, most: float) -> None:
     else:
         with pytest.raises(OptionError, match=r"x must be a number above 0.*: hint"):
             positive("x", value, "hint", most)
+
+
+def test_numbers_beyond_all_use_are_told() -> None:
+    with pytest.raises(OptionError, match="n must be a whole number of 1 to 2147483647, got 1000000000000"):
+        whole_number("n", 10**12, 1, "hint")
+    with pytest.raises(OptionError, match="limit must be a whole number of 1 to"):
+        check_limit(10**23)
+    with pytest.raises(OptionError, match="threads must be 0 to 1024, got 100000"):
+        EngineOptions(threads=100_000)
+    with pytest.raises(OptionError, match=r"budget_ms must be a number above 0 and at most"):
+        Budget(1e300)
 
 
 def test_numbers_of_other_libraries_are_numbers() -> None:

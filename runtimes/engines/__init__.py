@@ -23,6 +23,9 @@ from edge_vss.plugins import Kind, Plugin
 
 Array: TypeAlias = NDArray[Any]
 
+MOST_THREADS = 1024
+"""More than any machine has cores for one graph."""
+
 
 class EngineTensor(Protocol):
     """A tensor that an engine keeps its own way, on an accelerator for example. No later call changes it."""
@@ -90,9 +93,9 @@ class EngineOptions:
     """``latency`` or ``throughput``; empty is the engine's usual one."""
 
     def __post_init__(self) -> None:
-        if self.threads < 0:
+        if not 0 <= self.threads <= MOST_THREADS:
             raise OptionError(
-                f"threads must be 0 or more, got {self.threads}: 0 leaves the number to the engine"
+                f"threads must be 0 to {MOST_THREADS}, got {self.threads}: 0 leaves the number to the engine"
             )
 
 

@@ -30,7 +30,7 @@ from edge_vss.runtimes.sources._seam import SourceDescription as SourceDescripti
 from edge_vss.runtimes.sources._seam import SourceOptions as SourceOptions
 from edge_vss.runtimes.sources._spelling import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from edge_vss.runtimes.sources._spelling import natural_order as natural_order
-from edge_vss.values import positive, whole_number
+from edge_vss.values import MOST_SECONDS, positive, whole_number
 from edge_vss.video import Frame, NoPicture, StreamInfo
 
 PREFIXES = ("gst", "encode")
@@ -176,9 +176,13 @@ def open_source(
 
     Raises SourceError where nothing can be decoded, OptionError for a value that makes no sense.
     """
-    timeout_seconds = positive("timeout_seconds", timeout_seconds, "leave it out for 10 seconds")
+    timeout_seconds = positive(
+        "timeout_seconds", timeout_seconds, "leave it out for 10 seconds", most=MOST_SECONDS
+    )
     if reconnect_seconds not in (0, math.inf):
-        reconnect_seconds = positive("reconnect_seconds", reconnect_seconds, "0 ends with the stream")
+        reconnect_seconds = positive(
+            "reconnect_seconds", reconnect_seconds, "0 ends with the stream", most=MOST_SECONDS
+        )
     if fps is not None:
         fps = positive("fps", fps, "leave it out to use the source's own", most=1000)
     if stream is not None:
