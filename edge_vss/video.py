@@ -17,6 +17,9 @@ from edge_vss.motion_field import MotionField, MotionVectors
 Size = tuple[int, int]
 """Height and width, in pixels: the order of array axes, everywhere."""
 
+MOST_H264_PX = 16384
+"""The most pixels a side that H.264's encoder takes."""
+
 
 @dataclass(frozen=True)
 class Window:

@@ -69,16 +69,16 @@ def test_vectors_of_a_cropped_picture_lie_where_it_moves(top: int, left: int, tm
 
 def test_the_window_of_a_header(tmp_path: Path) -> None:
     whole = encode(tmp_path / "whole.mp4", pan(2, (192, 256)), options=P_ONLY)
-    for path, window in (
+    for path, cropping in (
         (whole, None),
-        (cropped(tmp_path / "c.mp4", whole, top=2, left=4, bottom=6, right=8), sps.Window(2, 186, 4, 248)),
+        (cropped(tmp_path / "c.mp4", whole, top=2, left=4, bottom=6, right=8), sps.Cropping(2, 186, 4, 248)),
     ):
         with av.open(str(path)) as container:
             found = sps.read_extradata(bytes(container.streams.video[0].codec_context.extradata or b""))
-        assert found is not None and found.window == window
-    assert sps.Window(16, 192, 32, 256).corner_of((176, 224)) == (16, 32)
-    assert sps.Window(16, 192, 16, 256).corner_of((176, 256)) == (16, 0)
-    assert sps.Window(16, 192, 16, 256).corner_of((96, 128)) == (0, 0)
+        assert found is not None and found.cropping == cropping
+    assert sps.Cropping(16, 192, 32, 256).corner_of((176, 224)) == (16, 32)
+    assert sps.Cropping(16, 192, 16, 256).corner_of((176, 256)) == (16, 0)
+    assert sps.Cropping(16, 192, 16, 256).corner_of((96, 128)) == (0, 0)
 
 
 @pytest.mark.parametrize(

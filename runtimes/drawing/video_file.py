@@ -20,13 +20,12 @@ from edge_vss.files import check_writable
 from edge_vss.plugins import LOG
 from edge_vss.runtimes.drawing.sound import Sound
 from edge_vss.runtimes.sinks import writing
-from edge_vss.video import UNKNOWN_COLOUR, Colour, Size
+from edge_vss.video import MOST_H264_PX, UNKNOWN_COLOUR, Colour, Size
 
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".m4v": "mp4", ".ts": "mpegts"}
 
 _TIME_BASE = Fraction(1, 90_000)
 _KEY_FRAME_SECONDS = 2.0
-_MOST_EXTENT_PX = 16384
 _LONGEST_IN_MP4 = 5 * 3600 * 90_000
 """The longest pause between two pictures, 5 hours in units of time. From 6.6 hours on, FFmpeg's writer loses
 all times."""
@@ -87,9 +86,9 @@ class VideoFile:
                 options["frag_duration"] = "1"
         elif kind == "matroska":
             options["cluster_time_limit"] = "0"
-        if max(size) > _MOST_EXTENT_PX:
+        if max(size) > MOST_H264_PX:
             raise OptionError(
-                f"{path} cannot hold pictures of {size[1]}x{size[0]}: H.264 has at most {_MOST_EXTENT_PX} "
+                f"{path} cannot hold pictures of {size[1]}x{size[0]}: H.264 has at most {MOST_H264_PX} "
                 "pixels a side, so leave the video out"
             )
         self._longest = _LONGEST_IN_MP4 if kind in ("mp4", "mov") else None

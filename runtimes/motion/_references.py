@@ -25,7 +25,16 @@ from edge_vss.motion_field import MotionVectors
 from edge_vss.runtimes.motion._election import compiled
 from edge_vss.runtimes.motion._election.match import Match
 from edge_vss.runtimes.motion._occurring import occurring
-from edge_vss.runtimes.tracing.cells import CELL_PX, Displacement, Known, at_centres, cells, fill, grid_of
+from edge_vss.runtimes.tracing.cells import (
+    CELL_PX,
+    Displacement,
+    Known,
+    at_centres,
+    cell_at,
+    cells,
+    fill,
+    grid_of,
+)
 from edge_vss.video import Frame, Size
 
 SPANS = (1, 2)
@@ -160,9 +169,7 @@ def _by_told_span(vectors: MotionVectors, grid: Size) -> dict[int, Placed]:
     if vectors.width_px.max(initial=0) > CELL_PX or vectors.height_px.max(initial=0) > CELL_PX:
         there = [span for span in occurring(spans) if span]
         return {span: _many_cells(vectors.only(spans == span), grid) for span in there}
-    row, column = (
-        (corner.astype(np.intp) + CELL_PX // 2) // CELL_PX for corner in (vectors.top_px, vectors.left_px)
-    )
+    row, column = (cell_at(corner).astype(np.intp) for corner in (vectors.top_px, vectors.left_px))
     spans[(row < 0) | (row >= grid[0]) | (column < 0) | (column >= grid[1])] = 0
     # Each span's vectors one after the other, in the order that they had.
     order = np.argsort(spans, kind="stable")

@@ -56,9 +56,9 @@ def _attached(feed: Feed, reader: _Reader) -> Iterator[Frame]:
     reader.start()
     try:
         for frame in feed.frames:
-            picture, hidden = reader.picture(frame.pts, begins=bool(frame.start))
+            picture, hidden, passed_over = reader.picture(frame.pts, begins=bool(frame.start))
             if frame.start is StartReason.SEEK:
-                for passed in reader.passed_over():
+                for passed in passed_over:
                     shown.passed(passed)
             missing = picture is not None and picture.missing_references > 0
             # From a loss to the next I-picture, everything may refer to what is missing. Once is enough.
@@ -100,10 +100,9 @@ class _Reader:
         self._packets: queue.SimpleQueue[Packet | None] = queue.SimpleQueue()
         self._pictures: dict[int, _Waiting] = {}
         self._changed = threading.Condition()
-        self._given = self._done = self._sequence = 0
+        self._sequence = 0
         self._unread: deque[int | None] = deque()
         self._begun: int | None = None
-        self._passed: list[Picture] = []
         self._recent: deque[int | None] = deque(maxlen=_MOST_WAITING)
         self._ended = self._told = False
         self._thread = threading.Thread(target=self._work, name="edge-vss hevc", daemon=True)
@@ -118,51 +117,45 @@ class _Reader:
             # Nobody reads the queue any more: each packet would stay in memory.
             if self._ended:
                 return
-            self._given += 1
             self._unread.append(packet.pts)
             self._packets.put(packet)
             if packet.start:
                 self._recent.clear()
             self._recent.append(packet.pts)
 
-    def picture(self, pts: int | None, *, begins: bool) -> tuple[Picture | None, bool]:
-        """What the packet of this pts said (None where it could not be read), and whether pictures before it
-        were never shown: decoders keep back what refers to a lost picture. ``begins``: nobody asks for what
-        was shown before this frame, as after a seek.
+    def picture(self, pts: int | None, *, begins: bool) -> tuple[Picture | None, bool, list[Picture]]:
+        """What the packet of this pts said (None where it could not be read), whether pictures before it were
+        never shown (decoders keep back what refers to a lost picture), and the pictures before it that nobody
+        has asked for, in the order of showing. ``begins``: nobody asks for what was shown before this frame,
+        as after a seek.
 
         Waits for the packets given. The parser has a limit of steps for each of them, so that comes to an
         end. Without the wait a picture would come too late, and be taken for one that was never shown.
         """
         if pts is None:
             self._warn("frames carry no times")
-            return None, False
+            return None, False, []
         with self._changed:
             if self._is_shared(pts):
                 self._warn("several frames have one time")
                 self._pictures.pop(pts, None)
-                return None, False
-            given = self._given
+                return None, False, []
             self._begun = pts if begins else self._begun
-            self._changed.wait_for(lambda: self._is_read_up_to(pts) or self._done >= given or self._ended)
+            self._changed.wait_for(lambda: self._is_read_up_to(pts) or self._ended)
             found = self._pictures.pop(pts, None)
             if found is None:
-                return None, False
+                return None, False, []
             # Where the start of a sequence was lost, counts begin at zero again, but times go on.
             hidden = sorted(
                 at for at, waiting in self._pictures.items() if at < pts and waiting.before(found)
             )
-            self._passed = [self._pictures.pop(at).picture for at in hidden]
+            passed_over = [self._pictures.pop(at).picture for at in hidden]
             begun = pts if self._begun is None else self._begun
-            return found.picture, any(at > begun for at in hidden)
-
-    def passed_over(self) -> list[Picture]:
-        """The pictures shown before the one asked for last, and after the one before, in that order."""
-        return self._passed
+            return found.picture, any(at > begun for at in hidden), passed_over
 
     def _is_read_up_to(self, pts: int) -> bool:
-        """Whether the picture of this pts was read, and all that were given and are shown before it."""
-        earlier = (each for each in self._unread if each is not None and each < pts)
-        return pts in self._pictures and next(earlier, None) is None
+        """Whether all packets that were given are read, of this pts and of those shown before it."""
+        return not any(each is None or each <= pts for each in self._unread)
 
     def _is_shared(self, pts: int) -> bool:
         """Whether several packets have this time, so that nobody can tell which is whose."""
@@ -183,7 +176,6 @@ class _Reader:
             while (packet := self._packets.get()) is not None:
                 self._read(packet)
                 with self._changed:
-                    self._done += 1
                     self._unread.popleft()
                     self._changed.notify_all()
         except Exception as broken:  # frames without vectors are better than none

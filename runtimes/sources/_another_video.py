@@ -16,6 +16,7 @@ from typing import Any
 from edge_vss.errors import SourceError
 from edge_vss.plugins import LOG
 from edge_vss.runtimes.sources import SourceOptions
+from edge_vss.runtimes.sources._bytes import looked_through
 from edge_vss.runtimes.sources._container import open_container
 from edge_vss.runtimes.sources._streams import video_streams
 
@@ -37,7 +38,7 @@ def tell_of_another_video(uri: str, options: SourceOptions, container: Any, last
         begins = last_byte if _has_other_video(uri, options, container, last_byte) else None
     else:
         find = _FIND.get(container.format.name)
-        begins = None if find is None else _found(uri, find, last_byte)
+        begins = None if find is None else looked_through(uri, lambda data: find(data, last_byte))
     if begins is not None:
         LOG.warning(
             "%s: another recording begins at byte %d, and is not read: cut the file there, and give each "
@@ -55,14 +56,6 @@ def _has_other_video(uri: str, options: SourceOptions, container: Any, last_byte
             return any(stream.id not in known for stream in video_streams(rest))
     except SourceError:
         return False
-
-
-def _found(uri: str, find: Callable[[mmap.mmap, int], int | None], last_byte: int) -> int | None:
-    try:
-        with open(uri, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return find(data, last_byte)
-    except (OSError, ValueError):
-        return None
 
 
 def _flv_header(data: mmap.mmap, last_byte: int) -> int | None:

@@ -14,7 +14,6 @@ from typing import Any
 
 import av
 import av.error
-from av.packet import PacketSideData
 
 from edge_vss.errors import SourceError
 from edge_vss.plugins import LOG
@@ -28,7 +27,7 @@ from edge_vss.runtimes.sources._captures import Captures
 from edge_vss.runtimes.sources._container import broke_off, frame_rate, open_container, timed_out
 from edge_vss.runtimes.sources._decoder import Decoder
 from edge_vss.runtimes.sources._listening import Heard, Listening
-from edge_vss.runtimes.sources._sps import Window
+from edge_vss.runtimes.sources._sps import Cropping
 from edge_vss.runtimes.sources._streams import leave_out_others, packets_of, video_stream
 from edge_vss.runtimes.sources._times import PacketTimes, ShownTimes
 from edge_vss.text import without_password
@@ -67,7 +66,7 @@ class CodedStream:
         self._packet_start = StartReason.NONE
         self.references = 0
         """How many frames the picture of the packet given last may refer to; 0 where headers do not say."""
-        self.window: Window | None = None
+        self.cropping: Cropping | None = None
         """What is shown of that picture; None where all is."""
         self.spent = 0.0
         """Seconds that went into the packets since somebody last set it to zero."""
@@ -97,7 +96,7 @@ class CodedStream:
             self.decoder = Decoder(self._uri, self._options, self.stream, self.exports)
             self.extradata = bytes(context.extradata or b"")
             self.times = ShownTimes(container.format.name, self.codec, bool(context.has_b_frames))
-            self._headers = new_headers.InForce(self.codec)
+            self.headers = new_headers.InForce(self.codec)
             self._continuity = continuity.Continuity(self.codec, self.extradata, float(self.time_base))
             # MP4 has no durations of its own: each packet lasts until the next, a lost one or not.
             self._durations = "mp4" not in container.format.name
@@ -124,16 +123,15 @@ class CodedStream:
             self.breaks.packet(heard.packet.pts, heard.start)
         return True
 
-    def go_on_from(self, packet: av.Packet[Any] | None, headers: PacketSideData | None = None) -> None:
-        """After a seek: this packet comes next, then the demuxer's; None: open the file again. ``headers``
-        were handed out on the way."""
+    def go_on_from(self, packet: av.Packet[Any] | None) -> None:
+        """After a seek: this packet comes next, then the demuxer's; None: open the file again."""
         if packet is None:
             self.container.close()
             self._connect()
             self._packet_times.restart()
         else:
             self.decoder.restart()
-            self._headers.landed(packet, headers)
+            self.headers.landed(packet)
         self._ahead = [] if packet is None else [packet]
         self._waiting.clear()
         self.times.restart()
@@ -178,7 +176,7 @@ class CodedStream:
         """What was shown is decoded again. The packets before the one that follows whose frames were not."""
         packets = self.decoder.begin_again(following, lambda: self.patience.stopped)
         if self.decoder.not_found_again:
-            first = next((packet for packet in (*packets, following) if packet is not None), None)
+            first = packets[0] if packets else following
             self.damaged(None if first is None else first.pts, delayed=True)
         return packets
 
@@ -243,7 +241,7 @@ class CodedStream:
             self.captures.arrived(packet)
 
     def _head(self, packet: av.Packet[Any]) -> continuity.PacketHead:
-        headers = self._headers.demuxed(packet)
+        headers = self.headers.demuxed(packet)
         return self._continuity.read(
             memoryview(headers + bytes(packet)) if headers else memoryview(packet),
             packet.dts,
@@ -254,14 +252,14 @@ class CodedStream:
 
     def _watch(self, demuxed: _Demuxed, ahead: Iterable[_Demuxed], ended: bool) -> av.Packet[Any]:
         packet = demuxed.packet
-        self.references, self.window = demuxed.head.references, demuxed.head.window
+        self.references, self.cropping = demuxed.head.references, demuxed.head.cropping
         if self.times.begins_seconds is None:
             self.times.begin([packet.pts, *(later.packet.pts for later in ahead)], self.time_base, self.fps)
         reason = self._continuity.check(demuxed.head, [later.head for later in ahead], ended)
         damaged = continuity.DAMAGED if demuxed.torn else StartReason.NONE
         self.breaks.packet(packet.pts, reason or damaged)
         start, self._packet_start = self._packet_start or reason, StartReason.NONE
-        headers = self._headers.decoded(packet)
+        headers = self.headers.decoded(packet)
         self.listening.take(Heard(packet, self.times.told(packet.pts), start, headers))
         return packet
 

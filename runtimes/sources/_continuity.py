@@ -10,7 +10,7 @@ from statistics import median
 
 from edge_vss.runtimes.sources._hevc_numbers import Hevc
 from edge_vss.runtimes.sources._picture_numbers import H264, NO_STEP, Mpeg4, Mpeg12, Numbering, PictureNumber
-from edge_vss.runtimes.sources._sps import Window
+from edge_vss.runtimes.sources._sps import Cropping
 from edge_vss.video import StartReason
 
 LOST, DAMAGED = StartReason.LOST_PACKETS, StartReason.DAMAGED_PACKET
@@ -48,7 +48,7 @@ class PacketHead:
     number: PictureNumber | None = None
     references: int = 0
     """How many frames a picture may refer to, by the headers so far; 0 where headers do not say."""
-    window: Window | None = None
+    cropping: Cropping | None = None
     """What is shown of a coded picture, by the headers so far; None where all is."""
 
 
@@ -97,7 +97,7 @@ class Continuity:
             return PacketHead(dts, duration, corrupt, key)
         number = self._numbering.read(bytes(packet[:_SCAN_BYTES]))
         numbering = self._numbering
-        return PacketHead(dts, duration, corrupt, key, number, numbering.references, numbering.window)
+        return PacketHead(dts, duration, corrupt, key, number, numbering.references, numbering.cropping)
 
     def check(self, packet: PacketHead, ahead: Sequence[PacketHead] = (), ended: bool = False) -> StartReason:
         """Why the frames from this packet on do not follow on from those before: a start reason, or empty.

@@ -74,11 +74,11 @@ class Decoding:
         return True
 
     def _land(self, seek: Seek) -> None:
-        packet = seek.begin(self.coded.container, self.coded.stream)
+        packet = seek.begin(self.coded.container, self.coded.stream, self.coded.headers.demuxed)
         if packet is None:
             seek.counted = True
             self._index, self._pts_seconds = -1, -1 / self.coded.fps
-        self.coded.go_on_from(packet, seek.headers)
+        self.coded.go_on_from(packet)
 
     def missed(self, frame: Frame) -> bool:
         """Whether this frame shows that a seek has landed too late."""
@@ -155,8 +155,8 @@ class Decoding:
         # FFmpeg's MPEG-4 decoder does not store the vectors of B-frames: it exports zeros.
         kind = _PICTURE_TYPES.get(int(picture.pict_type), "?")
         told = not (self.coded.codec == "mpeg4" and kind == "B")
-        size_here, window = (picture.height, picture.width), self.coded.window
-        corner = (0, 0) if window is None else window.corner_of(size_here)
+        size_here, cropping = (picture.height, picture.width), self.coded.cropping
+        corner = (0, 0) if cropping is None else cropping.corner_of(size_here)
         orientation, vectors = side_data(picture, self.coded.exports and told, corner)
         shown = orientation.size(size_here)
         frame = Frame(

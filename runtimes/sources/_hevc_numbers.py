@@ -42,7 +42,7 @@ class Hevc:
 
     step = NO_STEP
     references = 0
-    window = None
+    cropping = None
 
     def __init__(self, extradata: bytes) -> None:
         self._length_bytes = length_bytes(extradata)

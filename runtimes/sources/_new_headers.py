@@ -16,6 +16,7 @@ from av.packet import PacketSideData
 
 from edge_vss.runtimes.sources import _hevc_numbers as hevc
 from edge_vss.runtimes.sources import _sps as sps
+from edge_vss.runtimes.sources._bytes import looked_through
 
 _NAME: Final = "new_extradata"
 
@@ -52,12 +53,11 @@ class InForce:
         self._decoded = new or self._decoded
         return self._decoded if new or packet.is_keyframe else b""
 
-    def landed(self, packet: av.Packet[Any], on_the_way: PacketSideData | None) -> None:
+    def landed(self, packet: av.Packet[Any]) -> None:
         """After a seek, with the next packet of both. Packets were left out, and what came with them holds
         all the same: no demuxer hands it out twice."""
-        headers = on_the_way or self._demuxed
-        if headers is not None and beside(packet) is None:
-            packet.set_sidedata(headers)
+        if self._demuxed is not None and beside(packet) is None:
+            packet.set_sidedata(self._demuxed)
 
 
 def inside(headers: PacketSideData | None, codec: str) -> bytes:
@@ -77,13 +77,10 @@ def _with_lengths(units: Iterator[bytes] | list[bytes], size: int) -> bytes:
 
 def are_lost_by_seeking(container: Any, uri: str) -> bool:
     """Whether a file has several headers, and tells them only to those who read past them."""
-    if container.format.name != "flv" or "://" in uri:
+    if container.format.name != "flv":
         return False
-    try:
-        with open(uri, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return len(set(_flv_headers(data))) > 1
-    except (OSError, ValueError):
-        return False
+    found = looked_through(uri, lambda data: set(_flv_headers(data)))
+    return found is not None and len(found) > 1
 
 
 def _flv_headers(data: mmap.mmap) -> Iterator[bytes]:

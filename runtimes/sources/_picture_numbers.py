@@ -45,7 +45,7 @@ class Numbering(Protocol):
         """How many frames a picture may refer to, by the newest header; 0 where headers do not say."""
 
     @property
-    def window(self) -> sps.Window | None:
+    def cropping(self) -> sps.Cropping | None:
         """What is shown of coded pictures, by the newest header; None where all is, and where none says."""
 
     def restart(self) -> None:
@@ -79,9 +79,9 @@ class H264:
         return self._sps.max_references if self._sps is not None else 0
 
     @property
-    def window(self) -> sps.Window | None:
+    def cropping(self) -> sps.Cropping | None:
         """As Numbering says."""
-        return self._sps.window if self._sps is not None else None
+        return self._sps.cropping if self._sps is not None else None
 
     def restart(self) -> None:
         """As Numbering says."""
@@ -150,7 +150,7 @@ class Mpeg12:
 
     step = 1
     references = 0
-    window = None
+    cropping = None
 
     _PICTURE, _GROUP, _EXTENSION = b"\x00\x00\x01\x00", b"\x00\x00\x01\xb8", b"\x00\x00\x01\xb5"
     _B, _WHOLE_FRAME, _CODING_EXTENSION = 3, 3, 8
@@ -196,7 +196,7 @@ class Mpeg4:
 
     step = NO_STEP
     references = 0
-    window = None
+    cropping = None
 
     _LAYER, _VOP, _GROUP = re.compile(rb"\x00\x00\x01[\x20-\x2f]"), b"\x00\x00\x01\xb6", b"\x00\x00\x01\xb3"
     _B = 2

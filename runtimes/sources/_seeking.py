@@ -7,16 +7,14 @@ a container marks as a key frame need not be one.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import av
 import av.error
-from av.packet import PacketSideData
 
-from edge_vss.runtimes.sources import _new_headers as new_headers
 from edge_vss.runtimes.sources._streams import packets_of
 
 _FIRST_STEP_SECONDS = 1
@@ -88,8 +86,6 @@ class Seek:
     """Where to begin next if this time decoding begins too late."""
     keys: int = 1
     """How many key frames have to come before times can be trusted."""
-    headers: PacketSideData | None = None
-    """What was handed out last with a packet that was read on the way."""
     counted: bool = False
     """Whether decoding began with the file, so that every frame was counted."""
 
@@ -98,12 +94,15 @@ class Seek:
         """Whether decoding has begun early enough."""
         return self.counted or self.keys <= 0
 
-    def begin(self, container: Any, stream: av.VideoStream) -> av.Packet[Any] | None:
+    def begin(
+        self, container: Any, stream: av.VideoStream, read_one: Callable[[av.Packet[Any]], object]
+    ) -> av.Packet[Any] | None:
         """Moves to the next place that may do, and gives the key packet there; None where only the start of
-        the file is left. The demuxer goes on with the packet after it."""
+        the file is left. The demuxer goes on with the packet after it. ``read_one`` hears of every packet
+        that is read on the way."""
         before: _Key | None = None
         for at in self.places:
-            found = self._key(container, stream, at, before)
+            found = self._key(container, stream, at, before, read_one)
             if found is not None and (
                 container.format.name not in _PACKETS_ACROSS_FRAMES or found.confirms(before)
             ):
@@ -111,13 +110,20 @@ class Seek:
             before = found
         return None
 
-    def _key(self, container: Any, stream: av.VideoStream, at: int, known: _Key | None) -> _Key | None:
+    def _key(
+        self,
+        container: Any,
+        stream: av.VideoStream,
+        at: int,
+        known: _Key | None,
+        read_one: Callable[[av.Packet[Any]], object],
+    ) -> _Key | None:
         """The first key packet after ``at`` that is shown in time, or the one that is ``known`` already."""
         same, read = None if known is None else bytes(known.packet), 0
         try:
             container.seek(at, stream=stream)
             for packet in packets_of(container, stream):
-                self.headers = new_headers.beside(packet) or self.headers
+                read_one(packet)
                 time = packet.dts if packet.pts is None else packet.pts
                 if packet.size and packet.is_keyframe and time is not None:
                     if time > self.wanted:

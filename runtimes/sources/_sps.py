@@ -23,7 +23,7 @@ _SLICE_START_BYTES = 32
 
 
 @dataclass(frozen=True)
-class Window:
+class Cropping:
     """Which part of a coded picture is shown, in its pixels: rows from ``top`` to before ``bottom``, columns
     from ``left`` to before ``right``."""
 
@@ -34,7 +34,7 @@ class Window:
 
     def corner_of(self, shown: Size) -> tuple[int, int]:
         """Row and column where a decoder's picture of this size begins. FFmpeg cuts off less at the left than
-        it should, where that keeps rows aligned. (0, 0) for a picture that is not of this window."""
+        it should, where that keeps rows aligned. (0, 0) for a picture that is not of this cropping."""
         row, column = self.bottom - shown[0], self.right - shown[1]
         return (row, column) if 0 <= row <= self.top and 0 <= column <= self.left else (0, 0)
 
@@ -67,7 +67,7 @@ class SequenceParameters:
     size: Size
     """Coded height and width in pixels, before cropping."""
 
-    window: Window | None = None
+    cropping: Cropping | None = None
     """What is shown of it; None where all is."""
 
 
@@ -215,11 +215,11 @@ def read_sps(nal: bytes) -> SequenceParameters | None:
         frames_only,
         separate_planes,
         size,
-        _read_window(bits, size, 0 if separate_planes else chroma, frames_only),
+        _read_cropping(bits, size, 0 if separate_planes else chroma, frames_only),
     )
 
 
-def _read_window(bits: Bits, size: Size, chroma: int, frames_only: bool) -> Window | None:
+def _read_cropping(bits: Bits, size: Size, chroma: int, frames_only: bool) -> Cropping | None:
     """The cropping rectangle, whose units are those of the chroma (7.4.2.1.1); None where there is none."""
     try:
         bits.number(1 if frames_only else 2)
@@ -230,7 +230,7 @@ def _read_window(bits: Bits, size: Size, chroma: int, frames_only: bool) -> Wind
         return None
     across = 2 if chroma in (1, 2) else 1
     down = (2 if chroma == 1 else 1) * (1 if frames_only else 2)
-    return Window(down * top, size[0] - down * bottom, across * left, size[1] - across * right)
+    return Cropping(down * top, size[0] - down * bottom, across * left, size[1] - across * right)
 
 
 def _skip_high_profile(bits: Bits) -> tuple[int, bool]:

@@ -26,14 +26,12 @@ from edge_vss.runtimes.sources import (
     stop_waiting,
 )
 from edge_vss.runtimes.sources._decoded import side_data
-from edge_vss.video import Frame, Size, StreamInfo
+from edge_vss.video import MOST_H264_PX, Frame, Size, StreamInfo
 
 DESCRIPTION = SourceDescription(
     "a raw camera, encoded here for its vectors", vector_codecs=frozenset({"h264"})
 )
 
-_MOST_H264 = 16384
-"""Pixels a side. Larger pictures get no vectors."""
 _X264 = {
     "preset": "superfast",
     "tune": "zerolatency",
@@ -120,7 +118,7 @@ class _Coder:
     def __init__(self, size: Size) -> None:
         self.size = size
         self._count = 0
-        self._fits = min(size) > 1 and max(size) <= _MOST_H264
+        self._fits = min(size) > 1 and max(size) <= MOST_H264_PX
         self._encoder: Any = av.CodecContext.create("libx264", "w")
         self._encoder.width, self._encoder.height = size[1] - size[1] % 2, size[0] - size[0] % 2
         self._encoder.pix_fmt = "yuv420p"

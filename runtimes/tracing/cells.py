@@ -62,9 +62,8 @@ def cells(vectors: MotionVectors | None, grid: Size, *, ahead: bool = False) -> 
             *vectors.displacement_px,
         )
     )
-    # Blocks lie between cells where a picture is cropped: the nearest ones are theirs.
-    row = _within((top + _HALF_CELL) >> _CELL_BITS, h)
-    column = _within((left + _HALF_CELL) >> _CELL_BITS, w)
+    row = _within(cell_at(top), h)
+    column = _within(cell_at(left), w)
     padded_w = w + 2 * _HALO
     first = row.astype(np.intp) * padded_w + column
     # One complex number a cell, so that x and y are scattered in one pass; NaN where no vector comes.
@@ -87,6 +86,12 @@ def cells(vectors: MotionVectors | None, grid: Size, *, ahead: bool = False) -> 
     if not known.all():
         displacement[:, ~known] = 0
     return displacement, known
+
+
+def cell_at(corner_px: NDArray[np.int16]) -> NDArray[np.int16]:
+    """The row or column of cells where blocks begin. Where a picture is cropped they lie between cells: the
+    nearest ones are theirs."""
+    return np.asarray((corner_px + _HALF_CELL) >> _CELL_BITS, np.int16)
 
 
 def _within(cells_: NDArray[np.int16], count: int) -> NDArray[np.int16]:
